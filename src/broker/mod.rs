@@ -1,0 +1,1 @@
+//! The broker core, pure: sessions, directory, routing, inventory, controllers.

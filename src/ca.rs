@@ -1,0 +1,1 @@
+//! Certificates for labs and tests: a CA in Puppet's directory layout.

@@ -1,0 +1,12 @@
+//! `podium execution-wrapper`: runs one task for the agent and outlives it.
+
+use std::process::ExitCode;
+
+/// Arguments of the subcommand.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs the subcommand.
+pub fn run(_arguments: &Arguments) -> ExitCode {
+    todo!()
+}

@@ -1,0 +1,62 @@
+//! The command line: one file per subcommand. A subcommand parses its arguments, calls the library and turns the outcome
+//! into an exit code: 0 all well, 1 the work failed, 2 wrong usage or configuration.
+
+pub mod access;
+pub mod agent;
+pub mod ca;
+pub mod execution_wrapper;
+pub mod inventory;
+pub mod job;
+pub mod quickstart;
+pub mod server;
+pub mod task;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs tasks on Puppet and OpenVox nodes over connections that the nodes open themselves.
+#[derive(Debug, Parser)]
+#[command(name = "podium", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The appliance: broker, orchestrator and API in one process
+    Server(server::Arguments),
+    /// The agent: dials a broker and runs what it is asked to
+    Agent(agent::Arguments),
+    /// Runs and shows tasks
+    Task(task::Arguments),
+    /// Shows jobs
+    Job(job::Arguments),
+    /// Shows which nodes are connected
+    Inventory(inventory::Arguments),
+    /// Logs in and out
+    Access(access::Arguments),
+    /// A certificate authority for labs and tests
+    Ca(ca::Arguments),
+    /// Everything on one machine: CA, server, three agents, one task
+    Quickstart(quickstart::Arguments),
+    /// Runs one task for the agent and outlives it
+    #[command(hide = true)]
+    ExecutionWrapper(execution_wrapper::Arguments),
+}
+
+/// Parses the process's arguments and runs the subcommand.
+pub fn run() -> ExitCode {
+    match CommandLine::parse().command {
+        Command::Server(arguments) => server::run(&arguments),
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::Task(arguments) => task::run(&arguments),
+        Command::Job(arguments) => job::run(&arguments),
+        Command::Inventory(arguments) => inventory::run(&arguments),
+        Command::Access(arguments) => access::run(&arguments),
+        Command::Ca(arguments) => ca::run(&arguments),
+        Command::Quickstart(arguments) => quickstart::run(&arguments),
+        Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
+    }
+}

@@ -1,0 +1,12 @@
+//! `podium server`: the appliance: broker, orchestrator and API in one process.
+
+use std::process::ExitCode;
+
+/// Arguments of the subcommand.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs the subcommand.
+pub fn run(_arguments: &Arguments) -> ExitCode {
+    todo!()
+}

@@ -1,0 +1,12 @@
+//! `podium task`: runs and shows tasks.
+
+use std::process::ExitCode;
+
+/// Arguments of the subcommand.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs the subcommand.
+pub fn run(_arguments: &Arguments) -> ExitCode {
+    todo!()
+}

@@ -1,0 +1,65 @@
+//! Podium keeps tens of thousands of Puppet and OpenVox agents connected over mutual TLS (PCP, the Puppet
+//! Communications Protocol) and runs tasks on them at once (PXP, the Puppet Execution Protocol). One binary: broker,
+//! orchestrator with its REST API, agent, and the operator's client.
+//!
+//! # The floors
+//!
+//! A module may use only what stands below it.
+//!
+//! ```text
+//!  6  cli            one file per subcommand; main.rs only parses and calls
+//!  5  api            REST v1, RBAC tokens, error shape, task files for agents (axum on a small tokio runtime)
+//!  4  orchestrator   jobs, tasks, dispatch, scope, sources, store
+//!     agent          connection, actions, spool, task cache, execution
+//!  3  broker         sessions, directory, routing, inventory, controllers                    PURE
+//!  2  reactor        the mio shell: workers, accept and admission, connections, timers, buffers
+//!     tls  websocket the bytes of one connection, sans-IO
+//!     https          requests over TLS with our certificate: task files, the operator's client
+//!  1  link           the contract between the shell and what runs on it                       PURE
+//!     pcp  pxp       the protocols                                                            PURE
+//!     ca             certificates for labs and tests, Puppet's directory layout
+//!  0  config  limits  clock  observe
+//! ```
+//!
+//! PURE means no socket, no clock, no thread, no randomness of its own: time and seeds come in as arguments, so that a
+//! seeded simulation can drive the same code as production.
+//!
+//! # Walks
+//!
+//! * A message: `reactor::worker` decrypts into the worker's scratch buffer, `websocket` finds the frame,
+//!   [`broker::core`] reads the envelope's routing fields and asks the [`broker::directory`] for the target, and
+//!   [`link::Shell::send`] encrypts the same bytes to the target's socket, or a mailbox takes them to another worker.
+//! * A task: `api` checks the token, [`orchestrator`] resolves tasks and nodes and commits the job before the answer,
+//!   the dispatcher sends a request per node and takes the result from the response or from a status query, whichever
+//!   is first.
+//! * A crash: every acknowledged job is in the store; at start the dispatcher asks the agents about everything that was
+//!   running by its transaction id.
+//!
+//! # Invariants
+//!
+//! * Bytes from a peer never panic and never grow anything without a limit named in [`limits`].
+//! * A URI has at most one live connection: the newest; see [`broker::directory`].
+//! * A transaction id is sent to an agent as a request only by the commit that created it, never after a restart
+//!   without asking the agent first.
+//! * Values of sensitive parameters reach agents and nothing else.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod agent;
+pub mod api;
+pub mod broker;
+pub mod ca;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod https;
+pub mod limits;
+pub mod link;
+pub mod observe;
+pub mod orchestrator;
+pub mod pcp;
+pub mod pxp;
+pub mod reactor;
+pub mod tls;
+pub mod websocket;

@@ -1,0 +1,72 @@
+//! Every limit of the program: its name, its unit, its default and the arithmetic behind it. Nothing that a peer
+//! controls may grow past one of these.
+//!
+//! File descriptors of a server: one per agent, plus per worker one epoll instance, one waker and one listener, plus the
+//! API's listener and its connections, SQLite's three files, the log and the signal pipe: agents + 64.
+
+use std::time::Duration;
+
+/// A message from or to a client, in bytes. Agents drop their connection at 32,000,000 bytes, so nothing larger is
+/// forwarded (reference: agent receive limit).
+pub const MESSAGE_BYTES_MAX: usize = 32_000_000;
+
+/// Bytes that may wait for one connection whose socket is blocked. One message of the largest size must fit.
+pub const OUT_QUEUE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
+
+/// Bytes that may wait over all connections of one worker, so that many slow readers together are bounded too.
+pub const WORKER_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of incomplete messages held over all connections of one worker.
+pub const WORKER_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of an upgrade request or of the answer to one.
+pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;
+
+/// Time for TLS handshake and upgrade together. Agents give up after 5 s.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Handshakes under way at once, per worker; bounds the memory of a reconnect storm (about 10 KB each).
+pub const HANDSHAKES_IN_FLIGHT_MAX: usize = 256;
+
+/// Accepted connections that wait for a handshake slot, per worker; newest first, a descriptor each.
+pub const ACCEPT_QUEUE_MAX: usize = 1024;
+
+/// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
+
+/// Time for a peer to answer our close frame before its connection is dropped.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections of one process; 0 in the configuration means this.
+pub const CONNECTIONS_MAX: usize = 100_000;
+
+/// Messages waiting in one worker's mailbox.
+pub const MAILBOX_MAX: usize = 8192;
+
+/// Payload bytes waiting in one worker's mailbox.
+pub const MAILBOX_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Inventory changes remembered for subscribers that have not been told yet; a subscriber further behind gets a
+/// connection close and starts again from a fresh response.
+pub const INVENTORY_LOG_MAX: usize = 200_000;
+
+/// Subscriptions per worker.
+pub const SUBSCRIPTIONS_MAX: usize = 1024;
+
+/// How often subscribers are told of inventory changes (reference: 1,000 ms).
+pub const INVENTORY_TICK: Duration = Duration::from_millis(1000);
+
+/// Bytes of a PCP URI. A certificate's common name has at most 64 characters in X.520; names in use are longer.
+pub const URI_BYTES_MAX: usize = 512;
+
+/// Bytes of a transaction id that the agent accepts.
+pub const TRANSACTION_ID_BYTES_MAX: usize = 128;
+
+/// Messages from brokers that wait for the orchestrator.
+pub const ORCHESTRATOR_QUEUE_MAX: usize = 65_536;
+
+/// Bytes of an API request's body.
+pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Connections to the API at once.
+pub const API_CONNECTIONS_MAX: usize = 1024;

@@ -1,0 +1,462 @@
+//! The orchestrator's nouns: jobs, nodes, events, commands and refusals, as the store keeps them and the API shows them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::clock::WallTime;
+use crate::pxp::task::TaskFile;
+
+/// A job's number. They grow by one, for ever: clients count jobs by subtraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub i64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A closed set of words with one spelling for the store, the API and the log.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in the store, the API and the log.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The value with this word.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// State of a job: `new → ready → running → finished | failed`.
+    JobState {
+        /// Being created.
+        New = "new",
+        /// Created, no node has started.
+        Ready = "ready",
+        /// At least one node has started.
+        Running = "running",
+        /// Stop was asked for; running nodes finish.
+        Stopping = "stopping",
+        /// Stopped before all nodes had run.
+        Stopped = "stopped",
+        /// All nodes finished.
+        Finished = "finished",
+        /// Some node did not finish.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// State of a node within a job.
+    NodeState {
+        /// Not considered yet.
+        New = "new",
+        /// Waits for its turn.
+        Ready = "ready",
+        /// A request was sent.
+        Running = "running",
+        /// Ended well.
+        Finished = "finished",
+        /// Ran and failed.
+        Failed = "failed",
+        /// The orchestrator could not run it, or lost it.
+        Errored = "errored",
+        /// Not attempted.
+        Skipped = "skipped",
+        /// Stopped by the operator.
+        Stopped = "stopped",
+    }
+}
+
+impl NodeState {
+    /// Whether nothing more will happen to the node.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::New | Self::Ready | Self::Running)
+    }
+}
+
+impl JobState {
+    /// Whether nothing more will happen to the job.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Stopped | Self::Finished | Self::Failed)
+    }
+}
+
+words! {
+    /// Type of a job's event.
+    EventType {
+        /// A request was sent to the node.
+        NodeRunning = "node_running",
+        /// The node ended well.
+        NodeFinished = "node_finished",
+        /// The node ran and failed.
+        NodeFailed = "node_failed",
+        /// The node could not be run.
+        NodeErrored = "node_errored",
+        /// The node was not attempted.
+        NodeSkipped = "node_skipped",
+        /// Stop was asked for.
+        JobStopping = "job_stopping",
+        /// The job ended without completing.
+        JobAborted = "job_aborted",
+        /// The job's last event.
+        JobFinished = "job_finished",
+    }
+}
+
+/// Who does something: a user, as the API shows it in `owner`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// UUID.
+    pub id: String,
+    /// The name used to log in.
+    pub login: String,
+    /// For people.
+    pub display_name: String,
+    /// May be empty.
+    pub email: String,
+    /// May do everything.
+    pub is_superuser: bool,
+    /// Comes from a directory service.
+    pub is_remote: bool,
+    /// May do nothing any more.
+    pub is_revoked: bool,
+    /// Always false for users.
+    pub is_group: bool,
+    /// When a token was last issued, `2026-03-01T09:00:00.000Z`.
+    pub last_login: Option<String>,
+    /// Numbers of the roles.
+    pub role_ids: Vec<i64>,
+}
+
+/// On which nodes: exactly one key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Certificate names; unknown ones end errored.
+    Nodes(Vec<String>),
+    /// A query in PQL text or as a syntax tree.
+    Query(Value),
+    /// A classifier group's UUID.
+    NodeGroup(String),
+}
+
+impl Scope {
+    /// The word in `details.target` of the error `empty-target`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Nodes(_) => "nodes",
+            Self::Query(_) => "query",
+            Self::NodeGroup(_) => "node_group",
+        }
+    }
+}
+
+/// `POST /command/task`, already checked for shape by the API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskCommand {
+    /// `production` if the caller said nothing.
+    pub environment: String,
+    /// `module::name` or `module`.
+    pub task: String,
+    /// The task's parameters, as the caller gave them.
+    pub params: Map<String, Value>,
+    /// On which nodes.
+    pub scope: Scope,
+    /// Refused unless the task supports it.
+    pub noop: bool,
+    /// For lists; may be empty.
+    pub description: String,
+    /// The caller's own data, echoed.
+    pub userdata: Map<String, Value>,
+    /// Seconds that each node may take; `None` is the server's default.
+    pub timeout: Option<u64>,
+}
+
+/// A job as stored: what was asked for and how it stands. Values of sensitive parameters are not in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// How it stands.
+    pub state: JobState,
+    /// Environment of the task.
+    pub environment: String,
+    /// Name of the task.
+    pub task: String,
+    /// Parameters without the sensitive ones.
+    pub params: Map<String, Value>,
+    /// Names of the sensitive parameters that were given.
+    pub sensitive: Vec<String>,
+    /// On which nodes.
+    pub scope: Scope,
+    /// Whether it only shows what would be done.
+    pub noop: bool,
+    /// For lists.
+    pub description: String,
+    /// The caller's own data.
+    pub userdata: Map<String, Value>,
+    /// Seconds that each node may take.
+    pub timeout: Option<u64>,
+    /// Who asked for it.
+    pub owner: Subject,
+    /// When it was accepted.
+    pub created: WallTime,
+    /// When its first node started.
+    pub started: Option<WallTime>,
+    /// When it ended.
+    pub finished: Option<WallTime>,
+    /// Of the last change of state.
+    pub timestamp: WallTime,
+    /// Number of nodes.
+    pub node_count: u64,
+    /// Nodes per state; only states that occur.
+    pub node_states: BTreeMap<NodeState, u64>,
+    /// Every state the job has been in, in order.
+    pub status: Vec<JobStatus>,
+}
+
+/// One stretch of a job's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobStatus {
+    /// In which state.
+    pub state: JobState,
+    /// From when.
+    pub enter: WallTime,
+    /// Until when; `None` for the current one.
+    pub exit: Option<WallTime>,
+}
+
+/// A node of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Certificate name.
+    pub name: String,
+    /// How it stands.
+    pub state: NodeState,
+    /// When its request was sent.
+    pub start: Option<WallTime>,
+    /// When it ended.
+    pub finish: Option<WallTime>,
+    /// Of the last change.
+    pub timestamp: WallTime,
+    /// Number of its last event; 0 before the first.
+    pub latest_event_id: i64,
+    /// By state: `message` and the like.
+    pub details: Map<String, Value>,
+    /// Only once it has ended.
+    pub result: Option<Value>,
+}
+
+/// An event of a job. Numbers rise through all jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Its number.
+    pub id: i64,
+    /// What happened.
+    pub kind: EventType,
+    /// When.
+    pub timestamp: WallTime,
+    /// `node` and `detail` for events of nodes.
+    pub details: Map<String, Value>,
+    /// For people.
+    pub message: String,
+}
+
+/// A slice of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The slice.
+    pub items: Vec<T>,
+    /// Length of the whole list.
+    pub total: u64,
+}
+
+words! {
+    /// By what a list of jobs is sorted.
+    JobOrder {
+        /// By login.
+        Owner = "owner",
+        /// By last change of state.
+        Timestamp = "timestamp",
+        /// By environment.
+        Environment = "environment",
+        /// By number.
+        Name = "name",
+        /// By state.
+        State = "state",
+    }
+}
+
+words! {
+    /// By what a list of nodes is sorted.
+    NodeOrder {
+        /// By certificate name.
+        Name = "name",
+        /// By time taken.
+        Duration = "duration",
+        /// By state.
+        State = "state",
+        /// By start.
+        StartTimestamp = "start_timestamp",
+        /// By end.
+        FinishTimestamp = "finish_timestamp",
+    }
+}
+
+/// Which jobs, in which order, which slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobQuery {
+    /// At most so many.
+    pub limit: u32,
+    /// After so many.
+    pub offset: u32,
+    /// By what.
+    pub order_by: JobOrder,
+    /// Largest first.
+    pub descending: bool,
+    /// Only jobs whose task's name contains this.
+    pub task: Option<String>,
+    /// Only jobs that ended at or after this time.
+    pub min_finish: Option<WallTime>,
+    /// Only jobs that ended at or before this time.
+    pub max_finish: Option<WallTime>,
+}
+
+/// Which nodes of a job, in which order, which slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeQuery {
+    /// At most so many; `None` is all.
+    pub limit: Option<u32>,
+    /// After so many.
+    pub offset: u32,
+    /// By what.
+    pub order_by: NodeOrder,
+    /// Largest first.
+    pub descending: bool,
+    /// Only nodes in this state.
+    pub state: Option<NodeState>,
+}
+
+/// A task as its environment's list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskListing {
+    /// `module::name` or `module`.
+    pub name: String,
+    /// Hidden from ordinary lists.
+    pub private: bool,
+    /// From its metadata.
+    pub description: String,
+}
+
+/// A task with everything needed to run it, as Puppet Server shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskDetail {
+    /// `module::name` or `module`.
+    pub name: String,
+    /// The metadata file as it is; empty if there is none.
+    pub metadata: Map<String, Value>,
+    /// The executable first, or every implementation, then extra files.
+    pub files: Vec<TaskFile>,
+}
+
+/// A node as brokers report it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryEntry {
+    /// Certificate name.
+    pub name: String,
+    /// Where and since when it is connected.
+    pub connection: Option<NodeConnection>,
+}
+
+/// Where and since when a node is connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConnection {
+    /// PCP URI of the broker, type `server`.
+    pub broker: String,
+    /// When the orchestrator learnt of it.
+    pub since: WallTime,
+}
+
+words! {
+    /// Kinds of refusals: the last part of the API's `kind`.
+    RefusalKind {
+        /// 400.
+        ValidationError = "validation-error",
+        /// 400.
+        EmptyTarget = "empty-target",
+        /// 400.
+        QueryError = "query-error",
+        /// 403.
+        NotPermitted = "not-permitted",
+        /// 404.
+        UnknownEnvironment = "unknown-environment",
+        /// 404.
+        UnknownJob = "unknown-job",
+        /// 404.
+        UnknownTask = "unknown-task",
+        /// 500.
+        UnknownError = "unknown-error",
+    }
+}
+
+impl RefusalKind {
+    /// The HTTP status that goes with it.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::ValidationError | Self::EmptyTarget | Self::QueryError => 400,
+            Self::NotPermitted => 403,
+            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask => 404,
+            Self::UnknownError => 500,
+        }
+    }
+}
+
+/// Why a command or a question was refused: what the API answers as `kind`, `msg` and `details`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Of which kind.
+    pub kind: RefusalKind,
+    /// For people: what, where, what to do.
+    pub message: String,
+    /// For programs.
+    pub details: Map<String, Value>,
+}
+
+impl Refusal {
+    /// A refusal without details.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), details: Map::new() }
+    }
+
+    /// Adds one detail.
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.word(), self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,77 @@
+//! The data of the messages that a broker answers or sends: association, inventory, errors (PCP 2.0). All are closed:
+//! an unknown key makes them invalid.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// Data of `associate_response`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssociateResponse<'a> {
+    /// The id of the request.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// Whether the client is associated.
+    pub success: bool,
+    /// Why not.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// Data of `inventory_request`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryRequest<'a> {
+    /// URIs, exact or with wildcard components.
+    #[serde(borrow)]
+    pub query: Vec<Cow<'a, str>>,
+    /// Whether to send updates from now on; absent or false ends a subscription.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subscribe: bool,
+}
+
+/// Data of `inventory_response`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryResponse<'a> {
+    /// The matching clients, sorted, each once.
+    #[serde(borrow)]
+    pub uris: Vec<Cow<'a, str>>,
+}
+
+/// Data of `inventory_update`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryUpdate<'a> {
+    /// In the order in which they happened.
+    #[serde(borrow)]
+    pub changes: Vec<InventoryChange<'a>>,
+}
+
+/// One change of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryChange<'a> {
+    /// Who came or went.
+    #[serde(borrow)]
+    pub client: Cow<'a, str>,
+    /// 1 for came, -1 for went.
+    pub change: i8,
+}
+
+/// The texts of `error_message`, whose v2 data is a JSON string. Clients match on them.
+pub mod error_text {
+    /// The envelope could not be read.
+    pub const NOT_DECODED: &str = "Could not decode message";
+    /// The sender's authority is not the connection's certificate name.
+    pub const NOT_AUTHENTICATED: &str = "Message not authenticated.";
+    /// The message's type or target is not allowed.
+    pub const NOT_AUTHORIZED: &str = "Message not authorized.";
+    /// A wildcard target.
+    pub const MULTICAST: &str = "Multiple recipients no longer supported.";
+    /// The target is not in the inventory.
+    pub const NOT_CONNECTED: &str = "Not connected.";
+    /// The target, or the worker that has it, does not keep up.
+    pub const OVERLOADED: &str = "Delivery failed: too much is waiting for the target.";
+}

@@ -1,0 +1,1 @@
+//! The mio shell: workers, accept and admission, connections, timers, buffers.

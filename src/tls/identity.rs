@@ -1,0 +1,56 @@
+//! Who a certificate names: the subject's common name and the serial number (RFC 5280, 4.1.2). Puppet identifies nodes
+//! by the common name; rustls has verified the chain before anything here is asked.
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Name and serial number of a verified certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerName {
+    /// The subject's common name.
+    pub common_name: Box<str>,
+    /// Big-endian, without leading zeros.
+    pub serial: Box<[u8]>,
+}
+
+/// Why a certificate cannot be used to identify a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityError {
+    /// Not a DER certificate.
+    Unreadable,
+    /// No common name, or more than one.
+    NoCommonName,
+    /// The common name cannot stand in a PCP URI: empty, with a slash, a wildcard, or with control characters.
+    UnusableCommonName,
+}
+
+impl IdentityError {
+    /// The word for logs and metric labels.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unreadable => "certificate-unreadable",
+            Self::NoCommonName => "certificate-without-name",
+            Self::UnusableCommonName => "certificate-name-unusable",
+        }
+    }
+}
+
+/// Reads the name from a DER certificate.
+pub fn peer_name(certificate: &[u8]) -> Result<PeerName, IdentityError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unreadable)?;
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next().ok_or(IdentityError::NoCommonName)?;
+    if names.next().is_some() {
+        return Err(IdentityError::NoCommonName);
+    }
+    let name = name.as_str().map_err(|_| IdentityError::UnusableCommonName)?;
+    let usable = !name.is_empty()
+        && name != "*"
+        && name.len() <= crate::limits::URI_BYTES_MAX / 2
+        && !name.chars().any(|c| c == '/' || c == '"' || c == '\\' || c.is_control());
+    if !usable {
+        return Err(IdentityError::UnusableCommonName);
+    }
+    let serial = certificate.raw_serial();
+    let leading_zeros = serial.iter().take_while(|&&byte| byte == 0).count();
+    Ok(PeerName { common_name: name.into(), serial: serial[leading_zeros..].into() })
+}

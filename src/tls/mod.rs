@@ -1,0 +1,4 @@
+//! TLS without sockets: certificates and keys from files, who a certificate names, and the bytes of one connection.
+
+pub mod identity;
+pub mod material;

@@ -1,0 +1,1 @@
+//! RFC 6455 without sockets: the upgrade, frames, messages.
