@@ -9,6 +9,8 @@ mod identifiers;
 mod inventory;
 mod route;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
