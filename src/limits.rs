@@ -70,3 +70,9 @@ pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Connections to the API at once.
 pub const API_CONNECTIONS_MAX: usize = 1024;
+
+/// Bytes of an HTTP answer's head, and of one read of its body.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the body of a refused download that are kept for its error message.
+pub const HTTP_EXCERPT_BYTES_MAX: usize = 512;
