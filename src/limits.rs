@@ -124,3 +124,9 @@ pub const LOGIN_FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Addresses whose refused logins are remembered; the one longest ago makes room.
 pub const LOGIN_ADDRESSES_MAX: usize = 4096;
+
+/// Bytes of an HTTP answer's head, and of one read of its body.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the body of a refused download that are kept for its error message.
+pub const HTTP_EXCERPT_BYTES_MAX: usize = 512;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use hyper::service::Service as _;
@@ -44,9 +45,8 @@ enum Access {
 
 impl Access {
     fn to(path: &str) -> Self {
-        let below = |prefix: &str| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let below =
+            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if below("/orchestrator") || below("/rbac-api/v1/users") {
             Self::Token
         } else if below("/puppet") {
@@ -60,18 +60,19 @@ impl Access {
 }
 
 /// Answers a request.
-pub(super) async fn handle(shared: Arc<Shared>, router: Router, peer: Peer, mut request: Request) -> Response<Body> {
+pub(super) async fn handle(shared: Arc<Shared>, router: Router, peer: Peer, request: Request) -> Response<Body> {
     let start = shared.clock.now();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let (subject, response) = match admit(&shared, &peer, &request).await {
+    let (mut head, body) = request.into_parts();
+    let method = head.method.clone();
+    let path = head.uri.path().to_owned();
+    let (subject, response) = match admit(&shared, &peer, &head).await {
         Ok(subject) => {
             let login = subject.as_ref().map(|subject| subject.login.clone());
             if let Some(subject) = subject {
-                request.extensions_mut().insert(subject);
+                head.extensions.insert(subject);
             }
-            request.extensions_mut().insert(peer.clone());
-            let Ok(response) = TowerToHyperService::new(router).call(request).await;
+            head.extensions.insert(peer.clone());
+            let Ok(response) = TowerToHyperService::new(router).call(Request::from_parts(head, body)).await;
             (login, response)
         }
         Err(response) => (None, *response),
@@ -90,8 +91,8 @@ pub(super) async fn handle(shared: Arc<Shared>, router: Router, peer: Peer, mut 
 }
 
 /// Who asks, if the path needs to know; the refusal if they may not.
-async fn admit(shared: &Arc<Shared>, peer: &Peer, request: &Request) -> Result<Option<Subject>, Box<Response<Body>>> {
-    let path = request.uri().path();
+async fn admit(shared: &Arc<Shared>, peer: &Peer, head: &Parts) -> Result<Option<Subject>, Box<Response<Body>>> {
+    let path = head.uri.path();
     let refuse = |problem: Problem| Box::new(problem.into_response());
     if files::percent_decode(path).is_none() {
         let problem = Problem::new(
@@ -104,10 +105,10 @@ async fn admit(shared: &Arc<Shared>, peer: &Peer, request: &Request) -> Result<O
     match Access::to(path) {
         Access::Open => Ok(None),
         Access::Certificate if peer.certificate.is_some() => Ok(None),
-        Access::Certificate => Err(Box::new(files::forbidden(request.method().as_str(), path))),
+        Access::Certificate => Err(Box::new(files::forbidden(head.method.as_str(), path))),
         Access::TokenOrCertificate if peer.certificate.is_some() => Ok(None),
         Access::Token | Access::TokenOrCertificate => {
-            authenticate(shared, request.headers(), request.uri()).await.map(Some).map_err(refuse)
+            authenticate(shared, &head.headers, &head.uri).await.map(Some).map_err(refuse)
         }
     }
 }

@@ -90,9 +90,7 @@ impl From<AuthError> for Problem {
             AuthError::InvalidToken => {
                 unauthorized("puppetlabs.rbac/invalid-token", "The provided token is not known to this server.")
             }
-            AuthError::TokenExpired => {
-                unauthorized("puppetlabs.rbac/token-expired", "The provided token has expired.")
-            }
+            AuthError::TokenExpired => unauthorized("puppetlabs.rbac/token-expired", "The provided token has expired."),
             AuthError::TokenRevoked => {
                 unauthorized("puppetlabs.rbac/token-revoked", "Authentication token has been revoked.")
             }

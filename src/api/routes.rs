@@ -83,8 +83,8 @@ async fn unknown_route(method: Method, uri: Uri) -> Response<Body> {
 }
 
 fn is_not_offered(path: &str) -> bool {
-    let begins = |known: &&str| path.strip_prefix(**known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    NOT_OFFERED.iter().any(|known| begins(&known))
+    let begins = |known| path.strip_prefix(known).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
+    NOT_OFFERED.into_iter().any(begins)
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response<Body> {

@@ -55,7 +55,8 @@ impl Shared {
 
     /// Reads a whole body of at most `bytes_max` bytes, within the budget for all bodies and the time for one.
     pub(super) async fn read_body(&self, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > bytes_max) {
             return Err(too_large(bytes_max));
         }

@@ -31,11 +31,7 @@ pub(super) async fn services(State(shared): State<Arc<Shared>>, uri: Uri) -> Res
 }
 
 /// `GET /status/v1/services/:name`.
-pub(super) async fn service(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    uri: Uri,
-) -> Response<Body> {
+pub(super) async fn service(State(shared): State<Arc<Shared>>, Path(name): Path<String>, uri: Uri) -> Response<Body> {
     let level = match Level::parse(&uri) {
         Ok(level) => level,
         Err(problem) => return problem.into_response(),
@@ -68,9 +64,7 @@ pub(super) async fn simple_service(State(shared): State<Arc<Shared>>, Path(name)
 /// `GET /metrics`.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
     match blocking(&shared, |shared| (shared.metrics)()).await {
-        Ok(text) => {
-            respond_text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
-        }
+        Ok(text) => respond_text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
         Err(problem) => problem.into_response(),
     }
 }
