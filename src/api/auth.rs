@@ -186,7 +186,8 @@ impl Logins {
         known.is_some_and(|known| known.count >= LOGIN_FAILURES_MAX && !known.is_over(now))
     }
 
-    fn failed(&self, address: IpAddr, now: Moment) {
+    /// Notes a refused login.
+    pub(super) fn failed(&self, address: IpAddr, now: Moment) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let address = origin(address);
         if failures.len() >= LOGIN_ADDRESSES_MAX && !failures.contains_key(&address) {
