@@ -65,6 +65,9 @@ pub const TRANSACTION_ID_BYTES_MAX: usize = 128;
 /// Messages from brokers that wait for the orchestrator.
 pub const ORCHESTRATOR_QUEUE_MAX: usize = 65_536;
 
+/// Bytes of messages from brokers that wait for the orchestrator.
+pub const ORCHESTRATOR_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Bytes of an API request's body.
 pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
