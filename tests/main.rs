@@ -1,3 +1,4 @@
 //! The integration tests, one binary: a module per kind.
 
 mod ca;
+mod tidy;
