@@ -2,4 +2,5 @@
 
 mod ca;
 mod sim;
+mod system;
 mod tidy;

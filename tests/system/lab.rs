@@ -41,6 +41,10 @@ impl Lab {
         lab
     }
 
+    pub fn revoke(&self, name: &str) {
+        self.must(&["ca", "revoke", &self.text("ca"), name]);
+    }
+
     pub fn path(&self, relative: &str) -> PathBuf {
         self.directory.path().join(relative)
     }
