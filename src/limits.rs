@@ -31,6 +31,55 @@ pub const HANDSHAKES_IN_FLIGHT_MAX: usize = 256;
 /// Accepted connections that wait for a handshake slot, per worker; newest first, a descriptor each.
 pub const ACCEPT_QUEUE_MAX: usize = 1024;
 
+/// Time an accepted connection may wait for a handshake slot: what is left of the agents' 5 s must be enough for the
+/// handshake.
+pub const ACCEPT_QUEUE_WAIT: Duration = Duration::from_secs(3);
+
+/// Pause of accepting after the process or the host ran out of descriptors or memory, so that the loop does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections waiting in the kernel for each listener. The kernel cuts it to `net.core.somaxconn`.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+
+/// Bytes read from one socket at once; the size of the part of a worker's read buffer that new bytes go to.
+pub const READ_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes read from one connection before the others of its worker have their turn.
+pub const TURN_READ_BYTES: usize = 4 * READ_CHUNK_BYTES;
+
+/// Connections that may go on with their handshake in one turn of a worker, so that a reconnect storm (up to 4 ms each
+/// with RSA-4096) does not stop the messages of everybody else.
+pub const TURN_HANDSHAKES: usize = 16;
+
+/// Bytes of TLS that cannot be processed yet, per connection: a handshake message of 64 KiB, the most rustls takes,
+/// and a record.
+pub const TLS_CARRY_BYTES_MAX: usize = 64 * 1024 + 18 * 1024;
+
+/// Bytes waiting for a peer above which its pings stay unanswered: only the latest must be (RFC 6455, 5.5.2).
+pub const PONG_QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// A peer that takes none of the bytes waiting for it for this long is dropped, however much it sends itself.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Refused or closed connections, per worker, that may wait for the peer to read the last word; more are dropped at
+/// once.
+pub const LINGERING_MAX: usize = 1024;
+
+/// Threads of one worker that resolve host names at once.
+pub const RESOLVERS_MAX: usize = 8;
+
+/// Time for a pong on connections that we have dialled (the agents' own value).
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pongs missed in a row after which a dialled connection is lost (the agents' own value).
+pub const PONGS_MISSED_MAX: u8 = 3;
+
+/// Time at the end of the process for close frames to leave.
+pub const STOP_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Log lines per second, worker and label about connections that failed; the rest is counted.
+pub const FAILURE_LOG_LINES: u32 = 5;
+
 /// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
 
