@@ -3,6 +3,8 @@
 
 pub mod model;
 pub mod rbac;
+pub mod store;
+pub mod tasks;
 
 use std::sync::Arc;
 
