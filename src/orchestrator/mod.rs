@@ -1,8 +1,13 @@
 //! The orchestrator: accepts commands, commits them, runs them on agents through brokers, keeps what came of it. It is a
 //! PCP client like any other; its link to a broker is a pair of [`crate::link::Port`]s.
 
+pub mod concurrency;
+pub mod events;
+pub mod inventory;
 pub mod model;
 pub mod rbac;
+pub mod scope;
+pub mod sources;
 pub mod store;
 pub mod tasks;
 
