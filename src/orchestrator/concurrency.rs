@@ -64,6 +64,11 @@ impl Turns {
         None
     }
 
+    /// Whether [`Self::next`] would give a node.
+    pub fn has_next(&self) -> bool {
+        self.running < self.limit && self.order.iter().any(|job| self.jobs[job].running < self.job_limit)
+    }
+
     /// A node of the job takes a slot; one that was running before a restart does so even beyond the limit.
     pub fn occupy(&mut self, job: JobId) {
         self.running += 1;

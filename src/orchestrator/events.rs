@@ -7,6 +7,7 @@ use super::model::{EventType, NodeState};
 use super::store::{Change, NewEvent, NodeKey};
 use crate::clock::WallTime;
 use crate::pxp::response::ProcessResults;
+use crate::pxp::status::EXECUTION_ERROR_KIND;
 
 /// In the place of what a task calls sensitive.
 const REDACTED: &str = "Sensitive [value redacted]";
@@ -90,6 +91,11 @@ impl Ending {
 fn agent_error(stdout: &str) -> Option<Value> {
     let mut object: Map<String, Value> = serde_json::from_str(stdout).ok()?;
     object.remove("_error")
+}
+
+/// Whether a status answer's `stdout` is the agent's own error and not a task's output.
+pub fn is_agent_error(stdout: Option<&str>) -> bool {
+    stdout.and_then(agent_error).is_some_and(|error| error["kind"] == EXECUTION_ERROR_KIND)
 }
 
 /// The message of an agent's own error.

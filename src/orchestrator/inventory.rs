@@ -71,22 +71,23 @@ impl Inventory {
             self.arrive(link, name, now, arrivals);
         } else if let Some(connection) = self.nodes.get_mut(name) {
             // The node may have moved to another broker before this one noticed.
-            drop(connection.take_if(|connection| connection.link == link));
+            let _ = connection.take_if(|connection| connection.link == link);
         }
     }
 
     /// A link is gone, and with it what it reported.
     pub fn lose(&mut self, link: LinkIndex) {
         for connection in self.nodes.values_mut() {
-            drop(connection.take_if(|connection| connection.link == link));
+            let _ = connection.take_if(|connection| connection.link == link);
         }
     }
 
     fn arrive(&mut self, link: LinkIndex, name: &str, now: WallTime, arrivals: &mut Arrivals) {
         let connection = Some(Connection { link, since: now });
+        let has_room = self.nodes.len() < INVENTORY_NODES_MAX;
         match self.nodes.get_mut(name) {
             Some(entry) => *entry = connection,
-            None if self.nodes.len() < INVENTORY_NODES_MAX => {
+            None if has_room => {
                 self.nodes.insert(name.into(), connection);
                 arrivals.new.push(name.to_owned());
             }

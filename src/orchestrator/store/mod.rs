@@ -2,7 +2,7 @@
 //! [`conformance`] is the test suite that every implementation runs.
 
 #[cfg(test)]
-pub mod conformance;
+mod conformance;
 mod rows;
 pub mod sqlite;
 mod writer;
@@ -39,6 +39,9 @@ pub trait Store: Send + Sync {
     /// At most [`crate::limits::EVENTS_PAGE_MAX`] events of a job from number `start` on, ascending; `None` if there is
     /// no such job.
     fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError>;
+
+    /// One more than the number of a job's last event, 0 if it has none; `None` if there is no such job.
+    fn next_event(&self, id: JobId) -> Result<Option<i64>, StoreError>;
 
     /// The jobs that have not ended, ascending, with those of their nodes that have not.
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
