@@ -1,1 +1,0 @@
-//! Certificates for labs and tests: a CA in Puppet's directory layout.

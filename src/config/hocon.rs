@@ -1,0 +1,249 @@
+//! Files to a tree. All `*.conf` of a directory and of its `conf.d` are merged before substitutions are resolved, so a
+//! file may refer to another's keys. Unlike the reference's order-dependent merge, a key set in two files is an error.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hocon::{Config, HoconError, HoconValue, ParseOptions, ResolveOptions};
+
+use super::problem::Problem;
+
+/// The merged content of the files, and which key came from which file.
+pub struct Tree {
+    /// Where the files are; relative paths in them start here.
+    pub dir: PathBuf,
+    root: HoconValue,
+    origins: BTreeMap<Vec<String>, PathBuf>,
+    fallback: PathBuf,
+}
+
+/// Reads a directory of files, or one file. Files that cannot be used are reported and left out.
+pub fn load(path: &Path, problems: &mut Vec<Problem>) -> Option<Tree> {
+    if path.is_file() {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return merge(dir, path, vec![path.to_owned()], problems);
+    }
+    let mut files = conf_files(path, problems)?;
+    let conf_d = path.join("conf.d");
+    if conf_d.is_dir() {
+        files.extend(conf_files(&conf_d, problems)?);
+    }
+    if files.is_empty() {
+        problems.push(whole_file(path, "holds no *.conf file; give the directory of the configuration with --config"));
+        return None;
+    }
+    merge(path, path, files, problems)
+}
+
+impl Tree {
+    /// The value at a dotted path; explicit nulls count as absent.
+    pub fn get(&self, key: &str) -> Option<&HoconValue> {
+        let mut value = &self.root;
+        for name in key.split('.') {
+            value = value.as_object()?.get(name)?;
+        }
+        (!value.is_null()).then_some(value)
+    }
+
+    /// The file that a key came from; for a missing key the file of the section it belongs to.
+    pub fn file_of(&self, key: &str) -> &Path {
+        let names: Vec<String> = key.split('.').map(str::to_owned).collect();
+        (1..=names.len())
+            .rev()
+            .find_map(|length| self.origins.get(&names[..length]))
+            .map_or(&self.fallback, PathBuf::as_path)
+    }
+
+    /// All keys that hold something else than an object.
+    pub fn leaves(&self) -> Vec<String> {
+        let mut leaves = Vec::new();
+        collect_leaves(&self.root, &mut Vec::new(), &mut |path| leaves.push(path.join(".")));
+        leaves
+    }
+}
+
+fn conf_files(dir: &Path, problems: &mut Vec<Problem>) -> Option<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => {
+            problems.push(whole_file(dir, &format!("cannot be read: {error}; check --config and permissions")));
+            return None;
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf") && path.is_file())
+        .collect();
+    files.sort();
+    Some(files)
+}
+
+fn merge(dir: &Path, fallback: &Path, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Option<Tree> {
+    let before = problems.len();
+    let mut origins = BTreeMap::new();
+    let mut merged: Option<Config> = None;
+    for file in &files {
+        let options = ParseOptions::defaults().with_resolve_substitutions(false);
+        match hocon::parse_file_with_options(file, options) {
+            Ok(config) => {
+                record_origins(&config, file, &mut origins, problems);
+                merged = Some(merged.map_or(config.clone(), |earlier| config.with_fallback(&earlier)));
+            }
+            Err(error) => problems.push(syntax(file, &error)),
+        }
+    }
+    let resolved = match merged?.resolve(ResolveOptions::defaults()) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            problems.push(unresolved(fallback, &files, &error));
+            return None;
+        }
+    };
+    if problems.len() > before {
+        return None;
+    }
+    let root = HoconValue::Object(
+        resolved.keys().iter().filter_map(|key| Some(((*key).to_owned(), value_of(&resolved, key)?))).collect(),
+    );
+    let fallback = if files.len() == 1 { &files[0] } else { fallback };
+    Some(Tree { dir: dir.to_owned(), root, origins, fallback: fallback.to_owned() })
+}
+
+/// A top-level value; the name is quoted because the library would split it at dots.
+fn value_of(config: &Config, key: &str) -> Option<HoconValue> {
+    config.get(&format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))).cloned()
+}
+
+fn record_origins(
+    config: &Config,
+    file: &Path,
+    origins: &mut BTreeMap<Vec<String>, PathBuf>,
+    problems: &mut Vec<Problem>,
+) {
+    for key in config.keys() {
+        let Some(value) = value_of(config, key) else { continue };
+        origins.entry(vec![key.to_owned()]).or_insert_with(|| file.to_owned());
+        collect_leaves(&value, &mut vec![key.to_owned()], &mut |path| {
+            // Sections get the first file that mentions them, for keys that are missing in them.
+            for length in 1..path.len() {
+                origins.entry(path[..length].to_vec()).or_insert_with(|| file.to_owned());
+            }
+            let earlier = origins.insert(path.to_vec(), file.to_owned());
+            if let Some(earlier) = earlier.filter(|earlier| earlier != file && path.len() > 1) {
+                let message = format!("is also set in {}; keep one of the two", earlier.display());
+                problems.push(Problem { file: file.to_owned(), key: path.join("."), message });
+            }
+        });
+    }
+}
+
+fn collect_leaves(value: &HoconValue, path: &mut Vec<String>, visit: &mut impl FnMut(&[String])) {
+    let Some(object) = value.as_object().filter(|object| !object.is_empty()) else {
+        if !path.is_empty() {
+            visit(path);
+        }
+        return;
+    };
+    for (name, value) in object {
+        path.push(name.clone());
+        collect_leaves(value, path, visit);
+        path.pop();
+    }
+}
+
+fn syntax(file: &Path, error: &HoconError) -> Problem {
+    let message = match error {
+        HoconError::Parse(error) => {
+            format!("line {}, column {}: {}; correct the HOCON", error.line, error.col, error.message)
+        }
+        HoconError::Resolve(error) => format!("line {}, column {}: {}", error.line, error.col, error.message),
+        HoconError::Io(error) => format!("cannot be read: {error}; check its permissions"),
+        other => format!("{other}; the file must hold `key: value` pairs"),
+    };
+    whole_file(file, &message)
+}
+
+/// Substitutions are resolved after the merge; the file is found by its text.
+fn unresolved(fallback: &Path, files: &[PathBuf], error: &HoconError) -> Problem {
+    let HoconError::Resolve(error) = error else { return syntax(fallback, error) };
+    let reference = format!("${{{}}}", error.path);
+    let file = files
+        .iter()
+        .find(|file| std::fs::read_to_string(file).is_ok_and(|text| text.contains(&reference)))
+        .map_or(fallback, PathBuf::as_path);
+    let message =
+        format!("line {}: {reference}: {}; define the key or the environment variable", error.line, error.message);
+    whole_file(file, &message)
+}
+
+fn whole_file(file: &Path, message: &str) -> Problem {
+    Problem { file: file.to_owned(), key: String::new(), message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_texts(texts: &[(&str, &str)]) -> (Option<Tree>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in texts {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let mut problems = Vec::new();
+        let tree = load(dir.path(), &mut problems);
+        let prefix = format!("{}/", dir.path().display());
+        (tree, problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
+    }
+
+    fn file_name(tree: &Tree, key: &str) -> String {
+        tree.file_of(key).file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn files_are_merged_before_substitution() {
+        let (tree, problems) = load_texts(&[
+            ("a.conf", "dirs { ssl: /etc/ssl }\nglobal.log.level: info"),
+            ("conf.d/b.conf", "global { certs { ssl-cert: ${dirs.ssl}/cert.pem } }"),
+            ("ignored.txt", "{{{"),
+        ]);
+        assert_eq!(problems, Vec::<String>::new());
+        let tree = tree.unwrap();
+        assert_eq!(tree.get("global.certs.ssl-cert").unwrap().as_str(), Some("/etc/ssl/cert.pem"));
+        assert_eq!(tree.get("global.log.level").unwrap().as_str(), Some("info"));
+        assert_eq!(file_name(&tree, "global.certs.ssl-cert"), "b.conf");
+        assert_eq!(file_name(&tree, "global.log.level"), "a.conf");
+        assert_eq!(file_name(&tree, "global.certs.ssl-key"), "b.conf", "a missing key belongs to its section's file");
+        assert_eq!(tree.leaves(), ["dirs.ssl", "global.log.level", "global.certs.ssl-cert"]);
+    }
+
+    #[test]
+    fn a_key_in_two_files_is_reported() {
+        let (tree, problems) = load_texts(&[("a.conf", "x { y: 1 }"), ("b.conf", "x { y: 2 }")]);
+        assert!(tree.is_none());
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("b.conf: x.y: is also set in"), "{problems:?}");
+    }
+
+    #[test]
+    fn syntax_errors_of_all_files_are_reported() {
+        let (tree, problems) = load_texts(&[("a.conf", "x {"), ("b.conf", "ok: 1"), ("c.conf", "[1]")]);
+        assert!(tree.is_none());
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("a.conf: line "), "{problems:?}");
+        assert!(problems[1].starts_with("c.conf: "), "{problems:?}");
+    }
+
+    #[test]
+    fn an_unresolved_substitution_names_its_file() {
+        let (_, problems) = load_texts(&[("a.conf", "x: 1"), ("b.conf", "y: ${podium.not.there}")]);
+        assert!(problems[0].starts_with("b.conf: line 1: ${podium.not.there}"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_empty_directory_is_reported() {
+        let (tree, problems) = load_texts(&[]);
+        assert!(tree.is_none() && problems[0].contains("holds no *.conf file"), "{problems:?}");
+    }
+}

@@ -1,0 +1,342 @@
+//! The settings of `podium server`, from Puppet Enterprise's sections `global`, `webserver`, `pcp-broker` and
+//! `orchestrator`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::duration::Bare;
+use super::reader::{Reader, WithoutEffect};
+use super::settings::{BrokerSettings, CertificatePaths, LogSettings, OrchestratorSettings, ServerSettings};
+use super::{Loaded, Problems, hocon};
+use crate::limits;
+
+const DATA_DIR: &str = "/var/lib/podium";
+const CODE_DIR: &str = "/etc/puppetlabs/code";
+const DAY: Duration = Duration::from_secs(86_400);
+const WORKERS_MAX: u64 = 256;
+/// The interval at which deployed agents ping, and so the shortest sensible idle timeout.
+const AGENT_PING_INTERVAL: Duration = Duration::from_secs(120);
+
+const WITHOUT_EFFECT: &[WithoutEffect] = &[
+    ("global.logging-config", "use global.log.level and global.log.file"),
+    ("global.hostname", "the name of the certificate is used"),
+    ("webserver.*.client-auth", "the broker always requires a client certificate, the API accepts one"),
+    ("webserver.*.default-server", "each listener has one purpose"),
+    ("webserver.*.access-log-config", "requests are in the log at level debug"),
+    ("webserver.*.max-threads", "size the broker with pcp-broker.workers"),
+    ("webserver.*.acceptor-threads", "size the broker with pcp-broker.workers"),
+    ("webserver.*.selector-threads", "size the broker with pcp-broker.workers"),
+    ("webserver.*.idle-timeout-milliseconds", "use pcp-broker.idle-timeout"),
+    ("webserver.*.ssl-protocols", "TLS 1.2 and 1.3 are offered"),
+    ("webserver.*.cipher-suites", "the suites of TLS 1.3 and the AEAD suites of TLS 1.2 are offered"),
+    ("web-router-service", "the paths are fixed"),
+    ("authorization", "only this server and pcp-broker.privileged-clients give orders; see docs/secure.md"),
+    ("analytics", "nothing is reported"),
+    ("metrics", "see docs/watch.md"),
+    ("inventory", "only connections through the broker are known"),
+    ("status", "the status endpoints are always on"),
+    ("pcp-broker.controller-uris", "agents must connect to this server itself"),
+    ("pcp-broker.controller-allowlist", "agents must connect to this server itself"),
+    ("pcp-broker.controller-whitelist", "agents must connect to this server itself"),
+    ("pcp-broker.controller-disconnection-graceperiod", "agents must connect to this server itself"),
+    ("pcp-broker.crl-check-period", "see docs/secure.md on revocation"),
+    ("pcp-broker.expired-conn-throttle", "see docs/secure.md on revocation"),
+    ("orchestrator.job-prune-days-threshold", "jobs are kept"),
+    ("orchestrator.scheduled-jobs-v1-api", "there are no scheduled jobs"),
+    ("orchestrator.pcp-timeout", "there are no Puppet runs"),
+    ("orchestrator.global-concurrent-compiles", "there are no Puppet runs"),
+    ("orchestrator.default-deploy-node-timeout", "there are no Puppet runs"),
+    ("orchestrator.default-plan-timeout", "there are no plans"),
+    ("orchestrator.app-management", "there are no applications"),
+    ("orchestrator.database", "jobs are kept in SQLite below orchestrator.data-dir"),
+];
+
+/// Reads all `*.conf` of a directory and of its `conf.d`.
+pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
+    let mut problems = Vec::new();
+    let Some(tree) = hocon::load(dir, &mut problems) else { return Err(Problems(problems)) };
+    let mut reader = Reader::new(&tree);
+    let certificates = certificates(&mut reader);
+    let log =
+        LogSettings { level: reader.log_level("global.log.level"), file: reader.log_file("global.log.file", None) };
+    let listen = address(&mut reader, "webserver.pcp-broker", 8142);
+    let api_listen = address(&mut reader, "webserver.orchestrator", 8143);
+    if listen == api_listen && listen.port() != 0 {
+        reader.fail("webserver.orchestrator.ssl-port", format!("{listen} is the broker's address; give another port"));
+    }
+    let broker = broker(&mut reader, listen);
+    let orchestrator = orchestrator(&mut reader);
+    let (problems, warnings) = reader.finish(WITHOUT_EFFECT);
+    match certificates {
+        Some(certificates) if problems.is_empty() => {
+            Ok(Loaded { settings: ServerSettings { certificates, log, broker, api_listen, orchestrator }, warnings })
+        }
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn certificates(reader: &mut Reader<'_>) -> Option<CertificatePaths> {
+    let certificate = certificate_file(reader, "ssl-cert", true);
+    let key = certificate_file(reader, "ssl-key", true);
+    let ca = certificate_file(reader, "ssl-ca-cert", true);
+    let crl = certificate_file(reader, "ssl-crl-path", false);
+    if crl.is_none() && !reader.has("global.certs.ssl-crl-path") {
+        reader
+            .warn("global.certs.ssl-crl-path", "is not set: revoked certificates are accepted; give the CA's crl.pem");
+    }
+    Some(CertificatePaths { certificate: certificate?, key: key?, ca: ca?, crl })
+}
+
+/// Puppet Enterprise repeats the certificate files per listener; here they are one set, so the repetitions must agree.
+fn certificate_file(reader: &mut Reader<'_>, name: &str, required: bool) -> Option<PathBuf> {
+    let global = format!("global.certs.{name}");
+    let mut chosen: Option<(String, PathBuf)> = None;
+    for key in [&global, &format!("webserver.pcp-broker.{name}"), &format!("webserver.orchestrator.{name}")] {
+        let Some(path) = reader.path(key) else { continue };
+        match &chosen {
+            None => chosen = Some((key.clone(), path)),
+            Some((other, first)) if *first != path => {
+                let first = first.display();
+                reader.fail(key, format!("differs from {other} ({first}); both listeners use one set of files"));
+            }
+            Some(_) => {}
+        }
+    }
+    match chosen {
+        Some((key, _)) => reader.file(&key),
+        None if required => reader.required_file(&global),
+        None => None,
+    }
+}
+
+fn address(reader: &mut Reader<'_>, section: &str, default_port: u16) -> SocketAddr {
+    let host_key = format!("{section}.ssl-host");
+    let host = match reader.text(&host_key).as_deref() {
+        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(text) => text.parse().unwrap_or_else(|_| {
+            reader.fail(&host_key, format!("\"{text}\" is not an IP address; give one, 0.0.0.0 or :: for all"));
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        }),
+    };
+    let port = reader.integer(&format!("{section}.ssl-port"), 0..=u64::from(u16::MAX));
+    SocketAddr::new(host, port.and_then(|port| u16::try_from(port).ok()).unwrap_or(default_port))
+}
+
+fn broker(reader: &mut Reader<'_>, listen: SocketAddr) -> BrokerSettings {
+    let idle_key = "pcp-broker.idle-timeout";
+    let idle_timeout =
+        reader.duration(idle_key, Bare::Milliseconds, Duration::from_millis(100)..=DAY).unwrap_or(limits::IDLE_TIMEOUT);
+    if idle_timeout <= AGENT_PING_INTERVAL {
+        reader
+            .warn(idle_key, "is not longer than the agents' ping interval of 120 s: idle agents will be disconnected");
+    }
+    BrokerSettings {
+        listen,
+        workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
+        connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
+        message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
+        idle_timeout,
+        privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
+    }
+}
+
+fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
+    let year = 365 * DAY;
+    let data_dir = reader.directory_to_make("orchestrator.data-dir", DATA_DIR.into());
+    let code_dir = code_dir(reader);
+    let task_concurrency = size(reader.integer("orchestrator.task-concurrency", 1..=100_000), 250);
+    let allowed = reader.integer("orchestrator.allowed-pcp-status-requests", 1..=1_000_000);
+    let status_interval =
+        reader.duration("orchestrator.status-interval", Bare::Seconds, Duration::from_millis(10)..=DAY);
+    let task_timeout = reader.duration("orchestrator.default-task-node-timeout", Bare::Seconds, Duration::ZERO..=year);
+    let lifetimes = Duration::from_secs(1)..=100 * year;
+    let token_lifetime = reader.duration("orchestrator.token-lifetime", Bare::Seconds, lifetimes.clone());
+    let token_lifetime_max = reader.duration("orchestrator.token-lifetime-max", Bare::Seconds, lifetimes);
+    let settings = OrchestratorSettings {
+        data_dir,
+        code_dir,
+        task_concurrency,
+        allowed_status_requests: allowed.and_then(|allowed| u32::try_from(allowed).ok()).unwrap_or(35),
+        status_interval: status_interval.unwrap_or(Duration::from_secs(12)),
+        default_task_timeout: task_timeout.filter(|timeout| !timeout.is_zero()),
+        token_lifetime: token_lifetime.unwrap_or(Duration::from_secs(3600)),
+        token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
+    };
+    if settings.token_lifetime > settings.token_lifetime_max {
+        let advice = "is longer than orchestrator.token-lifetime-max; shorten it or raise the maximum";
+        reader.fail("orchestrator.token-lifetime", advice);
+    }
+    settings
+}
+
+fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
+    let key = "orchestrator.code-dir";
+    let given = reader.path(key);
+    let path = given.clone().unwrap_or_else(|| CODE_DIR.into());
+    if !path.is_dir() {
+        let message = format!("'{}' is not a directory; give the directory that holds environments/", path.display());
+        if given.is_some() {
+            reader.fail(key, message);
+        } else {
+            reader.warn(key, message);
+        }
+    }
+    path
+}
+
+fn size(value: Option<u64>, default: usize) -> usize {
+    value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::LogLevel;
+
+    const CERTIFICATES: &str =
+        "global.certs { ssl-cert: c.pem, ssl-key: k.pem, ssl-ca-cert: ca.pem, ssl-crl-path: crl.pem }\n";
+
+    /// A directory with certificate files (of no content: the configuration does not look into them) and one file.
+    fn directory(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["c.pem", "k.pem", "ca.pem", "crl.pem"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("code")).unwrap();
+        std::fs::write(dir.path().join("server.conf"), text).unwrap();
+        dir
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        let dir = directory(text);
+        let prefix = format!("{}/", dir.path().display());
+        let problems = load_server(dir.path()).expect_err("problems");
+        problems.to_string().replace(&prefix, "").lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn everything_set() {
+        let dir = directory(&format!(
+            "{CERTIFICATES}
+            global.log {{ level: debug, file: logs/server.log }}
+            webserver {{
+              pcp-broker {{ ssl-host: 127.0.0.1, ssl-port: 0 }}
+              orchestrator {{ ssl-host: \"::1\", ssl-port: 0 }}
+            }}
+            pcp-broker {{ workers: 3, max-connections: 50000, max-message-size: 1048576, idle-timeout: 400000,
+                         privileged-clients: [ctl.example.com] }}
+            orchestrator {{
+              data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
+              status-interval: 2s, default-task-node-timeout: 600, token-lifetime: 4h, token-lifetime-max: 1y
+            }}"
+        ));
+        let loaded = load_server(dir.path()).unwrap();
+        assert_eq!(loaded.warnings, []);
+        let at = |name: &str| dir.path().join(name);
+        let expected = ServerSettings {
+            certificates: CertificatePaths {
+                certificate: at("c.pem"),
+                key: at("k.pem"),
+                ca: at("ca.pem"),
+                crl: Some(at("crl.pem")),
+            },
+            log: LogSettings { level: LogLevel::Debug, file: Some(at("logs/server.log")) },
+            broker: BrokerSettings {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                workers: 3,
+                connections_max: 50_000,
+                message_bytes_max: 1_048_576,
+                idle_timeout: Duration::from_secs(400),
+                privileged_clients: vec!["ctl.example.com".to_owned()],
+            },
+            api_listen: "[::1]:0".parse().unwrap(),
+            orchestrator: OrchestratorSettings {
+                data_dir: at("data"),
+                code_dir: at("code"),
+                task_concurrency: 7,
+                allowed_status_requests: 5,
+                status_interval: Duration::from_secs(2),
+                default_task_timeout: Some(Duration::from_secs(600)),
+                token_lifetime: Duration::from_secs(4 * 3600),
+                token_lifetime_max: 365 * DAY,
+            },
+        };
+        assert_eq!(loaded.settings, expected);
+    }
+
+    #[test]
+    fn defaults() {
+        let dir = directory(&format!("{CERTIFICATES} orchestrator.code-dir: code"));
+        let loaded = load_server(dir.path()).unwrap();
+        assert_eq!(loaded.warnings, []);
+        assert_eq!(loaded.settings.broker.listen, "0.0.0.0:8142".parse().unwrap());
+        assert_eq!(loaded.settings.api_listen, "0.0.0.0:8143".parse().unwrap());
+        assert_eq!(loaded.settings.broker.idle_timeout, Duration::from_secs(360));
+        assert_eq!(loaded.settings.broker.message_bytes_max, limits::MESSAGE_BYTES_MAX);
+        assert_eq!(loaded.settings.orchestrator.task_concurrency, 250);
+        assert_eq!(loaded.settings.orchestrator.default_task_timeout, None);
+        assert_eq!(loaded.settings.log, LogSettings { level: LogLevel::Info, file: None });
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let found = problems(
+            "global.certs { ssl-cert: c.pem, ssl-key: missing.pem }
+            pcp-broker { worker: 2, idle-timeout: soon, max-connections: lots, max-message-size: 10 }
+            webserver.orchestrator { ssl-port: 70000, ssl-host: orch.example.com }
+            orchestrator { code-dir: nowhere, task-concurrency: [1], token-lifetime: 2y, token-lifetime-max: 1y }
+            idle-timeout: 5",
+        );
+        let expected = [
+            "missing.pem' not found; check the path",
+            "server.conf: global.certs.ssl-ca-cert: value must be defined; give the path of a PEM file",
+            "server.conf: webserver.orchestrator.ssl-host: \"orch.example.com\" is not an IP address",
+            "server.conf: webserver.orchestrator.ssl-port: 70000 is out of range; give 0 to 65535",
+            "server.conf: pcp-broker.idle-timeout: \"soon\" is not a duration",
+            "server.conf: pcp-broker.max-connections: must be an integer, found \"lots\"",
+            "server.conf: pcp-broker.max-message-size: 10 is out of range; give 1024 to 67108864",
+            "is not a directory; give the directory that holds environments/",
+            "server.conf: orchestrator.task-concurrency: must be an integer, found an array",
+            "server.conf: orchestrator.token-lifetime: is longer than orchestrator.token-lifetime-max",
+            "server.conf: pcp-broker.worker: unknown key; did you mean pcp-broker.workers?",
+            "server.conf: idle-timeout: unknown key; did you mean pcp-broker.idle-timeout?",
+        ];
+        for text in expected {
+            assert!(found.iter().any(|line| line.contains(text)), "no \"{text}\" in {found:#?}");
+        }
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+    }
+
+    #[test]
+    fn keys_without_effect_are_warnings() {
+        let dir = directory(&format!(
+            "{CERTIFICATES} orchestrator.code-dir: code
+            webserver.pcp-broker {{ client-auth: need, ssl-cert: c.pem }}
+            pcp-broker {{ controller-uris: [], max-message-size: 67108864 }}
+            authorization {{ version: 1, rules: [] }}"
+        ));
+        let warnings = load_server(dir.path()).unwrap().warnings;
+        let keys: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "pcp-broker.max-message-size",
+                "webserver.pcp-broker.client-auth",
+                "pcp-broker.controller-uris",
+                "authorization.version",
+                "authorization.rules",
+            ]
+        );
+        assert!(warnings[1].message.starts_with("has no effect in this version; "), "{}", warnings[1]);
+    }
+
+    #[test]
+    fn listeners_cannot_have_different_certificates() {
+        let found =
+            problems(&format!("{CERTIFICATES} orchestrator.code-dir: code, webserver.orchestrator.ssl-cert: k.pem"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].contains("webserver.orchestrator.ssl-cert: differs from global.certs.ssl-cert"), "{found:#?}");
+    }
+}

@@ -1,0 +1,378 @@
+//! The log: one line per event, in UTC, written by a thread of its own so that a slow disk never holds up a worker.
+//!
+//! ```text
+//! 2026-03-01T10:15:30.120Z INFO  podium::broker connection opened uri=pcp://web1/agent remote=10.0.0.7:41522
+//! ```
+//!
+//! Whatever a peer can put into a line is escaped: nobody can end a line and begin one of his own. A file that is moved
+//! away is created again, so log rotation needs no signal.
+
+use std::fmt::{self, Write as _};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::WallTime;
+use crate::config::settings::{LogLevel, LogSettings};
+
+/// Lines that wait for the disk; more are counted and dropped.
+const LINES_WAITING_MAX: usize = 8192;
+
+/// Bytes written with one system call.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Owner writes, group reads: a log may name what others must not know.
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Why there is no log.
+#[derive(Debug)]
+pub struct LogError {
+    /// The file of the log; `None` is standard error.
+    pub file: Option<PathBuf>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}: {}", file.display(), self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// Keeps the log going; when it is dropped, what waits is written first.
+#[derive(Debug)]
+pub struct LogGuard {
+    queue: Queue,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        // The writer ends when this arrives, or has ended by itself with its output gone.
+        let _ = self.queue.lines.send(Item::End);
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Sets the log of the process up. Call it once, and keep the guard to the end of `main`.
+pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
+    let (subscriber, guard) = build(settings)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError {
+        file: settings.file.clone(),
+        message: "logging is set up already; call it once per process".to_owned(),
+    })?;
+    Ok(guard)
+}
+
+fn build(settings: &LogSettings) -> Result<(impl Subscriber + Send + Sync + use<>, LogGuard), LogError> {
+    let output = match &settings.file {
+        None => Output::Stderr,
+        Some(path) => Output::open(path).map_err(|error| LogError {
+            file: Some(path.clone()),
+            message: format!("the log cannot be opened: {error}; check the directory's owner and mode"),
+        })?,
+    };
+    let (lines, receiver) = sync_channel(LINES_WAITING_MAX);
+    let queue = Queue { lines, dropped: Arc::new(AtomicU64::new(0)) };
+    let dropped = queue.dropped.clone();
+    let writer = std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write_lines(&receiver, output, &dropped))
+        .map_err(|error| LogError {
+            file: settings.file.clone(),
+            message: format!("no thread for the log: {error}; raise the limit of processes"),
+        })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(filter(settings.level))
+        .with_ansi(false)
+        .event_format(Line)
+        .with_writer(queue.clone())
+        .finish();
+    Ok((subscriber, LogGuard { queue, writer: Some(writer) }))
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// What the writer is sent.
+#[derive(Debug)]
+enum Item {
+    Line(Box<[u8]>),
+    End,
+}
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+struct Queue {
+    lines: SyncSender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Queue;
+
+    fn make_writer(&'a self) -> Queue {
+        self.clone()
+    }
+}
+
+/// Each call is a whole line: the subscriber formats into a buffer first.
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.lines.try_send(Item::Line(line.into())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where lines go.
+enum Output {
+    Stderr,
+    File { path: PathBuf, file: File },
+}
+
+impl Output {
+    fn open(path: &Path) -> io::Result<Self> {
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)?;
+        }
+        Ok(Self::File { path: path.to_owned(), file: open_to_append(path)? })
+    }
+
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stderr => io::stderr().lock().write_all(batch),
+            Self::File { path, file } => {
+                if moved_away(path, file) {
+                    *file = open_to_append(path)?;
+                }
+                file.write_all(batch)
+            }
+        }
+    }
+}
+
+fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
+}
+
+fn moved_away(path: &Path, file: &File) -> bool {
+    let at_path = std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let opened = file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    at_path != opened
+}
+
+/// Takes what has come meanwhile in one batch. A batch that cannot be written (disk full) is lost: there is no better
+/// place to say so, and the next one may succeed.
+fn write_lines(lines: &Receiver<Item>, mut output: Output, dropped: &AtomicU64) {
+    let mut batch = Vec::new();
+    while let Ok(Item::Line(line)) = lines.recv() {
+        batch.extend_from_slice(&line);
+        let mut ended = false;
+        while batch.len() < BATCH_BYTES && !ended {
+            match lines.try_recv() {
+                Ok(Item::Line(line)) => batch.extend_from_slice(&line),
+                Ok(Item::End) => ended = true,
+                Err(_) => break,
+            }
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let line =
+                format!("{} WARN  podium::log lines dropped, the disk is too slow count={lost}\n", WallTime::now());
+            batch.extend_from_slice(line.as_bytes());
+        }
+        let _ = output.write(&batch);
+        batch.clear();
+        if ended {
+            return;
+        }
+    }
+}
+
+/// The form of a line.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        write!(writer, "{} {:<5} {}", WallTime::now(), metadata.level().as_str(), metadata.target())?;
+        let mut fields = Fields { message: String::new(), rest: String::new() };
+        event.record(&mut fields);
+        writeln!(writer, "{}{}", fields.message, fields.rest)
+    }
+}
+
+/// The message first, then `key=value` in the order of the call.
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        let line = if field.name() == "message" { &mut self.message } else { &mut self.rest };
+        line.push(' ');
+        if field.name() != "message" {
+            line.push_str(field.name());
+            line.push('=');
+        }
+        // Writing to a string cannot fail; a value's own Display may, and then its beginning has to do.
+        let _ = Escaped(line).write_fmt(value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        // Only a value with spaces needs quotes to be told from the next key.
+        if field.name() == "message" || !value.is_empty() && !value.contains([' ', '"', '=']) {
+            self.add(field, format_args!("{value}"));
+        } else {
+            self.add(field, format_args!("{value:?}"));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format_args!("{value:?}"));
+    }
+}
+
+/// Writes control characters as escapes.
+struct Escaped<'a>(&'a mut String);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            // The line and paragraph separators are not control characters and yet end lines for some readers.
+            if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+                self.0.extend(character.escape_default());
+            } else {
+                self.0.push(character);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(level: LogLevel, work: impl FnOnce(&Path)) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("logs/podium.log");
+        let (subscriber, guard) = build(&LogSettings { level, file: Some(file.clone()) }).unwrap();
+        tracing::subscriber::with_default(subscriber, || work(&file));
+        drop(guard);
+        std::fs::read_to_string(file).unwrap()
+    }
+
+    #[test]
+    fn one_line_per_event_with_time_level_target_and_fields() {
+        let text = logged(LogLevel::Info, |_| {
+            tracing::info!(target: "podium::broker", uri = "pcp://web1/agent", count = 3, "connection {}", "opened");
+            tracing::debug!("not written");
+        });
+        let (time, rest) = text.split_once(' ').unwrap();
+        assert!(time.ends_with('Z') && time.len() == "2026-03-01T10:15:30.120Z".len(), "{text}");
+        assert_eq!(rest, "INFO  podium::broker connection opened uri=pcp://web1/agent count=3\n");
+    }
+
+    #[test]
+    fn peers_cannot_forge_lines() {
+        let evil = "x\n2026-03-01T10:15:30.120Z ERROR podium forged\u{1b}[31m\u{2028}\u{85}";
+        let text = logged(LogLevel::Info, |_| {
+            tracing::warn!(evil, shown = %evil, debugged = ?evil, "{evil}");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(|c: char| c.is_control()), "{text:?}");
+        assert_eq!(text.matches("\\n").count(), 4, "{text}");
+    }
+
+    #[test]
+    fn the_file_is_private_and_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("podium.log");
+        for _ in 0..2 {
+            let (subscriber, guard) = build(&LogSettings { level: LogLevel::Info, file: Some(file.clone()) }).unwrap();
+            tracing::subscriber::with_default(subscriber, || tracing::info!("start"));
+            drop(guard);
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 2);
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o7777 & !FILE_MODE, 0);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_created_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("podium.log"), dir.path().join("podium.log.1"));
+        let mut output = Output::open(&path).unwrap();
+        output.write(b"first\n").unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        output.write(b"second\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "first\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = LogSettings { level: LogLevel::Info, file: Some(dir.path().to_owned()) };
+        let error = build(&settings).map(drop).unwrap_err().to_string();
+        assert!(error.contains("the log cannot be opened"), "{error}");
+    }
+
+    #[test]
+    fn lost_lines_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("podium.log");
+        let (lines, receiver) = sync_channel(1);
+        let mut queue = Queue { lines, dropped: Arc::new(AtomicU64::new(0)) };
+        queue.write_all(b"kept\n").unwrap();
+        queue.write_all(b"lost\n").unwrap();
+        let dropped = queue.dropped.clone();
+        drop(queue);
+        write_lines(&receiver, Output::open(&path).unwrap(), &dropped);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("kept\n") && text.ends_with("count=1\n"), "{text}");
+    }
+}
