@@ -29,10 +29,8 @@ fn a_killed_server_loses_nothing_and_runs_nothing_twice() {
     let directory = lab.path("meeting");
     std::fs::create_dir(&directory).unwrap();
     let parameter = format!("directory={}", directory.display());
-    let client = lab
-        .client_command(&["task", "run", "demo::waiting", &parameter, "--all", "--format", "json"])
-        .spawn()
-        .unwrap();
+    let client =
+        lab.client_command(&["task", "run", "demo::waiting", &parameter, "--all", "--format", "json"]).spawn().unwrap();
     lab.wait("all tasks to start", || lines(&directory.join("runs")).len() == names.len());
     lab.kill_server();
     std::fs::write(directory.join("go"), "").unwrap();
@@ -56,10 +54,8 @@ fn a_killed_agent_still_delivers_its_task() {
     let directory = lab.path("meeting");
     std::fs::create_dir(&directory).unwrap();
     let parameter = format!("directory={}", directory.display());
-    let client = lab
-        .client_command(&["task", "run", "demo::waiting", &parameter, "--all", "--format", "json"])
-        .spawn()
-        .unwrap();
+    let client =
+        lab.client_command(&["task", "run", "demo::waiting", &parameter, "--all", "--format", "json"]).spawn().unwrap();
     lab.wait("the task to start", || lines(&directory.join("runs")).len() == 1);
     lab.kill_agent("a.example.test");
     std::fs::write(directory.join("go"), "").unwrap();
