@@ -1,6 +1,7 @@
 //! The PXP agent: dials a broker, runs tasks, keeps their results in its spool. It looks to brokers and orchestrators
 //! like pxp-agent 1.15, and survives what that one does not.
 //!
+//! * [`assemble`] puts all of it together from the settings.
 //! * [`connect`] is the application on the reactor: one broker connection, back-off, envelopes. PURE.
 //! * [`requests`] judges what a controller asks for. PURE.
 //! * [`executor`] has the threads; it takes orders from `connect` and mails replies back.
@@ -8,6 +9,7 @@
 //!   own that outlives the agent.
 //! * [`spool`], [`metadata`] and [`status`] remember transactions on disk and answer questions about them.
 
+pub mod assemble;
 pub mod backoff;
 pub mod child;
 pub mod connect;

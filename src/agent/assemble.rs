@@ -1,0 +1,177 @@
+//! Puts an agent together from its settings: certificates, spool, cache, threads, application. What can fail fails
+//! here, before anything is connected, with a text that says what to do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+
+use super::connect::{Agent, data_max};
+use super::execute::WrapperCommand;
+use super::executor::{Post, Threads, Workshop};
+use super::spool::Spool;
+use super::task_cache::{Sources, TaskCache};
+use crate::config::settings::AgentSettings;
+use crate::tls::identity::peer_name;
+use crate::tls::material::Material;
+
+/// Why there is no agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssemblyError(String);
+
+impl fmt::Display for AssemblyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AssemblyError {}
+
+/// Who the agent is, by its certificate.
+pub struct Credentials {
+    common_name: Box<str>,
+    tls: Arc<ArcSwap<ClientConfig>>,
+}
+
+impl Credentials {
+    /// Reads certificate, key, CAs and CRLs.
+    pub fn load(settings: &AgentSettings) -> Result<Self, AssemblyError> {
+        let (common_name, tls) = read(settings)?;
+        Ok(Self { common_name, tls: Arc::new(ArcSwap::new(tls)) })
+    }
+
+    /// Reads the files again, for connections and downloads from then on.
+    pub fn reload(&self, settings: &AgentSettings) -> Result<(), AssemblyError> {
+        let (common_name, tls) = read(settings)?;
+        if common_name != self.common_name {
+            let text = format!("the certificate is now for {common_name}, not {}; restart the agent", self.common_name);
+            return Err(AssemblyError(text));
+        }
+        self.tls.store(tls);
+        Ok(())
+    }
+
+    /// For the reactor; always the files as last read.
+    pub fn tls(&self) -> Arc<ArcSwap<ClientConfig>> {
+        self.tls.clone()
+    }
+}
+
+fn read(settings: &AgentSettings) -> Result<(Box<str>, Arc<ClientConfig>), AssemblyError> {
+    let material = Material::load(&settings.certificates).map_err(|error| AssemblyError(error.to_string()))?;
+    let tls = material.client_config().map_err(|error| AssemblyError(error.to_string()))?;
+    let name = peer_name(material.certificate()).map_err(|error| {
+        let (path, label) = (settings.certificates.certificate.display(), error.label());
+        AssemblyError(format!("{path}: {label}; an agent needs a certificate with one plain common name"))
+    })?;
+    Ok((name.common_name, tls))
+}
+
+/// An agent that is ready to be run by a reactor of one worker. `post` reaches its mailbox; `seed` is for pauses and
+/// message ids.
+pub fn assemble(
+    settings: &AgentSettings,
+    credentials: &Credentials,
+    wrapper: WrapperCommand,
+    post: Post,
+    seed: u64,
+) -> Result<Agent<Threads>, AssemblyError> {
+    if settings.brokers.is_empty() {
+        return Err(AssemblyError("no broker is configured; set broker-ws-uris".into()));
+    }
+    let data_max = data_max(settings.message_bytes_max);
+    let spool =
+        Spool::open(&settings.spool_dir, data_max).map_err(|error| unusable("spool", &settings.spool_dir, &error))?;
+    let cache = TaskCache::open(Sources {
+        directory: settings.cache_dir.clone(),
+        primaries: settings.primaries.clone(),
+        tls: credentials.tls(),
+        connect_timeout: settings.download_connect_timeout,
+        total_timeout: settings.download_timeout,
+        pause: std::thread::sleep,
+    })
+    .map_err(|error| unusable("task cache", &settings.cache_dir, &error))?;
+    let (spool_ttl, cache_ttl) = (settings.spool_ttl, settings.cache_ttl);
+    let threads = Threads::start(Workshop { spool, cache, wrapper, post, data_max, spool_ttl, cache_ttl })
+        .map_err(|error| AssemblyError(format!("cannot start threads: {error}; raise the limit of processes")))?;
+    let brokers = settings.brokers.clone();
+    Ok(Agent::new(&credentials.common_name, brokers, settings.message_bytes_max, threads, seed))
+}
+
+fn unusable(what: &str, directory: &std::path::Path, error: &std::io::Error) -> AssemblyError {
+    let directory = directory.display();
+    AssemblyError(format!("the {what} directory {directory} cannot be used: {error}; check its owner and mode"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::settings::{BrokerUri, CertificatePaths, LogLevel, LogSettings};
+
+    fn settings(root: &Path) -> AgentSettings {
+        let certificates = CertificatePaths {
+            certificate: root.join("cert.pem"),
+            key: root.join("key.pem"),
+            ca: root.join("cert.pem"),
+            crl: None,
+        };
+        AgentSettings {
+            certificates,
+            log: LogSettings { level: LogLevel::Info, file: None },
+            brokers: vec![BrokerUri { host: "localhost".into(), port: 8142, path: "/pcp2/agent".into() }],
+            primaries: Vec::new(),
+            spool_dir: root.join("spool"),
+            cache_dir: root.join("cache"),
+            connection_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(120),
+            download_connect_timeout: Duration::from_secs(5),
+            download_timeout: Duration::from_secs(5),
+            spool_ttl: None,
+            cache_ttl: None,
+            message_bytes_max: 1000,
+        }
+    }
+
+    fn certify(root: &Path, name: &str) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.into()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        std::fs::write(root.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(root.join("key.pem"), key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn an_agent_is_put_together_and_its_certificate_renewed() {
+        let root = tempfile::tempdir().unwrap();
+        let settings = settings(root.path());
+        certify(root.path(), "node.example");
+        let credentials = Credentials::load(&settings).unwrap();
+        let post: Post = Arc::new(Err);
+        assemble(&settings, &credentials, WrapperCommand::own(), post, 1).unwrap();
+        assert!(root.path().join("spool").is_dir() && root.path().join("cache").is_dir());
+        let before = credentials.tls().load_full();
+        certify(root.path(), "node.example");
+        credentials.reload(&settings).unwrap();
+        assert!(!Arc::ptr_eq(&before, &credentials.tls().load_full()));
+        certify(root.path(), "other.example");
+        assert!(credentials.reload(&settings).unwrap_err().to_string().contains("restart the agent"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let mut settings = settings(root.path());
+        assert!(Credentials::load(&settings).err().unwrap().to_string().contains("cert.pem"));
+        certify(root.path(), "node.example");
+        let credentials = Credentials::load(&settings).unwrap();
+        settings.spool_dir = root.path().join("cert.pem/spool");
+        let post: Post = Arc::new(Err);
+        let error = assemble(&settings, &credentials, WrapperCommand::own(), post, 1).err().unwrap().to_string();
+        assert!(error.contains("the spool directory"), "{error}");
+    }
+}
