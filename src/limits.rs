@@ -31,6 +31,55 @@ pub const HANDSHAKES_IN_FLIGHT_MAX: usize = 256;
 /// Accepted connections that wait for a handshake slot, per worker; newest first, a descriptor each.
 pub const ACCEPT_QUEUE_MAX: usize = 1024;
 
+/// Time an accepted connection may wait for a handshake slot: what is left of the agents' 5 s must be enough for the
+/// handshake.
+pub const ACCEPT_QUEUE_WAIT: Duration = Duration::from_secs(3);
+
+/// Pause of accepting after the process or the host ran out of descriptors or memory, so that the loop does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections waiting in the kernel for each listener. The kernel cuts it to `net.core.somaxconn`.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+
+/// Bytes read from one socket at once; the size of the part of a worker's read buffer that new bytes go to.
+pub const READ_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes read from one connection before the others of its worker have their turn.
+pub const TURN_READ_BYTES: usize = 4 * READ_CHUNK_BYTES;
+
+/// Connections that may go on with their handshake in one turn of a worker, so that a reconnect storm (up to 4 ms each
+/// with RSA-4096) does not stop the messages of everybody else.
+pub const TURN_HANDSHAKES: usize = 16;
+
+/// Bytes of TLS that cannot be processed yet, per connection: a handshake message of 64 KiB, the most rustls takes,
+/// and a record.
+pub const TLS_CARRY_BYTES_MAX: usize = 64 * 1024 + 18 * 1024;
+
+/// Bytes waiting for a peer above which its pings stay unanswered: only the latest must be (RFC 6455, 5.5.2).
+pub const PONG_QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// A peer that takes none of the bytes waiting for it for this long is dropped, however much it sends itself.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Refused or closed connections, per worker, that may wait for the peer to read the last word; more are dropped at
+/// once.
+pub const LINGERING_MAX: usize = 1024;
+
+/// Threads of one worker that resolve host names at once.
+pub const RESOLVERS_MAX: usize = 8;
+
+/// Time for a pong on connections that we have dialled (the agents' own value).
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pongs missed in a row after which a dialled connection is lost (the agents' own value).
+pub const PONGS_MISSED_MAX: u8 = 3;
+
+/// Time at the end of the process for close frames to leave.
+pub const STOP_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Log lines per second, worker and label about connections that failed; the rest is counted.
+pub const FAILURE_LOG_LINES: u32 = 5;
+
 /// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
 
@@ -65,8 +114,93 @@ pub const TRANSACTION_ID_BYTES_MAX: usize = 128;
 /// Messages from brokers that wait for the orchestrator.
 pub const ORCHESTRATOR_QUEUE_MAX: usize = 65_536;
 
+/// Bytes of messages from brokers that wait for the orchestrator.
+pub const ORCHESTRATOR_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Bytes of an API request's body.
 pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Connections to the API at once.
 pub const API_CONNECTIONS_MAX: usize = 1024;
+
+/// Threads of the API. Each has its own event loop; handshakes are most of the work: about 500 a second and thread.
+pub const API_THREADS: usize = 2;
+
+/// Threads of one API thread's event loop that wait for the store and for files.
+pub const API_BLOCKING_THREADS_MAX: usize = 8;
+
+/// Bytes of an API request's line and headers.
+pub const API_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Time for an API client to send a request's line and headers.
+pub const API_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time for an API client to send a request's body.
+pub const API_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of API requests' bodies held at once, over all connections.
+pub const API_BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Bytes of a login's body, the only one that is read without a token.
+pub const API_LOGIN_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a token in a request; ours have 64 at most.
+pub const API_TOKEN_BYTES_MAX: usize = 1024;
+
+/// An API connection on which no byte moves for this long is closed, be it idle or with a client that does not read.
+pub const API_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// An API connection is asked to close after this time, so that a certificate revoked meanwhile loses its way in.
+pub const API_CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(3600);
+
+/// Largest `limit` of a list of jobs.
+pub const API_PAGE_MAX: u32 = 10_000;
+
+/// Bytes read from a file at once while it is sent to an agent.
+pub const API_FILE_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Passwords checked at once: argon2 takes 19 MiB and a core for each.
+pub const LOGINS_IN_FLIGHT_MAX: usize = 4;
+
+/// Time that a login waits for its turn.
+pub const LOGIN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Time before a refused login is answered.
+pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_secs(1);
+
+/// Refused logins from one address within [`LOGIN_FAILURE_WINDOW`] after which further ones are not looked at.
+pub const LOGIN_FAILURES_MAX: u32 = 10;
+
+/// Time after the last refused login until an address starts afresh.
+pub const LOGIN_FAILURE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Addresses whose refused logins are remembered; the one longest ago makes room.
+pub const LOGIN_ADDRESSES_MAX: usize = 4096;
+
+/// Bytes of an HTTP answer's head, and of one read of its body.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the body of a refused download that are kept for its error message.
+pub const HTTP_EXCERPT_BYTES_MAX: usize = 512;
+
+/// Bytes of one output stream of a task that are kept in the spool; the rest is discarded. More than a message can hold
+/// is of use only to someone on the node.
+pub const TASK_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of one downloaded task file.
+pub const TASK_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Actions that an agent runs at once, a thread and a few processes each.
+pub const AGENT_ACTIONS_MAX: usize = 256;
+
+/// Stack of a thread that runs an action, in bytes; TLS is the deepest that it goes.
+pub const AGENT_ACTION_STACK_BYTES: usize = 1024 * 1024;
+
+/// Requests that wait for the agent's threads, per kind.
+pub const AGENT_ORDERS_MAX: usize = 1024;
+
+/// Bytes of an outgoing message besides its data: five short fields and two URIs.
+pub const AGENT_ENVELOPE_BYTES_MAX: usize = 4096;
+
+/// Bytes of an error's text in the agent's answers; names from the request stand in it.
+pub const AGENT_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;

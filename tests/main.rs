@@ -1,4 +1,6 @@
 //! The integration tests, one binary: a module per kind.
 
 mod ca;
+mod sim;
+mod system;
 mod tidy;

@@ -1,1 +1,25 @@
-//! The PXP agent: dials a broker, runs tasks, keeps their results in its spool.
+//! The PXP agent: dials a broker, runs tasks, keeps their results in its spool. It looks to brokers and orchestrators
+//! like pxp-agent 1.15, and survives what that one does not.
+//!
+//! * [`connect`] is the application on the reactor: one broker connection, back-off, envelopes. PURE.
+//! * [`requests`] judges what a controller asks for. PURE.
+//! * [`executor`] has the threads; it takes orders from `connect` and mails replies back.
+//! * [`task`] chooses what to run, [`task_cache`] gets it, [`execute`] runs it under the [`wrapper`], a process of its
+//!   own that outlives the agent.
+//! * [`spool`], [`metadata`] and [`status`] remember transactions on disk and answer questions about them.
+
+pub mod backoff;
+pub mod child;
+pub mod connect;
+pub mod durable;
+pub mod execute;
+pub mod executor;
+pub mod metadata;
+pub mod reply;
+pub mod requests;
+pub mod spool;
+pub mod status;
+pub mod task;
+pub mod task_cache;
+pub mod transaction;
+pub mod wrapper;

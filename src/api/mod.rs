@@ -1,1 +1,33 @@
-//! The REST API on port 8143: orchestrator v1, RBAC tokens, task files for agents.
+//! The REST API on port 8143: orchestrator v1, RBAC tokens, status, metrics, and task files for agents, in the shapes of
+//! Puppet Enterprise's orchestrator so that its clients (the Ruby and Go clients, Bolt, peadm) work unchanged.
+//!
+//! A request walks straight down: [`serve`] accepts, shakes hands and hands over a request with the name in its
+//! certificate; `gate` asks for a token where one is needed and writes the access log; `routes` finds the handler; the
+//! handler parses into the orchestrator's types, asks the [`Backend`] on a blocking thread, and `render` makes the JSON.
+//! Every refusal is a `problem::Problem` on the way out: `{kind, msg, details?}`.
+
+pub mod backend;
+pub mod serve;
+pub mod service;
+
+mod auth;
+mod command;
+mod files;
+mod gate;
+mod jobs;
+mod parameters;
+mod problem;
+mod render;
+mod routes;
+mod shared;
+mod sources;
+mod status;
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
+
+pub use backend::Backend;
+pub use serve::{Server, Setup};
+pub use service::{Service, ServiceHealth, ServiceState};

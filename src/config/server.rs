@@ -31,7 +31,7 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("webserver.*.ssl-protocols", "TLS 1.2 and 1.3 are offered"),
     ("webserver.*.cipher-suites", "the suites of TLS 1.3 and the AEAD suites of TLS 1.2 are offered"),
     ("web-router-service", "the paths are fixed"),
-    ("authorization", "every certificate of the CA that is not revoked may connect; see docs/secure.md"),
+    ("authorization", "only this server and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("analytics", "nothing is reported"),
     ("metrics", "see docs/watch.md"),
     ("inventory", "only connections through the broker are known"),
@@ -138,6 +138,7 @@ fn broker(reader: &mut Reader<'_>, listen: SocketAddr) -> BrokerSettings {
         connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
         message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
         idle_timeout,
+        privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
     }
 }
 
@@ -224,7 +225,8 @@ mod tests {
               pcp-broker {{ ssl-host: 127.0.0.1, ssl-port: 0 }}
               orchestrator {{ ssl-host: \"::1\", ssl-port: 0 }}
             }}
-            pcp-broker {{ workers: 3, max-connections: 50000, max-message-size: 1048576, idle-timeout: 400000 }}
+            pcp-broker {{ workers: 3, max-connections: 50000, max-message-size: 1048576, idle-timeout: 400000,
+                         privileged-clients: [ctl.example.com] }}
             orchestrator {{
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
               status-interval: 2s, default-task-node-timeout: 600, token-lifetime: 4h, token-lifetime-max: 1y
@@ -247,6 +249,7 @@ mod tests {
                 connections_max: 50_000,
                 message_bytes_max: 1_048_576,
                 idle_timeout: Duration::from_secs(400),
+                privileged_clients: vec!["ctl.example.com".to_owned()],
             },
             api_listen: "[::1]:0".parse().unwrap(),
             orchestrator: OrchestratorSettings {

@@ -70,6 +70,8 @@ pub struct BrokerSettings {
     pub message_bytes_max: usize,
     /// A connection without a frame for this long is closed.
     pub idle_timeout: Duration,
+    /// Certificate names that may ask for the inventory and give orders to agents, besides this server itself.
+    pub privileged_clients: Vec<String>,
 }
 
 /// The orchestrator's part of the settings.

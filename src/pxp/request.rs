@@ -1,6 +1,6 @@
 //! Requests (PXP 1.0, request_response.md). The objects are closed: agents answer "invalid data" to an unknown key.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Data of `rpc_blocking_request`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,7 +13,8 @@ pub struct BlockingRequest<P> {
     /// Such as `query`.
     pub action: String,
     /// The action's input; absent reads as the empty object.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(bound(deserialize = "P: Deserialize<'de>"))]
     pub params: Option<P>,
 }
 
@@ -30,6 +31,12 @@ pub struct NonBlockingRequest<P> {
     /// Such as `run`.
     pub action: String,
     /// The action's input; absent reads as the empty object.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "Option::default", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(bound(deserialize = "P: Deserialize<'de>"))]
     pub params: Option<P>,
+}
+
+/// Reads parameters that may be absent but not `null`, unless `P` takes that.
+fn present<'de, P: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<P>, D::Error> {
+    P::deserialize(deserializer).map(Some)
 }

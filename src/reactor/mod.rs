@@ -1,1 +1,234 @@
-//! The mio shell: workers, accept and admission, connections, timers, buffers.
+//! The mio shell: workers, accept and admission, connections, timers, buffers. It holds thousands of PCP connections,
+//! accepted and dialled, and runs one [`Application`] per worker thread on them. LIFECYCLE.md, beside this file, walks
+//! a connection through its states.
+
+mod accept;
+mod admission;
+mod buffers;
+mod connection;
+mod core;
+mod dial;
+mod journal;
+mod mailbox;
+mod read;
+mod refusal;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod worker;
+mod write;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::clock::Clock;
+use crate::limits;
+use crate::link::Application;
+use crate::observe::metrics::Metrics;
+pub use crate::reactor::mailbox::Mailboxes;
+use crate::reactor::mailbox::{Bell, poll_with_bell};
+
+/// What a reactor is to do.
+#[derive(Clone)]
+pub struct Options {
+    /// Address to accept connections at; port 0 lets the system choose. `None` only dials.
+    pub listen: Option<SocketAddr>,
+    /// For accepted connections; a configuration stored later holds for connections accepted from then on.
+    pub server_tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// For dialled connections, in the same way.
+    pub client_tls: Option<Arc<ArcSwap<ClientConfig>>>,
+    /// Threads; at least 1.
+    pub workers: usize,
+    /// What a connection may cost.
+    pub limits: ConnectionLimits,
+    /// Time between our pings on dialled connections; `None` sends none.
+    pub ping_interval: Option<Duration>,
+    /// The clock that gives the application its moments; share it to compare them with moments from elsewhere.
+    pub clock: Clock,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Options {
+    /// One worker without a listener or certificates, with the limits of [`crate::limits`].
+    pub fn new() -> Self {
+        Self {
+            listen: None,
+            server_tls: None,
+            client_tls: None,
+            workers: 1,
+            limits: ConnectionLimits::default(),
+            ping_interval: None,
+            clock: Clock::start(),
+            metrics: Arc::new(Metrics::new()),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The limits that an operator can set; [`crate::limits`] has the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Accepted connections open at once, over all workers.
+    pub connections_max: usize,
+    /// Bytes of a received message.
+    pub message_bytes_max: usize,
+    /// A connection without a whole frame in either direction for this long is closed.
+    pub idle_timeout: Duration,
+    /// Time for an accepted connection from the TLS handshake to the upgrade, and for a dialled one from the host name
+    /// on.
+    pub handshake_timeout: Duration,
+    /// Accepted connections in handshake or upgrade at once, per worker.
+    pub handshakes_in_flight_max: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: limits::CONNECTIONS_MAX,
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            idle_timeout: limits::IDLE_TIMEOUT,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            handshakes_in_flight_max: limits::HANDSHAKES_IN_FLIGHT_MAX,
+        }
+    }
+}
+
+/// Why a reactor could not start. The text says what to do.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address cannot be listened at.
+    Listen(SocketAddr, io::Error),
+    /// A listener without certificates, or no or too many workers.
+    Options(&'static str),
+    /// The system gives no poll or no thread.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(f, "cannot listen at {address}: {error}"),
+            Self::Options(what) => f.write_str(what),
+            Self::System(error) => {
+                write!(f, "cannot start a worker: {error}; check the limits of open files and threads")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Running workers.
+pub struct Reactor<M> {
+    local_addr: Option<SocketAddr>,
+    mailboxes: Mailboxes<M>,
+    metrics: Arc<Metrics>,
+    bells: Vec<Arc<Bell>>,
+    stop: Arc<OnceLock<Duration>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<M: Send + 'static> Reactor<M> {
+    /// Binds the listeners and starts the workers, with one application each from `build`, which is given the worker's
+    /// index and a way to reach all of them.
+    pub fn start<A: Application<Mail = M>>(
+        options: Options,
+        mut build: impl FnMut(u16, &Mailboxes<M>) -> A,
+    ) -> Result<Self, StartError> {
+        let workers = u16::try_from(options.workers).ok().filter(|&workers| workers > 0);
+        let workers = workers.ok_or(StartError::Options("there must be 1 to 65535 workers"))?;
+        if options.listen.is_some() && options.server_tls.is_none() {
+            return Err(StartError::Options("a listener needs a certificate"));
+        }
+        let (local_addr, mut listeners) = match options.listen {
+            Some(address) => {
+                let bound =
+                    accept::bind(address, workers.into()).map_err(|error| StartError::Listen(address, error))?;
+                (Some(bound.0), bound.1.into_iter().map(Some).collect())
+            }
+            None => (None, Vec::new()),
+        };
+        listeners.resize_with(workers.into(), || None);
+        let polls: io::Result<Vec<_>> = (0..workers).map(|_| poll_with_bell(worker::BELL)).collect();
+        let polls = polls.map_err(StartError::System)?;
+        let bells: Vec<Arc<Bell>> = polls.iter().map(|(_, bell)| bell.clone()).collect();
+        let (mailboxes, receivers) = Mailboxes::new(&bells);
+        let seats = connection::Seats::new(options.limits.connections_max);
+        let (metrics, clock) = (options.metrics.clone(), options.clock);
+        let common = Arc::new(core::Common { options, seats, mailboxes: mailboxes.clone() });
+        // From here on, dropping the reactor stops the workers that have started.
+        let mut reactor =
+            Self { local_addr, mailboxes, metrics, bells, stop: Arc::new(OnceLock::new()), threads: Vec::new() };
+        for (index, (((poll, bell), mail), listener)) in (0..).zip(polls.into_iter().zip(receivers).zip(listeners)) {
+            let application = build(index, &reactor.mailboxes);
+            let registry = poll.registry().try_clone().map_err(StartError::System)?;
+            let mut gate = accept::Gate::new(listener);
+            gate.register(&registry, worker::LISTENER).map_err(StartError::System)?;
+            let core = core::Core::new(index, common.clone(), registry, bell.clone());
+            let stop = reactor.stop.clone();
+            let worker = worker::Worker::new(application, core, gate, poll, mail, bell, clock, stop);
+            let thread = std::thread::Builder::new()
+                .name(format!("podium-worker-{index}"))
+                .spawn(move || worker.run())
+                .map_err(StartError::System)?;
+            reactor.threads.push(thread);
+        }
+        Ok(reactor)
+    }
+
+    /// The address of the listeners, with the port that the system chose.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// How to reach the applications from other threads.
+    pub fn mailboxes(&self) -> Mailboxes<M> {
+        self.mailboxes.clone()
+    }
+
+    /// Where everything is counted.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    /// Stops accepting, gives the applications [`crate::link::Event::Stopping`] and up to `grace` to say goodbye,
+    /// closes what is left with 1001 and waits for the workers to end.
+    pub fn stop(mut self, grace: Duration) {
+        self.end(grace);
+    }
+}
+
+impl<M> Reactor<M> {
+    fn end(&mut self, grace: Duration) {
+        // Whoever stops first says how long; there is only one owner.
+        let _ = self.stop.set(grace);
+        for bell in &self.bells {
+            bell.ring();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker has panicked");
+            }
+        }
+    }
+}
+
+impl<M> Drop for Reactor<M> {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}

@@ -1,0 +1,53 @@
+//! Files that are whole or absent, also after a crash: written beside their place, synced, renamed, and the directory
+//! synced too.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Mode of the agent's directories.
+pub const DIRECTORY_MODE: u32 = 0o750;
+
+/// Mode of the files of a transaction.
+pub const FILE_MODE: u32 = 0o640;
+
+/// Replaces `path` by a file with `content`. The name with `~` appended is used on the way.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = appended(path, "~");
+    let mut file = create(&beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    sync_parent(path)
+}
+
+/// Makes sure that a rename or creation of `path` survives a crash.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// Opens an empty file for writing, readable by the owner's group.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
+}
+
+/// Creates a directory and what is missing above it.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+}
+
+/// `path` with `suffix` glued to its last component.
+pub fn appended(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// `prefix` and 64 random bits in groups: `temp_file_8f3c-...`.
+pub fn random_name(prefix: &str) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    // The digits around the middle hold the UUID's version and variant, which are not random.
+    let (a, b, c, d) = (&random[0..4], &random[4..8], &random[20..24], &random[24..28]);
+    format!("{prefix}{a}-{b}-{c}-{d}")
+}

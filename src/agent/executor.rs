@@ -1,0 +1,263 @@
+//! The agent's threads: one admits tasks, one answers status queries, one per running task, one that watches what an
+//! earlier life of the agent left running. They take [`Order`]s and mail replies back; the connection never waits.
+//!
+//! A task's order of events: claim, metadata on disk, provisional response, process id on disk, process, output and
+//! exit code on disk, end in the metadata, claim released, final response. A crash between any two of them is told
+//! right by a later status query. (pxp-agent sends the response before it records the end; a query in between finds
+//! the transaction running although its result has arrived.)
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::connect::{Executor, Mail};
+use super::execute::{WrapperCommand, run_detached, run_directly};
+use super::metadata::{Ending, Metadata, REDACTED, StoredStatus, timestamp};
+use super::reply::{Origin, Reply};
+use super::requests::{Mode, Order, QueryOrder, RunOrder, TASK, is_loaded};
+use super::spool::{Claim, Claimed, Process, Spool};
+use super::status::{self, Answer};
+use super::task_cache::TaskCache;
+use super::transaction::{Kind, Label, TransactionId};
+use crate::clock::WallTime;
+use crate::limits::{AGENT_ACTION_STACK_BYTES, AGENT_ACTIONS_MAX, AGENT_ORDERS_MAX};
+
+/// Hands mail to the application; gives it back if the mailbox is full.
+pub type Post = Arc<dyn Fn(Mail) -> Result<(), Mail> + Send + Sync>;
+
+/// Time between looks at a process that an earlier life of the agent started.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// All that the threads share.
+pub struct Workshop {
+    /// Transactions.
+    pub spool: Spool,
+    /// Task files.
+    pub cache: TaskCache,
+    /// How to start the execution wrapper.
+    pub wrapper: WrapperCommand,
+    /// Where replies go.
+    pub post: Post,
+    /// Bytes that the data of a message may have.
+    pub data_max: usize,
+    /// Age at which transactions are removed; `None` is never.
+    pub spool_ttl: Option<Duration>,
+    /// Age at which unused task files are removed; `None` is never.
+    pub cache_ttl: Option<Duration>,
+}
+
+/// Takes orders for the threads, which live as long as the process.
+pub struct Threads {
+    runs: Sender<RunOrder>,
+    queries: Sender<QueryOrder>,
+    workshop: Arc<Workshop>,
+}
+
+impl Threads {
+    /// Starts the threads that are always there. Fails if the system gives no thread.
+    pub fn start(workshop: Workshop) -> io::Result<Self> {
+        let workshop = Arc::new(workshop);
+        let (runs, run_orders) = bounded(AGENT_ORDERS_MAX);
+        let (queries, query_orders) = bounded(AGENT_ORDERS_MAX);
+        let slots = Arc::new(AtomicUsize::new(0));
+        spawn("admission", &workshop, move |workshop| admit_all(workshop, &run_orders, &slots))?;
+        spawn("queries", &workshop, move |workshop| answer_all(workshop, &query_orders))?;
+        spawn("leftovers", &workshop, |workshop| watch(&workshop.spool))?;
+        Ok(Self { runs, queries, workshop })
+    }
+}
+
+impl Executor for Threads {
+    fn submit(&self, order: Order) -> Result<(), Order> {
+        match order {
+            Order::Run(order) => self.runs.try_send(order).map_err(|error| Order::Run(error.into_inner())),
+            Order::Query(order) => self.queries.try_send(order).map_err(|error| Order::Query(error.into_inner())),
+            Order::Purge => spawn("purge", &self.workshop, |workshop| purge(workshop)).map_err(|_| Order::Purge),
+        }
+    }
+}
+
+fn spawn(name: &str, workshop: &Arc<Workshop>, work: impl FnOnce(&Arc<Workshop>) + Send + 'static) -> io::Result<()> {
+    let workshop = workshop.clone();
+    let builder = thread::Builder::new().name(name.into()).stack_size(AGENT_ACTION_STACK_BYTES);
+    builder.spawn(move || work(&workshop)).map(drop)
+}
+
+/// One of the threads that may run actions; given back when dropped.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(slots: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |taken| (taken < AGENT_ACTIONS_MAX).then_some(taken + 1);
+        slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(slots.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<RunOrder>, slots: &Arc<AtomicUsize>) {
+    for order in orders {
+        if let Some(refusal) = admit(workshop, order, slots) {
+            workshop.send(refusal);
+        }
+    }
+}
+
+/// Starts a thread for a task, or says why not. What is known already is never started again.
+fn admit(workshop: &Arc<Workshop>, order: RunOrder, slots: &Arc<AtomicUsize>) -> Option<Reply> {
+    let RunOrder { origin, mode, .. } = &order;
+    let claim = match mode {
+        Mode::Blocking => None,
+        Mode::NonBlocking { id, .. } => match workshop.spool.claim(id) {
+            Claimed::Known => return Some(origin.provisional()),
+            Claimed::New(claim) => Some(claim),
+        },
+    };
+    let Some(slot) = Slot::take(slots) else {
+        let text =
+            format!("the agent already runs {AGENT_ACTIONS_MAX} actions, its limit; try again when some have ended");
+        return Some(origin.error(&text));
+    };
+    if let Some(claim) = &claim
+        && let Err(error) = workshop.spool.create(claim, &metadata(&order))
+    {
+        return Some(origin.error(&format!("Failed to initialize the metadata file: {error}")));
+    }
+    let (origin, id) = (origin.clone(), claim.as_ref().map(|claim| claim.id().clone()));
+    let started = spawn("action", workshop, move |workshop| {
+        let _slot = slot;
+        match claim {
+            Some(claim) => run_non_blocking(workshop, &order, claim),
+            None => run_blocking(workshop, &order),
+        }
+    });
+    let error = started.err()?;
+    let text = format!("failed to start action task: {error}");
+    if let Some(id) = id {
+        workshop.record(&id, &Ending::Invalid(text.clone()));
+    }
+    Some(origin.error(&text))
+}
+
+fn metadata(order: &RunOrder) -> Metadata {
+    let Origin { requester, request_id, transaction_id } = order.origin.clone();
+    let notify_outcome = !matches!(order.mode, Mode::NonBlocking { notify_outcome: false, .. });
+    Metadata {
+        requester,
+        module: TASK.0.into(),
+        action: TASK.1.into(),
+        request_params: REDACTED.into(),
+        transaction_id,
+        request_id,
+        notify_outcome,
+        start: timestamp(WallTime::now()),
+        status: StoredStatus::Running,
+        end: None,
+        results_are_valid: None,
+        results: None,
+        execution_error: None,
+    }
+}
+
+fn run_non_blocking(workshop: &Workshop, order: &RunOrder, claim: Claim) {
+    workshop.send(order.origin.provisional());
+    let id = claim.id().clone();
+    tracing::info!("transaction {id}: running task {:?} for {}", order.run.task, order.origin.requester);
+    let Workshop { spool, cache, wrapper, .. } = workshop;
+    let ending = run_detached(spool, cache, wrapper, &id, &order.label(), &order.run);
+    workshop.record(&id, &ending);
+    // From here on a status query reads the end from the disk.
+    drop(claim);
+    let notify = !matches!(order.mode, Mode::NonBlocking { notify_outcome: false, .. });
+    log_ending(&id, &ending);
+    if notify {
+        workshop.send(workshop.outcome(order, ending));
+    }
+}
+
+fn run_blocking(workshop: &Workshop, order: &RunOrder) {
+    let ending = run_directly(&workshop.cache, &order.label(), &order.run, workshop.data_max);
+    workshop.send(workshop.outcome(order, ending));
+}
+
+fn log_ending(id: &TransactionId, ending: &Ending) {
+    match ending {
+        Ending::Valid(results) => tracing::info!("transaction {id}: ended with exit code {}", results.exitcode),
+        Ending::TooLarge(size) => {
+            tracing::warn!("transaction {id}: ended with {size} bytes of output, too many to send")
+        }
+        Ending::Invalid(error) | Ending::Undetermined(error) => tracing::warn!("transaction {id}: {error}"),
+    }
+}
+
+impl Workshop {
+    fn outcome(&self, order: &RunOrder, ending: Ending) -> Reply {
+        let origin = &order.origin;
+        match ending {
+            Ending::Valid(results) => origin.response(order.mode.kind(), results, self.data_max),
+            Ending::TooLarge(size) => origin.error(&Label::too_large(size, self.data_max)),
+            Ending::Invalid(error) => origin.error(&error),
+            Ending::Undetermined(error) => origin.error(&order.label().failed(&error)),
+        }
+    }
+
+    fn record(&self, id: &TransactionId, ending: &Ending) {
+        if let Err(error) = self.spool.finish(id, ending) {
+            tracing::error!("transaction {id}: its end cannot be recorded: {error}; check the disk of the spool");
+        }
+    }
+
+    fn send(&self, reply: Reply) {
+        if let Err(Mail::Reply(reply)) = (self.post)(Mail::Reply(reply)) {
+            tracing::warn!("transaction {:?}: a reply is lost, the mailbox is full", reply.transaction_id);
+        }
+    }
+}
+
+fn answer_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
+    for QueryOrder { origin, transaction_id } in orders {
+        workshop.send(match status::query(&workshop.spool, &transaction_id, is_loaded) {
+            Answer::Results(results) => origin.response(Kind::Blocking, results, workshop.data_max),
+            Answer::TooLarge(size) => origin.error(&Label::too_large(size, workshop.data_max)),
+        });
+    }
+}
+
+/// Records the ends of transactions that outlived an earlier agent, so that they can be purged without having been
+/// asked about. Nobody is told: who wants to know asks.
+fn watch(spool: &Spool) {
+    let mut running = spool.leftovers();
+    if !running.is_empty() {
+        tracing::info!("{} transactions of an earlier agent have no recorded end yet", running.len());
+    }
+    loop {
+        running.retain(|id| match spool.metadata(id) {
+            Ok(metadata) if metadata.status == StoredStatus::Running => {
+                spool.settle(&metadata, id).is_none() && spool.process(id) == Process::Alive
+            }
+            Ok(_) | Err(_) => false,
+        });
+        if running.is_empty() {
+            return;
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+fn purge(workshop: &Workshop) {
+    let now = WallTime::now();
+    let transactions = workshop.spool_ttl.map_or(0, |age| workshop.spool.purge(age, now));
+    let files = workshop.cache_ttl.map_or(0, |age| workshop.cache.purge(age, now));
+    if transactions + files > 0 {
+        tracing::info!("removed {transactions} old transactions and {files} old entries of the task cache");
+    }
+}

@@ -1,0 +1,426 @@
+//! The spool: a directory per transaction, in pxp-agent's layout: `metadata`, `pid`, `stdout`, `stderr`, `exitcode`.
+//! What is here is never run again. How a transaction stands is read in [`super::status`].
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::durable;
+use super::metadata::{Ending, Metadata, StoredStatus};
+use super::transaction::{Kind, Label, TransactionId};
+use crate::clock::WallTime;
+use crate::pxp::response::ProcessResults;
+
+/// The spool directory and the transactions that a thread of this process has in hand.
+pub struct Spool {
+    root: PathBuf,
+    message_bytes_max: usize,
+    busy: Arc<Busy>,
+}
+
+#[derive(Default)]
+struct Busy {
+    ids: Mutex<HashSet<TransactionId>>,
+    released: Condvar,
+}
+
+impl Busy {
+    fn lock(&self) -> MutexGuard<'_, HashSet<TransactionId>> {
+        self.ids.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+/// What [`Spool::claim`] says of a transaction id.
+pub enum Claimed {
+    /// Not seen before; in hand until the claim is dropped.
+    New(Claim),
+    /// In hand, or on disk: it must not be run again.
+    Known,
+}
+
+/// A transaction in the hand of a thread of this process.
+pub struct Claim {
+    id: TransactionId,
+    busy: Arc<Busy>,
+}
+
+impl Claim {
+    /// Whose it is.
+    pub fn id(&self) -> &TransactionId {
+        &self.id
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.id);
+        self.busy.released.notify_all();
+    }
+}
+
+/// Why metadata cannot be used; the text goes to the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The transaction has no directory.
+    NoDirectory,
+    /// The directory has no usable metadata.
+    Metadata(String),
+}
+
+/// Whether the process of a transaction is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// It runs.
+    Alive,
+    /// It does not.
+    Dead,
+    /// It was never recorded.
+    Unrecorded,
+}
+
+impl Spool {
+    /// Opens the spool at `root`, creating it if needed. Results that are larger than `message_bytes_max` are not read.
+    pub fn open(root: &Path, message_bytes_max: usize) -> io::Result<Self> {
+        durable::create_directory(root)?;
+        Ok(Self { root: root.to_owned(), message_bytes_max, busy: Arc::default() })
+    }
+
+    /// The directory of a transaction.
+    pub fn directory(&self, id: &TransactionId) -> PathBuf {
+        self.root.join(id.as_str())
+    }
+
+    /// Takes a transaction in hand unless it is known.
+    pub fn claim(&self, id: &TransactionId) -> Claimed {
+        let mut busy = self.busy.lock();
+        // A directory without metadata counts too: pxp-agent may have left one, and its task may have run.
+        if busy.contains(id) || self.directory(id).symlink_metadata().is_ok() {
+            return Claimed::Known;
+        }
+        busy.insert(id.clone());
+        Claimed::New(Claim { id: id.clone(), busy: self.busy.clone() })
+    }
+
+    /// Whether a thread of this process has the transaction in hand.
+    pub fn is_busy(&self, id: &TransactionId) -> bool {
+        self.busy.lock().contains(id)
+    }
+
+    /// Waits at most `limit` until no thread has the transaction in hand; tells whether that came true.
+    pub fn wait_released(&self, id: &TransactionId, limit: Duration) -> bool {
+        let busy = self.busy.lock();
+        let wait = self.busy.released.wait_timeout_while(busy, limit, |busy| busy.contains(id));
+        !wait.expect("nothing panics while it holds this lock").1.timed_out()
+    }
+
+    /// Creates the directory and its metadata; both are on disk when this returns, or neither.
+    pub fn create(&self, claim: &Claim, metadata: &Metadata) -> io::Result<()> {
+        let directory = self.directory(claim.id());
+        // No transaction id has a `~`, so the directory never appears without its metadata.
+        let beside = durable::appended(&directory, "~");
+        let created = remove_directory(&beside)
+            .and_then(|()| durable::create_directory(&beside))
+            .and_then(|()| durable::write(&beside.join("metadata"), &to_line(metadata)))
+            .and_then(|()| fs::rename(&beside, &directory))
+            .and_then(|()| durable::sync_parent(&directory));
+        if created.is_err() {
+            // Otherwise a repetition would be taken for a duplicate of something that never ran.
+            let _ = remove_directory(&beside).and_then(|()| remove_directory(&directory));
+        }
+        created
+    }
+
+    /// Records the process that runs the transaction.
+    pub fn write_pid(&self, id: &TransactionId, pid: u32) -> io::Result<()> {
+        durable::write(&self.directory(id).join("pid"), format!("{pid}\n").as_bytes())
+    }
+
+    /// Records how the transaction ended.
+    pub fn finish(&self, id: &TransactionId, ending: &Ending) -> io::Result<()> {
+        let metadata = match self.metadata(id) {
+            Ok(metadata) => metadata,
+            Err(Unreadable::NoDirectory) => return Err(io::Error::other("the transaction's directory is gone")),
+            Err(Unreadable::Metadata(error)) => return Err(io::Error::other(error)),
+        };
+        let metadata = metadata.ended(ending, WallTime::now());
+        durable::write(&self.directory(id).join("metadata"), &to_line(&metadata))
+    }
+
+    /// Reads the metadata.
+    pub fn metadata(&self, id: &TransactionId) -> Result<Metadata, Unreadable> {
+        let directory = self.directory(id);
+        if !directory.is_dir() {
+            return Err(Unreadable::NoDirectory);
+        }
+        let unreadable = |text: String| Unreadable::Metadata(text);
+        let bytes = fs::read(directory.join("metadata"))
+            .map_err(|_| unreadable(format!("metadata file of the transaction {id} does not exist")))?;
+        let json: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|_| unreadable(format!("invalid JSON in metadata file of the transaction {id}")))?;
+        serde_json::from_value(json).map_err(|_| unreadable(format!("invalid action metadata of the transaction {id}")))
+    }
+
+    /// The exit code, once the process has ended and all its output is on disk.
+    pub fn exit_code(&self, id: &TransactionId) -> Option<i64> {
+        fs::read_to_string(self.directory(id).join("exitcode")).ok()?.trim().parse().ok()
+    }
+
+    /// Standard error, with U+FFFD for what is not UTF-8, cut off at the size of a message.
+    pub fn stderr(&self, id: &TransactionId) -> Option<String> {
+        let mut bytes = Vec::new();
+        let file = fs::File::open(self.directory(id).join("stderr")).ok()?;
+        file.take(self.message_bytes_max as u64).read_to_end(&mut bytes).ok()?;
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What an ended process left; `None` while there is no exit code.
+    pub fn collect(&self, id: &TransactionId, label: &Label<'_>) -> Option<Ending> {
+        let exitcode = self.exit_code(id)?;
+        let directory = self.directory(id);
+        let length = |name| fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
+        let size = length("stdout") + length("stderr");
+        if size > self.message_bytes_max as u64 {
+            return Some(Ending::TooLarge(size));
+        }
+        let stdout = fs::read(directory.join("stdout")).unwrap_or_default();
+        Some(match String::from_utf8(stdout) {
+            Ok(stdout) => Ending::Valid(ProcessResults {
+                exitcode,
+                stdout: (!stdout.is_empty()).then_some(stdout),
+                stderr: self.stderr(id),
+            }),
+            Err(_) => Ending::Invalid(label.invalid_utf8()),
+        })
+    }
+
+    /// Whether the recorded process is there. A process that only inherited the number, after a reboot for instance,
+    /// does not count: the wrapper's command line names the transaction.
+    pub fn process(&self, id: &TransactionId) -> Process {
+        let Ok(text) = fs::read_to_string(self.directory(id).join("pid")) else { return Process::Unrecorded };
+        let Some(pid) = text.trim().parse().ok().filter(|&pid| pid > 0).and_then(rustix::process::Pid::from_raw) else {
+            return Process::Unrecorded;
+        };
+        if !Path::new("/proc/self/cmdline").exists() {
+            let alive = rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
+            return if alive { Process::Alive } else { Process::Dead };
+        }
+        // Empty for a zombie. The second name is the wrapper of pxp-agent, whose transaction may still run.
+        let command_line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        let is_ours = |word: &[u8]| word == id.as_str().as_bytes() || word.ends_with(b"execution_wrapper");
+        if command_line.split(|&byte| byte == 0).any(is_ours) { Process::Alive } else { Process::Dead }
+    }
+
+    /// Finds out how a transaction that stands as running really stands, and records an end. `None` if it may still go
+    /// on, or if nothing is known of it.
+    pub fn settle(&self, metadata: &Metadata, id: &TransactionId) -> Option<Ending> {
+        let label = label_of(metadata);
+        let ending = self.collect(id, &label).or_else(|| match self.process(id) {
+            Process::Alive | Process::Unrecorded => None,
+            // It may have ended between the two looks.
+            Process::Dead => self.collect(id, &label).or_else(|| Some(Ending::Undetermined(NO_OUTPUT.into()))),
+        })?;
+        if let Err(error) = self.finish(id, &ending) {
+            tracing::warn!("transaction {id} has ended but that cannot be recorded: {error}; check the spool's disk");
+        }
+        Some(ending)
+    }
+
+    /// The transactions that stand as running and that no thread has in hand: those of an earlier life of the agent.
+    pub fn leftovers(&self) -> Vec<TransactionId> {
+        let mut leftovers = self.ids();
+        leftovers.retain(|id| {
+            !self.is_busy(id) && self.metadata(id).is_ok_and(|metadata| metadata.status == StoredStatus::Running)
+        });
+        leftovers
+    }
+
+    /// Removes the directories of transactions that began more than `age` before `now` and do not run any more.
+    pub fn purge(&self, age: Duration, now: WallTime) -> usize {
+        let mut removed = 0;
+        for id in self.ids() {
+            // In hand means in use, and claiming a purged id again must not meet a half-removed directory.
+            let busy = self.busy.lock();
+            if busy.contains(&id) || !self.is_purgeable(&id, age, now) {
+                continue;
+            }
+            match remove_directory(&self.directory(&id)) {
+                Ok(()) => removed += 1,
+                Err(error) => tracing::warn!("the results of transaction {id} cannot be removed: {error}"),
+            }
+        }
+        removed
+    }
+
+    fn is_purgeable(&self, id: &TransactionId, age: Duration, now: WallTime) -> bool {
+        let metadata = match self.metadata(id) {
+            Ok(metadata) => metadata,
+            Err(Unreadable::NoDirectory) => return false,
+            Err(Unreadable::Metadata(error)) => {
+                tracing::warn!("{error}; its directory stays until you remove it");
+                return false;
+            }
+        };
+        let old = metadata.started().is_some_and(|start| {
+            let elapsed = now.as_millis().saturating_sub(start.as_millis());
+            u128::try_from(elapsed).is_ok_and(|elapsed| elapsed > age.as_millis())
+        });
+        old && (metadata.status != StoredStatus::Running || self.process(id) != Process::Alive)
+    }
+
+    fn ids(&self) -> Vec<TransactionId> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter_map(|name| TransactionId::parse(&name)).collect()
+    }
+}
+
+/// Stored, and told to controllers, of a process that left nothing.
+pub const NO_OUTPUT: &str = "task process is not running, but no output is available";
+
+/// The phrase for a stored request; only non-blocking ones are stored.
+pub fn label_of(metadata: &Metadata) -> Label<'_> {
+    let Metadata { module, action, transaction_id, .. } = metadata;
+    Label { kind: Kind::NonBlocking, module, action, transaction_id }
+}
+
+fn to_line(metadata: &Metadata) -> Vec<u8> {
+    let mut line = serde_json::to_vec(metadata).expect("metadata has string keys only");
+    line.push(b'\n');
+    line
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::agent::metadata::{REDACTED, timestamp};
+
+    pub(crate) fn id(text: &str) -> TransactionId {
+        TransactionId::parse(text).unwrap()
+    }
+
+    pub(crate) fn running(id: &TransactionId, start: WallTime) -> Metadata {
+        Metadata {
+            requester: "pcp://c/x".into(),
+            module: "task".into(),
+            action: "run".into(),
+            request_params: REDACTED.into(),
+            transaction_id: id.to_string(),
+            request_id: "1-1-1-1-1".into(),
+            notify_outcome: true,
+            start: timestamp(start),
+            status: StoredStatus::Running,
+            end: None,
+            results_are_valid: None,
+            results: None,
+            execution_error: None,
+        }
+    }
+
+    pub(crate) fn spool() -> (tempfile::TempDir, Spool) {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&directory.path().join("spool"), 1000).unwrap();
+        (directory, spool)
+    }
+
+    pub(crate) fn create(spool: &Spool, name: &str, start: WallTime) -> (TransactionId, Claim) {
+        let id = id(name);
+        let Claimed::New(claim) = spool.claim(&id) else { panic!("{name} is known") };
+        spool.create(&claim, &running(&id, start)).unwrap();
+        (id, claim)
+    }
+
+    #[test]
+    fn has_the_layout_and_the_modes_of_the_reference() {
+        let (_root, spool) = spool();
+        let (id, _claim) = create(&spool, "7", WallTime::from_millis(1_795_328_795_845));
+        spool.write_pid(&id, 12).unwrap();
+        let directory = spool.directory(&id);
+        let text = fs::read_to_string(directory.join("metadata")).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"requester":"pcp://c/x","module":"task","action":"run","request_params":"{}","transaction_id":"7","#,
+                r#""request_id":"1-1-1-1-1","notify_outcome":true,"start":"2026-11-22T06:26:35.845000Z","#,
+                r#""status":"running"}"#,
+                "\n"
+            )
+        );
+        assert_eq!(fs::read_to_string(directory.join("pid")).unwrap(), "12\n");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&directory), mode(&directory.join("metadata"))), (0o750, 0o640));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_transaction_is_claimed_once() {
+        let (_root, spool) = spool();
+        let (first, claim) = create(&spool, "7", WallTime::now());
+        assert!(matches!(spool.claim(&first), Claimed::Known));
+        drop(claim);
+        assert!(matches!(spool.claim(&first), Claimed::Known), "it is on disk");
+        let Claimed::New(second) = spool.claim(&id("8")) else { panic!() };
+        assert!(matches!(spool.claim(&id("8")), Claimed::Known), "it is in hand");
+        drop(second);
+        assert!(matches!(spool.claim(&id("8")), Claimed::New(_)), "it never came to be");
+    }
+
+    #[test]
+    fn what_cannot_be_created_is_not_known_afterwards() {
+        let (root, spool) = spool();
+        fs::remove_dir(root.path().join("spool")).unwrap();
+        fs::write(root.path().join("spool"), "").unwrap();
+        let Claimed::New(claim) = spool.claim(&id("7")) else { panic!() };
+        assert!(spool.create(&claim, &running(&id("7"), WallTime::now())).is_err());
+        drop(claim);
+        assert!(matches!(spool.claim(&id("7")), Claimed::New(_)));
+    }
+
+    #[test]
+    fn purges_by_age_and_never_what_runs() {
+        let (_root, spool) = spool();
+        let day = Duration::from_secs(86_400);
+        let now = WallTime::now();
+        let old = WallTime::from_millis(now.as_millis() - 2 * 86_400_000);
+        drop(create(&spool, "fresh", now));
+        let in_hand = create(&spool, "in-hand", old);
+        drop(create(&spool, "lost", old));
+        let (done, claim) = create(&spool, "done", old);
+        spool.finish(&done, &Ending::Valid(ProcessResults::default())).unwrap();
+        drop(claim);
+        let (alive, _) = create(&spool, "alive", old);
+        let mut wrapper = std::process::Command::new("sh")
+            .args(["-c", "read line", "execution-wrapper", "alive"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        spool.write_pid(&alive, wrapper.id()).unwrap();
+        fs::create_dir(spool.root.join("foreign")).unwrap();
+        assert_eq!(spool.purge(day, now), 2);
+        let mut left: Vec<String> = spool.ids().iter().map(ToString::to_string).collect();
+        left.sort();
+        assert_eq!(left, ["alive", "foreign", "fresh", "in-hand"]);
+        drop((in_hand, wrapper.stdin.take()));
+        wrapper.wait().unwrap();
+    }
+
+    #[test]
+    fn a_reused_pid_is_not_the_wrapper() {
+        let (_root, spool) = spool();
+        let (id, _claim) = create(&spool, "no-such-transaction-on-any-command-line", WallTime::now());
+        assert_eq!(spool.process(&id), Process::Unrecorded);
+        spool.write_pid(&id, std::process::id()).unwrap();
+        assert_eq!(spool.process(&id), Process::Dead);
+    }
+}

@@ -1,0 +1,437 @@
+//! Tests only: an orchestrator that knows one finished job and plays new ones a step further each time their events are
+//! asked for, and a server with real certificates in front of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use serde_json::{Map, Value, json};
+
+use super::{Backend, Server, Service, ServiceHealth, ServiceState, Setup};
+use crate::clock::WallTime;
+use crate::config::settings::CertificatePaths;
+use crate::orchestrator::CodeFile;
+use crate::orchestrator::model::{
+    Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
+    NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
+};
+use crate::orchestrator::rbac::AuthError;
+use crate::pxp::task::{FileUri, TaskFile};
+use crate::tls::material::{ClientAuth, Material};
+
+/// A token that is good.
+pub(crate) const TOKEN: &str = "0AbC-good";
+/// The login and password that give it.
+pub(crate) const LOGIN: (&str, &str) = ("ada", "correct horse");
+/// A node on which every task fails.
+pub(crate) const BROKEN_NODE: &str = "broken.example.com";
+/// The number of the job that is there from the start.
+pub(crate) const OLD_JOB: JobId = JobId(82);
+
+const START: i64 = 1_772_360_130_000;
+
+/// The orchestrator.
+pub(crate) struct Fake {
+    state: Mutex<State>,
+    files: tempfile::TempDir,
+}
+
+struct State {
+    jobs: BTreeMap<i64, Played>,
+    commands: Vec<TaskCommand>,
+    last_event: i64,
+}
+
+struct Played {
+    job: Job,
+    nodes: Vec<Node>,
+    events: Vec<Event>,
+}
+
+impl Fake {
+    /// With job 82.
+    pub(crate) fn new() -> Arc<Self> {
+        let old = Played { job: old_job(), nodes: vec![old_node()], events: old_events() };
+        let jobs = BTreeMap::from([(OLD_JOB.0, old)]);
+        let files = tempfile::tempdir().unwrap();
+        Arc::new(Self { state: Mutex::new(State { jobs, commands: Vec::new(), last_event: 13 }), files })
+    }
+
+    /// What was asked for.
+    pub(crate) fn commands(&self) -> Vec<TaskCommand> {
+        self.state.lock().unwrap().commands.clone()
+    }
+
+    fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
+        let mut state = self.state.lock().unwrap();
+        let State { jobs, last_event, .. } = &mut *state;
+        let unknown = || Refusal::new(RefusalKind::UnknownJob, format!("Unknown job {id}")).with("job", id.to_string());
+        jobs.get_mut(&id.0).map(|played| look(played, last_event)).ok_or_else(unknown)
+    }
+}
+
+impl Played {
+    fn step(&mut self, last_event: &mut i64) {
+        let now = WallTime::from_millis(START + 5000);
+        let mut event = |kind: EventType, details: Map<String, Value>, message: String| {
+            *last_event += 1;
+            self.events.push(Event { id: *last_event, kind, timestamp: now, details, message });
+            *last_event
+        };
+        for node in &mut self.nodes {
+            let name = node.name.clone();
+            let details = object(json!({"node": name, "detail": {"noop": false}}));
+            let (state, kind, message) = match node.state {
+                NodeState::Ready => (NodeState::Running, EventType::NodeRunning, format!("Started on {name} ...")),
+                NodeState::Running if name == BROKEN_NODE => {
+                    let reason = json!({"msg": "exit code 1", "kind": "puppetlabs.tasks/task-error", "details": {}});
+                    node.result = Some(json!({"_output": "half\n", "_error": reason}));
+                    (NodeState::Failed, EventType::NodeFailed, format!("Failed on node {name}"))
+                }
+                NodeState::Running => {
+                    node.result = Some(json!({"_output": "RedHat\n"}));
+                    (NodeState::Finished, EventType::NodeFinished, format!("Finished on node {name}"))
+                }
+                _ => continue,
+            };
+            node.state = state;
+            node.start = Some(WallTime::from_millis(START));
+            node.finish = state.is_final().then_some(now);
+            node.latest_event_id = event(kind, details, message);
+        }
+        self.job.state = JobState::Running;
+        if self.nodes.iter().all(|node| node.state.is_final()) {
+            let well = self.nodes.iter().all(|node| node.state == NodeState::Finished);
+            self.job.state = if well { JobState::Finished } else { JobState::Failed };
+            self.job.finished = Some(now);
+            event(EventType::JobFinished, Map::new(), "Job finished".into());
+        }
+        self.job.started = Some(WallTime::from_millis(START));
+        self.job.node_states = BTreeMap::new();
+        for node in &self.nodes {
+            *self.job.node_states.entry(node.state).or_default() += 1;
+        }
+    }
+}
+
+impl Backend for Fake {
+    fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
+        let Scope::Nodes(names) = &command.scope else {
+            return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
+        };
+        if names.is_empty() {
+            let refusal = Refusal::new(RefusalKind::EmptyTarget, "The scope has no nodes");
+            return Err(refusal.with("environment", "production").with("target", command.scope.kind()));
+        }
+        if command.task != "facter" {
+            let message = format!("Unknown task {}", command.task);
+            return Err(Refusal::new(RefusalKind::UnknownTask, message).with("task", command.task));
+        }
+        let mut state = self.state.lock().unwrap();
+        let id = JobId(state.jobs.keys().last().map_or(1, |last| last + 1));
+        let nodes: Vec<Node> = names.iter().map(|name| fresh_node(name)).collect();
+        let job = Job {
+            id,
+            state: JobState::Ready,
+            task: command.task.clone(),
+            params: command.params.clone(),
+            scope: command.scope.clone(),
+            owner: subject.clone(),
+            finished: None,
+            started: None,
+            node_count: nodes.len() as u64,
+            node_states: BTreeMap::from([(NodeState::Ready, nodes.len() as u64)]),
+            description: command.description.clone(),
+            ..old_job()
+        };
+        state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
+        state.commands.push(command);
+        Ok(id)
+    }
+
+    fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {
+        let state = self.state.lock().unwrap();
+        let mut items: Vec<Job> = state.jobs.values().map(|played| played.job.clone()).collect();
+        if query.descending {
+            items.reverse();
+        }
+        items.truncate(query.limit as usize);
+        Ok(Page { items, total: state.jobs.len() as u64 })
+    }
+
+    fn job(&self, id: JobId) -> Result<Job, Refusal> {
+        self.with_job(id, |played, _| played.job.clone())
+    }
+
+    fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Page<Node>, Refusal> {
+        let nodes = self.with_job(id, |played, _| played.nodes.clone())?;
+        let items: Vec<Node> =
+            nodes.into_iter().filter(|node| query.state.is_none_or(|state| node.state == state)).collect();
+        Ok(Page { total: items.len() as u64, items })
+    }
+
+    fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal> {
+        self.with_job(id, |played, last_event| {
+            if !played.job.state.is_final() {
+                played.step(last_event);
+            }
+            let events: Vec<Event> = played.events.iter().filter(|event| event.id >= start).cloned().collect();
+            let next = events.last().map_or(start, |event| event.id + 1);
+            (events, next)
+        })
+    }
+
+    fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {
+        check_environment(environment)?;
+        let listing = |name: &str, private, description: &str| TaskListing {
+            name: name.into(),
+            private,
+            description: description.into(),
+        };
+        Ok(vec![listing("facter", false, "Shows a fact"), listing("facter::internal", true, "For other tasks")])
+    }
+
+    fn task(&self, environment: &str, module: &str, name: &str) -> Result<TaskDetail, Refusal> {
+        check_environment(environment)?;
+        if (module, name) != ("facter", "init") {
+            let message = format!("Unknown task {module}::{name}");
+            return Err(Refusal::new(RefusalKind::UnknownTask, message).with("task", format!("{module}::{name}")));
+        }
+        let metadata = json!({
+            "description": "Shows a fact",
+            "supports_noop": false,
+            "input_method": "stdin",
+            "parameters": {"fact": {"type": "String[1]", "description": "The name of the fact"},
+                           "external": {"type": "Optional[Boolean]"}},
+        });
+        let uri = FileUri {
+            path: "/puppet/v3/file_content/tasks/facter/init.rb".into(),
+            params: BTreeMap::from([("environment".to_owned(), environment.to_owned())]),
+        };
+        let file = TaskFile { filename: "init.rb".into(), sha256: "ab".repeat(32), size_bytes: Some(4711), uri };
+        Ok(TaskDetail { name: "facter".into(), metadata: object(metadata), files: vec![file] })
+    }
+
+    fn inventory(&self) -> Vec<InventoryEntry> {
+        self.inventory_of(&["web01.example.com".into(), "web02.example.com".into()])
+    }
+
+    fn inventory_of(&self, names: &[String]) -> Vec<InventoryEntry> {
+        let connection = || NodeConnection {
+            broker: "pcp://broker.example.com/server".into(),
+            since: WallTime::from_millis(START + 120),
+        };
+        let entry = |name: &String| InventoryEntry {
+            name: name.clone(),
+            connection: (name == "web01.example.com").then(connection),
+        };
+        names.iter().map(entry).collect()
+    }
+
+    fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {
+        check_environment(environment)?;
+        if mount_path != "tasks/demo/a file.sh" {
+            return Ok(None);
+        }
+        let path = self.files.path().join("file");
+        File::create(&path).unwrap().write_all(&file_content()).unwrap();
+        Ok(Some(CodeFile { file: File::open(path).unwrap(), length: file_content().len() as u64 }))
+    }
+
+    fn login(
+        &self,
+        login: &str,
+        password: &str,
+        _lifetime: Option<Duration>,
+        _label: Option<&str>,
+    ) -> Result<String, AuthError> {
+        if (login, password) == LOGIN { Ok(TOKEN.to_owned()) } else { Err(AuthError::WrongCredentials) }
+    }
+
+    fn authenticate(&self, token: &str) -> Result<Subject, AuthError> {
+        match token {
+            TOKEN => Ok(ada()),
+            "expired" => Err(AuthError::TokenExpired),
+            "revoked" => Err(AuthError::TokenRevoked),
+            _ => Err(AuthError::InvalidToken),
+        }
+    }
+}
+
+/// What the one file holds: more than two chunks.
+pub(crate) fn file_content() -> Vec<u8> {
+    (0..150_000_u32).map(|number| number.to_le_bytes()[0]).collect()
+}
+
+fn check_environment(environment: &str) -> Result<(), Refusal> {
+    if environment == "production" {
+        return Ok(());
+    }
+    let message = format!("Unknown environment {environment}");
+    Err(Refusal::new(RefusalKind::UnknownEnvironment, message).with("environment", environment))
+}
+
+fn ada() -> Subject {
+    Subject {
+        id: "2f6c1a52-7f6d-4d5c-8b43-0d0f8f0b1a11".into(),
+        login: "ada".into(),
+        display_name: "Ada".into(),
+        email: "ada@example.com".into(),
+        is_superuser: false,
+        is_remote: false,
+        is_revoked: false,
+        is_group: false,
+        last_login: Some("2026-03-01T09:00:00.000Z".into()),
+        role_ids: vec![2],
+    }
+}
+
+fn old_job() -> Job {
+    let start = WallTime::from_millis(START);
+    let finish = WallTime::from_millis(START + 3200);
+    let stretch = |state, enter, exit| JobStatus { state, enter, exit };
+    Job {
+        id: OLD_JOB,
+        state: JobState::Finished,
+        environment: "production".into(),
+        task: "package".into(),
+        params: object(json!({"action": "status", "name": "openssl"})),
+        sensitive: vec!["password".into()],
+        scope: Scope::Nodes(vec!["web01.example.com".into()]),
+        noop: false,
+        description: "check ssl".into(),
+        userdata: Map::new(),
+        timeout: None,
+        owner: ada(),
+        created: start,
+        started: Some(start),
+        finished: Some(finish),
+        timestamp: finish,
+        node_count: 1,
+        node_states: BTreeMap::from([(NodeState::Finished, 1)]),
+        status: vec![
+            stretch(JobState::New, start, Some(start)),
+            stretch(JobState::Ready, start, Some(start)),
+            stretch(JobState::Running, start, Some(finish)),
+            stretch(JobState::Finished, finish, None),
+        ],
+    }
+}
+
+fn old_node() -> Node {
+    Node {
+        name: "web01.example.com".into(),
+        state: NodeState::Finished,
+        start: Some(WallTime::from_millis(START)),
+        finish: Some(WallTime::from_millis(START + 3100)),
+        timestamp: WallTime::from_millis(START + 3100),
+        latest_event_id: 12,
+        details: Map::new(),
+        result: Some(json!({"status": "up to date", "version": "3.0.7-27.el9"})),
+    }
+}
+
+fn fresh_node(name: &str) -> Node {
+    Node {
+        name: name.into(),
+        state: NodeState::Ready,
+        start: None,
+        finish: None,
+        timestamp: WallTime::from_millis(START),
+        latest_event_id: 0,
+        details: Map::new(),
+        result: None,
+    }
+}
+
+fn old_events() -> Vec<Event> {
+    let event = |id, kind, details: Value, message: &str| Event {
+        id,
+        kind,
+        timestamp: WallTime::from_millis(START),
+        details: object(details),
+        message: message.into(),
+    };
+    let details = json!({"node": "web01.example.com", "detail": {"noop": false}});
+    vec![
+        event(11, EventType::NodeRunning, details.clone(), "Started on web01.example.com ..."),
+        event(12, EventType::NodeFinished, details, "Finished on node web01.example.com"),
+        event(13, EventType::JobFinished, json!({}), "Job finished"),
+    ]
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    let Value::Object(object) = value else { panic!("not an object") };
+    object
+}
+
+/// A CA, a server certificate for `localhost` and one for the client `agent01.example.com`, as files.
+pub(crate) struct Pki {
+    /// Holds the files.
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Pki {
+    /// A new CA with new certificates.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, "Test CA");
+        std::fs::write(directory.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let issuer = Issuer::new(params, key);
+        for name in ["localhost", "agent01.example.com"] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            let certificate = params.signed_by(&key, &issuer).unwrap();
+            std::fs::write(directory.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
+            std::fs::write(directory.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        }
+        Self { directory }
+    }
+
+    /// The CA's certificate.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// The files of one of the two names.
+    pub(crate) fn material(&self, name: &str) -> Material {
+        let path = |suffix: &str| -> PathBuf { Path::new(self.directory.path()).join(format!("{name}.{suffix}")) };
+        let paths = CertificatePaths { certificate: path("pem"), key: path("key"), ca: self.ca(), crl: None };
+        Material::load(&paths).unwrap()
+    }
+}
+
+/// What a server is started with.
+pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
+    let tls = pki.material("localhost").server_config(ClientAuth::Optional).unwrap();
+    let service = |name, state, details: Value| Service {
+        name,
+        probe: Arc::new(move || ServiceHealth { state, details: object(details.clone()) }),
+    };
+    Setup {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: Arc::new(ArcSwap::new(tls)),
+        backend: fake,
+        public_url: "https://orch.example.com:8143".into(),
+        services: vec![
+            service("orchestrator-service", ServiceState::Running, json!({"db_up": true})),
+            service("broker-service", ServiceState::Starting, json!({})),
+        ],
+        metrics: Arc::new(|| "# EOF\n".to_owned()),
+    }
+}
+
+/// A started server.
+pub(crate) fn serve(fake: Arc<Fake>, pki: &Pki) -> Server {
+    Server::start(&setup(fake, pki)).unwrap()
+}

@@ -1,0 +1,130 @@
+//! Refusals on their way out: `{"kind", "msg", "details"?}` with the status that goes with the kind. Clients dispatch on
+//! `kind` and print `msg`; an answer that is not JSON makes them fall over, so nothing else leaves this server.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+
+use crate::orchestrator::model::{Refusal, RefusalKind};
+use crate::orchestrator::rbac::AuthError;
+
+/// A request that is not answered as asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Problem {
+    status: StatusCode,
+    kind: Cow<'static, str>,
+    message: Cow<'static, str>,
+    details: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of any kind.
+    pub(super) fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, kind: Cow::Borrowed(kind), message: message.into(), details: Map::new() }
+    }
+
+    /// A request of the wrong shape.
+    pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "puppetlabs.orchestrator/validation-error", message)
+    }
+
+    /// Our own fault.
+    pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "puppetlabs.orchestrator/unknown-error", message)
+    }
+
+    /// No token, and one is needed.
+    pub(super) fn no_token() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "puppetlabs.rbac/user-unauthenticated",
+            "This route needs a token. Get one from POST /rbac-api/v1/auth/token and send it in the X-Authentication \
+             header.",
+        )
+    }
+
+    /// The same problem with one more detail.
+    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// The HTTP status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// For people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        if refusal.kind == RefusalKind::UnknownError {
+            tracing::error!(message = %refusal.message, "the orchestrator could not answer the API");
+        }
+        Self {
+            status: StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            kind: Cow::Owned(format!("puppetlabs.orchestrator/{}", refusal.kind.word())),
+            message: Cow::Owned(refusal.message),
+            details: refusal.details,
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let unauthorized = |kind, message| Self::new(StatusCode::UNAUTHORIZED, kind, message);
+        match error {
+            AuthError::WrongCredentials => {
+                unauthorized("puppetlabs.rbac/user-unauthenticated", "The provided login and password do not match.")
+            }
+            AuthError::UserRevoked => {
+                unauthorized("puppetlabs.rbac/user-revoked", "The user has been revoked and may not log in.")
+            }
+            AuthError::InvalidToken => {
+                unauthorized("puppetlabs.rbac/invalid-token", "The provided token is not known to this server.")
+            }
+            AuthError::TokenExpired => unauthorized("puppetlabs.rbac/token-expired", "The provided token has expired."),
+            AuthError::TokenRevoked => {
+                unauthorized("puppetlabs.rbac/token-revoked", "Authentication token has been revoked.")
+            }
+            AuthError::Unavailable => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "puppetlabs.rbac/server-error",
+                "The store of users and tokens does not answer; see the server's log.",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let mut body = json!({"kind": self.kind, "msg": self.message});
+        if !self.details.is_empty() {
+            body["details"] = Value::Object(self.details);
+        }
+        respond_json(self.status, &body)
+    }
+}
+
+/// An answer in JSON.
+pub(super) fn respond_json(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
+}
+
+/// An answer in plain text, where the reference has one.
+pub(super) fn respond_text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

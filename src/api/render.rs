@@ -1,0 +1,269 @@
+//! The JSON of jobs, nodes, events, tasks and inventory, key by key as the orchestrator API v1 documents it.
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::WallTime;
+use crate::orchestrator::model::{
+    Event, InventoryEntry, Job, JobId, JobStatus, Node, Subject, TaskDetail, TaskListing,
+};
+
+/// Absolute URLs of this server's resources: identifiers are URLs with the host the server considers its own.
+pub(super) struct Urls {
+    root: String,
+}
+
+impl Urls {
+    /// Of a server known as `https://host:port`.
+    pub(super) fn new(public_url: &str) -> Self {
+        Self { root: format!("{}/orchestrator/v1", public_url.trim_end_matches('/')) }
+    }
+
+    /// Of anything below `/orchestrator/v1`.
+    pub(super) fn at(&self, path: &str) -> String {
+        format!("{}/{path}", self.root)
+    }
+
+    /// Of a job.
+    pub(super) fn job(&self, id: JobId) -> String {
+        self.at(&format!("jobs/{id}"))
+    }
+
+    /// Of a task by its name; a module's own task is its `init`.
+    pub(super) fn task(&self, name: &str) -> String {
+        let (module, task) = name.split_once("::").unwrap_or((name, "init"));
+        self.at(&format!("tasks/{module}/{task}"))
+    }
+}
+
+/// `GET /orchestrator`.
+pub(super) fn root(urls: &Urls) -> Value {
+    let link = |name: &str, path: &str| json!({"name": name, "id": urls.at(path)});
+    json!({
+        "info": {
+            "title": "Application Management API (EXPERIMENTAL)",
+            "description": "Runs tasks on Puppet and OpenVox nodes and shows what came of it.",
+            "warning": "This version of the API is experimental, and might change in backwards incompatible ways.",
+            "version": "0.1",
+            "license": {"name": "Apache License, Version 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0.html"},
+        },
+        "status": link("status", "status"),
+        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("tasks", "tasks")],
+        "commands": [link("task", "command/task")],
+    })
+}
+
+/// The answer to a command that made a job.
+pub(super) fn accepted(urls: &Urls, id: JobId) -> Value {
+    json!({"job": {"id": urls.job(id), "name": id.to_string()}})
+}
+
+/// An item of `GET /jobs`.
+pub(super) fn job_item(urls: &Urls, job: &Job) -> Value {
+    let mut shown = job_common(urls, job);
+    let states: Map<String, Value> =
+        job.node_states.iter().map(|(state, count)| (state.word().to_owned(), json!(count))).collect();
+    shown["node_states"] = if states.is_empty() { Value::Null } else { Value::Object(states) };
+    shown
+}
+
+/// `GET /jobs/:id`: an item with the job's history. It keeps `node_states` too, which costs nobody anything.
+pub(super) fn job_detail(urls: &Urls, job: &Job) -> Value {
+    let mut shown = job_item(urls, job);
+    let stretch = |status: &JobStatus| {
+        json!({
+            "state": status.state.word(),
+            "enter_time": status.enter.to_seconds_string(),
+            "exit_time": status.exit.map(WallTime::to_seconds_string),
+        })
+    };
+    shown["status"] = job.status.iter().map(stretch).collect();
+    shown
+}
+
+fn job_common(urls: &Urls, job: &Job) -> Value {
+    let url = urls.job(job.id);
+    json!({
+        "id": url,
+        "name": job.id.to_string(),
+        "state": job.state.word(),
+        "command": "task",
+        "type": "task",
+        "options": job_options(job),
+        "owner": subject(&job.owner),
+        "description": job.description,
+        "environment": {"name": job.environment},
+        "timestamp": job.timestamp.to_seconds_string(),
+        "created_timestamp": job.created.to_seconds_string(),
+        "started_timestamp": job.started.map(WallTime::to_seconds_string),
+        "finished_timestamp": job.finished.map(WallTime::to_seconds_string),
+        "duration": job_duration(job),
+        "node_count": job.node_count,
+        "userdata": job.userdata,
+        "nodes": {"id": format!("{url}/nodes")},
+        "report": {"id": format!("{url}/report")},
+        "events": {"id": format!("{url}/events")},
+    })
+}
+
+fn job_options(job: &Job) -> Value {
+    let mut options = json!({
+        "description": job.description,
+        "transport": "pxp",
+        "noop": job.noop,
+        "task": job.task,
+        "params": job.params,
+        "sensitive": job.sensitive,
+        "scheduled-job-id": null,
+        "scope": job.scope,
+        "environment": job.environment,
+    });
+    if let Some(timeout) = job.timeout {
+        options["timeout"] = json!(timeout);
+    }
+    options
+}
+
+/// Seconds as text, as the manual's samples have it; null until the job has ended.
+fn job_duration(job: &Job) -> Option<String> {
+    let finished = job.finished?;
+    let seconds = seconds_between(job.started.unwrap_or(job.created), finished);
+    Some(format!("{seconds:.1}"))
+}
+
+/// A user as `owner` and as the current user.
+pub(super) fn subject(subject: &Subject) -> Value {
+    json!({
+        "id": subject.id,
+        "login": subject.login,
+        "display_name": subject.display_name,
+        "email": subject.email,
+        "is_superuser": subject.is_superuser,
+        "is_remote": subject.is_remote,
+        "is_revoked": subject.is_revoked,
+        "is_group": subject.is_group,
+        "last_login": subject.last_login,
+        "role_ids": subject.role_ids,
+    })
+}
+
+/// `GET /jobs/:id/nodes`. The events to ask for next begin after the newest that these nodes show.
+pub(super) fn nodes(urls: &Urls, id: JobId, nodes: &[Node]) -> Value {
+    let next = nodes.iter().map(|node| node.latest_event_id).max().unwrap_or(0) + 1;
+    json!({
+        "next-events": next_events(urls, id, next),
+        "items": nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+fn node(node: &Node) -> Value {
+    let mut shown = json!({
+        "name": node.name,
+        "state": node.state.word(),
+        "transport": "pcp",
+        "start_timestamp": node.start.map(WallTime::to_seconds_string),
+        "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
+        "timestamp": node.timestamp.to_seconds_string(),
+        "duration": node_duration(node),
+        "transaction_uuid": null,
+        "latest-event-id": node.latest_event_id,
+        "details": node.details,
+    });
+    if let Some(result) = &node.result {
+        shown["result"] = result.clone();
+    }
+    shown
+}
+
+fn node_duration(node: &Node) -> Option<f64> {
+    Some(seconds_between(node.start?, node.finish?))
+}
+
+/// `GET /jobs/:id/report`, under the key of the manual and under the one of recorded answers.
+pub(super) fn report(nodes: &[Node]) -> Value {
+    let row = |node: &Node| {
+        json!({
+            "node": node.name,
+            "state": node.state.word(),
+            "timestamp": node.timestamp.to_seconds_string(),
+            "start_timestamp": node.start.map(WallTime::to_seconds_string),
+            "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
+            "events": [],
+        })
+    };
+    let rows: Vec<Value> = nodes.iter().map(row).collect();
+    json!({"items": rows, "report": rows})
+}
+
+/// `GET /jobs/:id/events`.
+pub(super) fn events(urls: &Urls, id: JobId, events: &[Event], next: i64) -> Value {
+    let event = |event: &Event| {
+        json!({
+            "id": event.id.to_string(),
+            "type": event.kind.word(),
+            "timestamp": event.timestamp.to_seconds_string(),
+            "details": event.details,
+            "message": event.message,
+        })
+    };
+    json!({
+        "next-events": next_events(urls, id, next),
+        "items": events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn next_events(urls: &Urls, id: JobId, next: i64) -> Value {
+    json!({"id": format!("{}/events?start={next}", urls.job(id)), "event": next.to_string()})
+}
+
+/// `GET /tasks`. `private` and `description` are ours: without them a list for people takes a request per task.
+pub(super) fn tasks(urls: &Urls, environment: &str, tasks: &[TaskListing]) -> Value {
+    let item = |task: &TaskListing| {
+        json!({
+            "id": urls.task(&task.name),
+            "name": task.name,
+            "permitted": true,
+            "private": task.private,
+            "description": task.description,
+        })
+    };
+    json!({
+        "environment": {"name": environment, "code_id": null},
+        "items": tasks.iter().map(item).collect::<Vec<_>>(),
+    })
+}
+
+/// `GET /tasks/:module/:task`.
+pub(super) fn task(urls: &Urls, environment: &str, task: &TaskDetail) -> Value {
+    json!({
+        "id": urls.task(&task.name),
+        "name": task.name,
+        "permitted": true,
+        "environment": {"name": environment, "code_id": null},
+        "metadata": task.metadata,
+        "files": task.files,
+    })
+}
+
+/// `GET /inventory` and `POST /inventory`.
+pub(super) fn inventory(entries: &[InventoryEntry]) -> Value {
+    json!({"items": entries.iter().map(inventory_entry).collect::<Vec<_>>()})
+}
+
+/// `GET /inventory/:node`.
+pub(super) fn inventory_entry(entry: &InventoryEntry) -> Value {
+    match &entry.connection {
+        Some(connection) => json!({
+            "name": entry.name,
+            "connected": true,
+            "broker": connection.broker,
+            "timestamp": connection.since.to_millis_string(),
+        }),
+        None => json!({"name": entry.name, "connected": false}),
+    }
+}
+
+fn seconds_between(start: WallTime, finish: WallTime) -> f64 {
+    let millis = finish.as_millis().saturating_sub(start.as_millis()).max(0);
+    let seconds = millis as f64 / 1000.0;
+    seconds
+}

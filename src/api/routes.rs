@@ -1,0 +1,99 @@
+//! The paths of the API, and what is answered to all others.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Response, StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+
+use super::problem::{Problem, respond_json};
+use super::shared::Shared;
+use super::{auth, files, jobs, render, sources, status};
+
+/// Parts of the orchestrator API v1 that clients know and this server does not offer; Bolt takes a 404 to
+/// `command/plan_start` for a server without plans.
+const NOT_OFFERED: [&str; 18] = [
+    "command/deploy",
+    "command/stop",
+    "command/stop_plan",
+    "command/task_target",
+    "command/plan_run",
+    "command/environment_plan_run",
+    "command/schedule_deploy",
+    "command/schedule_task",
+    "command/schedule_plan",
+    "command/plan_start",
+    "command/plan_task",
+    "command/plan_finish",
+    "plan_jobs",
+    "scheduled_jobs",
+    "plans",
+    "scopes",
+    "environments",
+    "usage",
+];
+
+/// All routes.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/orchestrator", get(root))
+        .route("/orchestrator/v1", get(root))
+        .route("/orchestrator/v1/status", get(status::services))
+        .route("/orchestrator/v1/command/task", post(jobs::run_task))
+        .route("/orchestrator/v1/jobs", get(jobs::list))
+        .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
+        .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
+        .route("/orchestrator/v1/jobs/{id}/report", get(jobs::report))
+        .route("/orchestrator/v1/jobs/{id}/events", get(jobs::events))
+        .route("/orchestrator/v1/tasks", get(sources::tasks))
+        .route("/orchestrator/v1/tasks/{module}/{task}", get(sources::task))
+        .route("/orchestrator/v1/inventory", get(sources::inventory).post(sources::inventory_of))
+        .route("/orchestrator/v1/inventory/{node}", get(sources::inventory_node))
+        .route("/rbac-api/v1/auth/token", post(auth::token))
+        .route("/rbac-api/v1/users/current", get(auth::current_user))
+        .route("/status/v1/services", get(status::services))
+        .route("/status/v1/services/{name}", get(status::service))
+        .route("/status/v1/simple", get(status::simple))
+        .route("/status/v1/simple/{name}", get(status::simple_service))
+        .route("/metrics", get(status::metrics))
+        .route("/puppet/v3/file_content/{*mount_path}", get(files::content))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(shared)
+}
+
+/// `GET /orchestrator`, also at `/orchestrator/v1` where some clients look for it.
+async fn root(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    respond_json(StatusCode::OK, &render::root(&shared.urls))
+}
+
+async fn unknown_route(method: Method, uri: Uri) -> Response<Body> {
+    let path = uri.path();
+    let offered = path.strip_prefix("/orchestrator/v1/").is_none_or(|rest| !is_not_offered(rest));
+    let (kind, message) = if offered {
+        ("puppetlabs.orchestrator/not-found", format!("There is nothing at {path}."))
+    } else {
+        let message = format!("This server does not offer {method} {path} yet.");
+        ("puppetlabs.orchestrator/not-offered", message)
+    };
+    Problem::new(StatusCode::NOT_FOUND, kind, message).with("path", path).into_response()
+}
+
+fn is_not_offered(path: &str) -> bool {
+    let begins = |known| path.strip_prefix(known).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
+    NOT_OFFERED.into_iter().any(begins)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Response<Body> {
+    let path = uri.path();
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "puppetlabs.orchestrator/method-not-allowed",
+        format!("{method} is not allowed at {path}; the Allow header names what is."),
+    )
+    .with("method", method.as_str())
+    .into_response()
+}

@@ -1,0 +1,115 @@
+//! What all requests share: the backend, the address this server goes by, the limits, and the way to blocking threads
+//! and back.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::Setup;
+use super::auth::Logins;
+use super::backend::Backend;
+use super::problem::{Problem, respond_json};
+use super::render::Urls;
+use super::service::Service;
+use crate::clock::Clock;
+use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT};
+
+/// Granularity of the budget for bodies, in bytes.
+const BODY_UNIT: usize = 1024;
+
+/// State of the API.
+pub(super) struct Shared {
+    /// Answers.
+    pub(super) backend: Arc<dyn Backend>,
+    /// Absolute URLs.
+    pub(super) urls: Urls,
+    /// For the status endpoints.
+    pub(super) services: Vec<Service>,
+    /// Renders OpenMetrics text.
+    pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Who has tried passwords lately.
+    pub(super) logins: Logins,
+    /// For deadlines.
+    pub(super) clock: Clock,
+    bodies: Semaphore,
+}
+
+impl Shared {
+    /// The state from the server's setup.
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self {
+            backend: setup.backend.clone(),
+            urls: Urls::new(&setup.public_url),
+            services: setup.services.clone(),
+            metrics: setup.metrics.clone(),
+            logins: Logins::new(),
+            clock: Clock::start(),
+            bodies: Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT),
+        }
+    }
+
+    /// Reads a whole body of at most `bytes_max` bytes, within the budget for all bodies and the time for one.
+    pub(super) async fn read_body(&self, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let units = announced.unwrap_or(bytes_max).div_ceil(BODY_UNIT);
+        let read = async {
+            let units = u32::try_from(units).unwrap_or(u32::MAX);
+            let _budget = self.bodies.acquire_many(units).await.expect("the semaphore is never closed");
+            Limited::new(body, bytes_max).collect().await
+        };
+        match tokio::time::timeout(API_BODY_TIMEOUT, read).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
+            Ok(Err(error)) => Err(Problem::invalid(format!("The request's body could not be read: {error}."))),
+            Err(_) => Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "puppetlabs.orchestrator/request-timeout",
+                format!("The request's body did not arrive within {} s.", API_BODY_TIMEOUT.as_secs()),
+            )),
+        }
+    }
+}
+
+/// Does blocking work on a thread that may block; a panic there is an internal error here.
+pub(super) async fn blocking<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let shared = shared.clone();
+    tokio::task::spawn_blocking(move || work(&shared)).await.map_err(|error| {
+        tracing::error!(%error, "an API request's work panicked");
+        Problem::internal("The server failed to do this; its log says why.")
+    })
+}
+
+/// Does blocking work and answers with the JSON that comes of it. Rendering is part of the work: a job of 50,000 nodes
+/// is megabytes.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    status: StatusCode,
+    work: impl FnOnce(&Shared) -> Result<Value, Problem> + Send + 'static,
+) -> Response<Body> {
+    let work = move |shared: &Shared| work(shared).map(|value| respond_json(status, &value));
+    match blocking(shared, work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) | Err(problem) => problem.into_response(),
+    }
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "puppetlabs.orchestrator/request-too-large",
+        format!("The request's body is larger than the {bytes_max} bytes that this server takes."),
+    )
+    .with("bytes_max", bytes_max)
+}

@@ -1,0 +1,83 @@
+//! Golden bodies: every shape of the API and every way to be refused, through the gate and the routes; and what needs
+//! real TLS against a started server.
+
+mod answers;
+mod refusals;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use super::fake::{Fake, Pki, TOKEN, setup};
+use super::gate::{Peer, handle};
+use super::routes::router;
+use super::shared::Shared;
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    content_type: String,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        assert!(self.content_type.starts_with("application/json"), "{} {}", self.content_type, self.text);
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+/// The API without sockets.
+struct Api {
+    fake: Arc<Fake>,
+    shared: Arc<Shared>,
+    runtime: tokio::runtime::Runtime,
+    certificate: Option<Arc<str>>,
+}
+
+impl Api {
+    fn new() -> Self {
+        let fake = Fake::new();
+        let shared = Arc::new(Shared::new(&setup(fake.clone(), &Pki::new())));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { fake, shared, runtime, certificate: None }
+    }
+
+    fn send(&self, request: Request<Body>) -> Answer {
+        let peer = Peer { remote: "192.0.2.7:4711".parse().unwrap(), certificate: self.certificate.clone() };
+        self.runtime.block_on(async {
+            let response = handle(self.shared.clone(), router(self.shared.clone()), peer, request).await;
+            let (head, body) = response.into_parts();
+            let content_type = head.headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
+            let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
+            Answer { status: head.status, content_type, text }
+        })
+    }
+
+    /// With a good token.
+    fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).header("X-Authentication", TOKEN).body(Body::empty()).unwrap())
+    }
+
+    /// With a good token.
+    fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.send(Request::post(path).header("X-Authentication", TOKEN).body(body.into()).unwrap())
+    }
+
+    /// Without a token.
+    fn get_bare(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap())
+    }
+
+    /// A good answer's JSON.
+    fn ok(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        answer.json()
+    }
+}

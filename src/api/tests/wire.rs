@@ -1,0 +1,103 @@
+//! A started server over TLS: with and without a certificate, and peers that misbehave.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::api::fake::{Fake, Pki, TOKEN, file_content, serve};
+use crate::https::{Client, Downloaded, Method, Request};
+use crate::limits::API_BODY_BYTES_MAX;
+use crate::tls::material::anonymous_client_config;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn get(client: &mut Client, port: u16, path: &str) -> (u16, String) {
+    let headers = &[("X-Authentication", TOKEN)];
+    let request =
+        Request { method: Method::GET, host: "localhost", port, path_and_query: path, headers, body: Vec::new() };
+    let response = client.request(&request, 1 << 20).unwrap();
+    (response.status.as_u16(), String::from_utf8(response.body).unwrap())
+}
+
+fn raw(config: Arc<ClientConfig>, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
+    let connection = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    StreamOwned::new(connection, socket)
+}
+
+#[test]
+fn a_certificate_opens_the_files_and_none_does_not() {
+    let pki = Pki::new();
+    let server = serve(Fake::new(), &pki);
+    let port = server.local_addr().port();
+    let path = "/puppet/v3/file_content/tasks/demo/a%20file.sh?environment=production";
+
+    let mut anonymous = Client::new(anonymous_client_config(&pki.ca()).unwrap(), LIMIT, LIMIT).unwrap();
+    let (status, text) = get(&mut anonymous, port, path);
+    assert_eq!(status, 403);
+    assert!(text.starts_with("Forbidden request: /puppet/v3/file_content/tasks/demo/a%20file.sh (method :get)."));
+    assert_eq!(get(&mut anonymous, port, "/orchestrator/v1/jobs/82").0, 200);
+
+    let config = pki.material("agent01.example.com").client_config().unwrap();
+    let mut agent = Client::new(config, LIMIT, LIMIT).unwrap();
+    let mut content = Vec::new();
+    let outcome = agent.download("localhost", port, path, &mut content, 1 << 20).unwrap();
+    assert_eq!(outcome, Downloaded::Complete { bytes: content.len() as u64 });
+    assert!(content == file_content());
+    server.stop(Duration::from_secs(1));
+}
+
+#[test]
+fn a_certificate_of_another_ca_gets_no_connection() {
+    let pki = Pki::new();
+    let server = serve(Fake::new(), &pki);
+    let stranger = Pki::new();
+    std::fs::copy(pki.ca(), stranger.ca()).unwrap();
+    let config = stranger.material("agent01.example.com").client_config().unwrap();
+    let mut stranger = Client::new(config, LIMIT, LIMIT).unwrap();
+    let path_and_query = "/status/v1/simple";
+    let port = server.local_addr().port();
+    let headers = &[];
+    let request = Request { method: Method::GET, host: "localhost", port, path_and_query, headers, body: Vec::new() };
+    assert!(stranger.request(&request, 1024).is_err());
+}
+
+#[test]
+fn a_body_that_is_too_large_is_answered_before_it_is_sent() {
+    let pki = Pki::new();
+    let server = serve(Fake::new(), &pki);
+    let mut stream = raw(anonymous_client_config(&pki.ca()).unwrap(), server.local_addr().port());
+    let length = API_BODY_BYTES_MAX + 1;
+    write!(
+        stream,
+        "POST /orchestrator/v1/command/task HTTP/1.1\r\nHost: x\r\nX-Authentication: {TOKEN}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = [0; 16];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[..12], b"HTTP/1.1 413");
+}
+
+#[test]
+fn stopping_ends_idle_connections() {
+    let pki = Pki::new();
+    let server = serve(Fake::new(), &pki);
+    let mut stream = raw(anonymous_client_config(&pki.ca()).unwrap(), server.local_addr().port());
+    write!(stream, "GET /status/v1/simple/status-service HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut first = [0; 15];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let started = std::time::Instant::now();
+    server.stop(LIMIT);
+    assert!(started.elapsed() < LIMIT / 2, "the idle connection was waited for");
+    let mut rest = Vec::new();
+    // The server's end may come with or without a close alert.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.ends_with(b"running"));
+}

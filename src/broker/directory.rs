@@ -1,0 +1,324 @@
+//! The directory: which connection holds which URI, shared by all workers, and the log of changes that subscribers are
+//! told of.
+//!
+//! A URI belongs to its newest connection. [`Directory::claim`] replaces the holder atomically and
+//! [`Directory::release`] removes an entry only for the very connection that holds it, so a late close of a superseded
+//! connection never removes its successor. Snapshot and position in the log are taken under one lock: what a subscriber
+//! sees in its first response is never repeated, and nothing after it is missed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::link::PeerId;
+use crate::pcp::PcpUri;
+
+/// Names a subscription in the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubscriptionId(u64);
+
+/// One change of the inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Whose.
+    pub uri: Arc<str>,
+    /// Came or went.
+    pub came: bool,
+}
+
+/// Changes that a subscriber has not been told of.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// In order; the position is to be given to [`Directory::advance`] once they have been sent.
+    Changes(Vec<Change>, LogPosition),
+    /// The subscriber is further behind than the log reaches; it needs a new snapshot.
+    Behind,
+}
+
+/// A place in the log of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition(u64);
+
+/// Which connection holds which URI.
+#[derive(Debug)]
+pub struct Directory {
+    state: RwLock<State>,
+    log_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    holders: HashMap<Arc<str>, PeerId>,
+    /// Changes not yet read by every subscriber; empty while there is none.
+    log: VecDeque<Change>,
+    /// Position of the first entry of `log`.
+    log_start: u64,
+    readers: HashMap<SubscriptionId, u64>,
+    subscriptions_made: u64,
+}
+
+impl Directory {
+    /// An empty directory whose log holds at most `log_max` changes.
+    pub fn new(log_max: usize) -> Self {
+        Self { state: RwLock::default(), log_max }
+    }
+
+    /// Makes `peer` the holder of `uri` and returns the connection that it supersedes, if any.
+    pub fn claim(&self, uri: &Arc<str>, peer: PeerId) -> Option<PeerId> {
+        let mut state = self.write();
+        let superseded = state.holders.insert(uri.clone(), peer);
+        if superseded.is_some() {
+            state.record(uri, false, self.log_max);
+        }
+        state.record(uri, true, self.log_max);
+        superseded
+    }
+
+    /// Removes `uri` if `peer` holds it; false if another connection does, or none.
+    pub fn release(&self, uri: &Arc<str>, peer: PeerId) -> bool {
+        let mut state = self.write();
+        if state.holders.get(uri) != Some(&peer) {
+            return false;
+        }
+        state.holders.remove(uri);
+        state.record(uri, false, self.log_max);
+        true
+    }
+
+    /// The connection that holds `uri`.
+    pub fn locate(&self, uri: &str) -> Option<PeerId> {
+        self.read().holders.get(uri).copied()
+    }
+
+    /// Number of URIs held.
+    pub fn len(&self) -> usize {
+        self.read().holders.len()
+    }
+
+    /// Whether no URI is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All held URIs that match a pattern, sorted, each once.
+    pub fn matching(&self, patterns: &Patterns) -> Vec<Arc<str>> {
+        self.read().matching(patterns)
+    }
+
+    /// As [`Self::matching`], and a subscription to every change after it.
+    pub fn subscribe(&self, patterns: &Patterns) -> (Vec<Arc<str>>, SubscriptionId) {
+        let mut state = self.write();
+        state.subscriptions_made += 1;
+        let id = SubscriptionId(state.subscriptions_made);
+        let end = state.log_end();
+        state.readers.insert(id, end);
+        (state.matching(patterns), id)
+    }
+
+    /// A new snapshot for a subscriber that fell behind; its subscription goes on from there.
+    pub fn resume(&self, id: SubscriptionId, patterns: &Patterns) -> Vec<Arc<str>> {
+        let mut state = self.write();
+        let end = state.log_end();
+        state.readers.insert(id, end);
+        state.trim();
+        state.matching(patterns)
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, id: SubscriptionId) {
+        let mut state = self.write();
+        state.readers.remove(&id);
+        state.trim();
+    }
+
+    /// The changes that match and that the subscriber has not been told of.
+    pub fn news(&self, id: SubscriptionId, patterns: &Patterns) -> News {
+        let state = self.read();
+        let Some(&position) = state.readers.get(&id) else { return News::Behind };
+        let Some(skip) = position.checked_sub(state.log_start) else { return News::Behind };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let changes = state.log.iter().skip(skip).filter(|change| patterns.match_text(&change.uri)).cloned().collect();
+        News::Changes(changes, LogPosition(state.log_end()))
+    }
+
+    /// Notes that the subscriber has been told of everything before `position`.
+    pub fn advance(&self, id: SubscriptionId, position: LogPosition) {
+        let mut state = self.write();
+        if let Some(reader) = state.readers.get_mut(&id) {
+            *reader = position.0;
+            state.trim();
+        }
+    }
+
+    // A panic while the lock was held cannot leave the maps half-changed in a way that matters more than serving on.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn matching(&self, patterns: &Patterns) -> Vec<Arc<str>> {
+        let mut uris: Vec<Arc<str>> = match patterns.exact() {
+            Some(exact) => {
+                exact.filter_map(|uri| self.holders.get_key_value(uri)).map(|(uri, _)| uri.clone()).collect()
+            }
+            None => self.holders.keys().filter(|uri| patterns.match_text(uri)).cloned().collect(),
+        };
+        uris.sort_unstable();
+        uris.dedup();
+        uris
+    }
+
+    fn record(&mut self, uri: &Arc<str>, came: bool, log_max: usize) {
+        if self.readers.is_empty() {
+            self.log_start += 1;
+            return;
+        }
+        if self.log.len() == log_max {
+            self.log.pop_front();
+            self.log_start += 1;
+        }
+        self.log.push_back(Change { uri: uri.clone(), came });
+    }
+
+    fn log_end(&self) -> u64 {
+        self.log_start + self.log.len() as u64
+    }
+
+    /// Forgets what every subscriber has read.
+    fn trim(&mut self) {
+        let read_by_all = self.readers.values().copied().min().unwrap_or(self.log_end());
+        let count = usize::try_from(read_by_all.saturating_sub(self.log_start)).unwrap_or(0).min(self.log.len());
+        self.log.drain(..count);
+        self.log_start += count as u64;
+        if self.log.is_empty() {
+            self.log.shrink_to(1024);
+        }
+    }
+}
+
+/// The patterns of an inventory query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patterns {
+    patterns: Vec<Box<str>>,
+    any_wildcard: bool,
+}
+
+impl Patterns {
+    /// Patterns from the texts of a query. A text that is not a PCP URI matches nothing.
+    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut patterns: Vec<Box<str>> =
+            texts.into_iter().filter(|text| PcpUri::parse(text).is_some()).map(Box::from).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        let any_wildcard = patterns.iter().filter_map(|text| PcpUri::parse(text)).any(|uri| uri.is_wildcard());
+        Self { patterns, any_wildcard }
+    }
+
+    /// The patterns themselves if none has a wildcard.
+    fn exact(&self) -> Option<impl Iterator<Item = &str>> {
+        (!self.any_wildcard).then(|| self.patterns.iter().map(|text| &**text))
+    }
+
+    fn match_text(&self, uri: &str) -> bool {
+        if !self.any_wildcard {
+            return self.patterns.binary_search_by(|text| (**text).cmp(uri)).is_ok();
+        }
+        let Some(uri) = PcpUri::parse(uri) else { return false };
+        self.patterns.iter().filter_map(|text| PcpUri::parse(text)).any(|pattern| pattern.matches(&uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(slot: u32, generation: u32) -> PeerId {
+        PeerId { worker: 0, slot, generation }
+    }
+
+    fn uri(name: &str) -> Arc<str> {
+        format!("pcp://{name}/agent").into()
+    }
+
+    fn agents() -> Patterns {
+        Patterns::new(["pcp://*/agent"])
+    }
+
+    fn told(directory: &Directory, id: SubscriptionId) -> Vec<(String, bool)> {
+        let News::Changes(changes, position) = directory.news(id, &agents()) else { panic!("behind") };
+        directory.advance(id, position);
+        changes.into_iter().map(|change| (change.uri.to_string(), change.came)).collect()
+    }
+
+    #[test]
+    fn the_newest_connection_wins_and_a_late_release_is_nothing() {
+        let directory = Directory::new(10);
+        let a = uri("a");
+        assert_eq!(directory.claim(&a, peer(1, 1)), None);
+        assert_eq!(directory.claim(&a, peer(2, 2)), Some(peer(1, 1)));
+        assert!(!directory.release(&a, peer(1, 1)));
+        assert_eq!(directory.locate(&a), Some(peer(2, 2)));
+        assert!(directory.release(&a, peer(2, 2)));
+        assert_eq!(directory.locate(&a), None);
+    }
+
+    #[test]
+    fn subscribers_see_each_change_once_and_in_order() {
+        let directory = Directory::new(10);
+        directory.claim(&uri("a"), peer(1, 1));
+        let (snapshot, id) = directory.subscribe(&agents());
+        assert_eq!(snapshot, [uri("a")]);
+        directory.claim(&uri("b"), peer(2, 2));
+        directory.claim(&uri("b"), peer(3, 3));
+        directory.release(&uri("a"), peer(1, 1));
+        let (a, b) = (uri("a").to_string(), uri("b").to_string());
+        assert_eq!(told(&directory, id), [(b.clone(), true), (b.clone(), false), (b, true), (a, false)]);
+        assert_eq!(told(&directory, id), []);
+    }
+
+    #[test]
+    fn unread_changes_are_kept_until_read_and_dropped_past_the_limit() {
+        let directory = Directory::new(2);
+        let (_, id) = directory.subscribe(&agents());
+        directory.claim(&uri("a"), peer(1, 1));
+        assert!(matches!(directory.news(id, &agents()), News::Changes(changes, _) if changes.len() == 1));
+        assert!(matches!(directory.news(id, &agents()), News::Changes(changes, _) if changes.len() == 1));
+        directory.claim(&uri("b"), peer(2, 2));
+        directory.claim(&uri("c"), peer(3, 3));
+        assert_eq!(directory.news(id, &agents()), News::Behind);
+        assert_eq!(directory.resume(id, &agents()).len(), 3);
+        assert_eq!(told(&directory, id), []);
+    }
+
+    #[test]
+    fn nothing_is_logged_for_nobody() {
+        let directory = Directory::new(10);
+        let (_, id) = directory.subscribe(&agents());
+        directory.claim(&uri("a"), peer(1, 1));
+        directory.unsubscribe(id);
+        directory.claim(&uri("b"), peer(2, 2));
+        assert_eq!(directory.read().log.len(), 0);
+        let (_, id) = directory.subscribe(&agents());
+        directory.release(&uri("b"), peer(2, 2));
+        assert_eq!(told(&directory, id), [(uri("b").to_string(), false)]);
+    }
+
+    #[test]
+    fn queries_match_exactly_or_by_component() {
+        let directory = Directory::new(10);
+        for (slot, name) in ["a", "b"].into_iter().enumerate() {
+            directory.claim(&uri(name), peer(u32::try_from(slot).unwrap(), 0));
+        }
+        directory.claim(&"pcp://a/ctl".into(), peer(7, 7));
+        let matching = |texts: &[&str]| directory.matching(&Patterns::new(texts.iter().copied())).len();
+        assert_eq!(matching(&["pcp://a/agent", "pcp://a/agent", "pcp://x/agent", "nonsense"]), 1);
+        assert_eq!(matching(&["pcp://*/agent", "pcp://a/agent"]), 2);
+        assert_eq!(matching(&["pcp://a/*"]), 2);
+        assert_eq!(matching(&["pcp://*/*"]), 3);
+        assert_eq!(matching(&[]), 0);
+    }
+}

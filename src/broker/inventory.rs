@@ -1,0 +1,148 @@
+//! `inventory_request` and what follows it (pcp-broker, 3.5 of its behaviour): a response at once, then at most one
+//! update per tick and subscriber, strictly after the response, with every change in order and none repeated.
+
+use std::borrow::Cow;
+
+use tracing::warn;
+
+use super::core::{BrokerCore, BrokerMail, Origin, Said};
+use super::directory::{Directory, News, Patterns, SubscriptionId};
+use crate::clock::Moment;
+use crate::limits;
+use crate::link::Shell;
+use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate};
+use crate::pcp::{Outgoing, message_type};
+
+/// The subscriptions that were made through one worker.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    list: Vec<Subscription>,
+}
+
+struct Subscription {
+    owner: Origin,
+    /// The URI that updates are addressed to.
+    target: Box<str>,
+    request_id: Box<str>,
+    patterns: Patterns,
+    id: SubscriptionId,
+}
+
+impl Subscriptions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Ends the owner's subscription, if it has one.
+    pub(super) fn end(&mut self, directory: &Directory, owner: &Origin) {
+        if let Some(index) = self.list.iter().position(|subscription| same(&subscription.owner, owner)) {
+            directory.unsubscribe(self.list.swap_remove(index).id);
+        }
+    }
+}
+
+fn same(a: &Origin, b: &Origin) -> bool {
+    match (a, b) {
+        (Origin::Peer(a), Origin::Peer(b)) => a == b,
+        (Origin::Controller(a), Origin::Controller(b)) => a.uri == b.uri,
+        _ => false,
+    }
+}
+
+impl BrokerCore {
+    /// Answers an inventory request. A request with `subscribe` replaces an earlier subscription, one without ends it.
+    pub(super) fn inventory_request(&mut self, now: Moment, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
+        let request: InventoryRequest<'_> = match said.envelope.data_as() {
+            Ok(request) => request,
+            Err(error) => {
+                let text = format!("Error handling message: the data of inventory_request is not valid: {error}");
+                return self.reply_error(&said.origin, Some(&said.envelope.id), &text, shell);
+            }
+        };
+        let patterns = Patterns::new(request.query.iter().map(|text| &**text));
+        self.subscriptions.end(&self.broker.directory, &said.origin);
+        if request.subscribe && self.subscriptions.list.len() >= limits::SUBSCRIPTIONS_MAX {
+            let text = "Too many subscriptions: ask without `subscribe`, or use fewer clients that subscribe.";
+            return self.reply_error(&said.origin, Some(&said.envelope.id), text, shell);
+        }
+        if request.subscribe {
+            let (uris, id) = self.broker.directory.subscribe(&patterns);
+            let subscription = Subscription {
+                owner: said.origin.clone(),
+                target: said.from.into(),
+                request_id: said.envelope.id.as_ref().into(),
+                patterns,
+                id,
+            };
+            let answer = self.inventory_response(&subscription.target, &subscription.request_id, &uris);
+            if self.reply(&said.origin, &answer, shell) {
+                self.subscriptions.list.push(subscription);
+                self.arm_tick(now, shell);
+            } else {
+                // Without its response a subscriber could make nothing of updates.
+                self.broker.directory.unsubscribe(id);
+            }
+        } else {
+            let uris = self.broker.directory.matching(&patterns);
+            let answer = self.inventory_response(said.from, &said.envelope.id, &uris);
+            self.reply(&said.origin, &answer, shell);
+        }
+    }
+
+    /// Sends each subscriber what happened since the last time. What cannot be sent stays for the next tick.
+    pub(super) fn tell_subscribers(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        let list = std::mem::take(&mut self.subscriptions.list);
+        for subscription in &list {
+            match self.broker.directory.news(subscription.id, &subscription.patterns) {
+                News::Changes(changes, position) if changes.is_empty() => {
+                    self.broker.directory.advance(subscription.id, position);
+                }
+                News::Changes(changes, position) => {
+                    let changes = changes
+                        .iter()
+                        .map(|change| InventoryChange {
+                            client: Cow::Borrowed(&change.uri),
+                            change: if change.came { 1 } else { -1 },
+                        })
+                        .collect();
+                    let update = Outgoing {
+                        id: &self.identifiers.next_id(),
+                        message_type: message_type::INVENTORY_UPDATE,
+                        target: Some(&subscription.target),
+                        sender: None,
+                        in_reply_to: None,
+                        data: Some(InventoryUpdate { changes }),
+                    };
+                    if self.reply(&subscription.owner, &update.encode(), shell) {
+                        self.broker.directory.advance(subscription.id, position);
+                    }
+                }
+                News::Behind => self.resynchronise(subscription, shell),
+            }
+        }
+        self.subscriptions.list = list;
+    }
+
+    /// A subscriber that fell behind the log gets a whole new response, which replaces what it knew.
+    fn resynchronise(&mut self, subscription: &Subscription, shell: &mut dyn Shell<BrokerMail>) {
+        warn!(uri = %subscription.target, "inventory subscriber fell behind and is sent the whole inventory");
+        let uris = self.broker.directory.resume(subscription.id, &subscription.patterns);
+        let answer = self.inventory_response(&subscription.target, &subscription.request_id, &uris);
+        if !self.reply(&subscription.owner, &answer, shell) {
+            // Next time it is behind again and gets another one.
+            self.broker.directory.unsubscribe(subscription.id);
+        }
+    }
+
+    fn inventory_response(&mut self, target: &str, in_reply_to: &str, uris: &[std::sync::Arc<str>]) -> Vec<u8> {
+        Outgoing {
+            id: &self.identifiers.next_id(),
+            message_type: message_type::INVENTORY_RESPONSE,
+            target: Some(target),
+            sender: None,
+            in_reply_to: Some(in_reply_to),
+            data: Some(InventoryResponse { uris: uris.iter().map(|uri| Cow::Borrowed(&**uri)).collect() }),
+        }
+        .encode()
+    }
+}

@@ -1,0 +1,125 @@
+//! The way of a message to its target: a connection of this worker, a connection of another worker by mail, or a
+//! controller. The bytes that came are forwarded; only a missing sender is put in, because agents drop requests without
+//! one.
+
+use bytes::Bytes;
+use tracing::warn;
+
+use super::Outcome;
+use super::core::{BrokerCore, BrokerMail, Origin, Said};
+use crate::link::{Opcode, PeerId, SendOutcome, Shell};
+use crate::pcp::message::error_text;
+
+impl BrokerCore {
+    /// Forwards a message that has passed all checks.
+    pub(super) fn route(&mut self, said: &Said<'_>, target: &str, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
+        let sender = said.envelope.sender.is_none().then(|| format!(",\"sender\":\"{}\"}}", said.from));
+        let parts = forwarded(said.payload, sender.as_deref());
+        let outcome = match self.broker.directory.locate(target) {
+            Some(peer) if peer.worker == shell.worker() => match shell.send(peer, Opcode::Text, &parts) {
+                SendOutcome::Sent => Outcome::Authorized,
+                SendOutcome::Gone => Outcome::NotConnected,
+                SendOutcome::Full => Outcome::Overloaded,
+            },
+            Some(peer) => self.send_by_mail(peer, said, &parts, shell),
+            None => self.send_to_controller(target, &parts),
+        };
+        match outcome {
+            Outcome::NotConnected => {
+                self.reply_error(&said.origin, Some(&said.envelope.id), error_text::NOT_CONNECTED, shell)
+            }
+            Outcome::Overloaded => {
+                self.reply_error(&said.origin, Some(&said.envelope.id), error_text::OVERLOADED, shell)
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    fn send_by_mail(
+        &self,
+        peer: PeerId,
+        said: &Said<'_>,
+        parts: &[&[u8]],
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Outcome {
+        let payload = Bytes::from(parts.concat());
+        let length = payload.len();
+        if !self.broker.reserve_mail(peer.worker, length) {
+            return Outcome::Overloaded;
+        }
+        let id = said.envelope.id.as_ref().into();
+        let mail = BrokerMail::Deliver { to: peer, payload, origin: said.origin.clone(), id };
+        match shell.mail(peer.worker, mail) {
+            Ok(()) => Outcome::Authorized,
+            Err(_) => {
+                self.broker.release_mail(peer.worker, length);
+                Outcome::Overloaded
+            }
+        }
+    }
+
+    fn send_to_controller(&self, target: &str, parts: &[&[u8]]) -> Outcome {
+        let Some(controller) = self.broker.controllers.find(target) else { return Outcome::NotConnected };
+        match controller.port.offer(Bytes::from(parts.concat())) {
+            Ok(()) => Outcome::Authorized,
+            Err(_) => Outcome::Overloaded,
+        }
+    }
+
+    /// Takes a message from another worker to the connection that held the target's URI when it was routed, unless a
+    /// newer one has it by now.
+    pub(super) fn deliver(
+        &mut self,
+        to: PeerId,
+        payload: &Bytes,
+        origin: &Origin,
+        id: &str,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) {
+        self.broker.release_mail(shell.worker(), payload.len());
+        let current =
+            self.sessions.get(to).is_some_and(|session| self.broker.directory.locate(&session.uri) == Some(to));
+        let outcome = if current { shell.send(to, Opcode::Text, &[&**payload]) } else { SendOutcome::Gone };
+        let (outcome, text) = match outcome {
+            SendOutcome::Sent => return,
+            SendOutcome::Gone => (Outcome::NotConnected, error_text::NOT_CONNECTED),
+            SendOutcome::Full => (Outcome::Overloaded, error_text::OVERLOADED),
+        };
+        self.broker.observer.outcome(outcome);
+        match origin {
+            Origin::Peer(peer) if peer.worker != shell.worker() => {
+                let mail = BrokerMail::Undeliverable { to: *peer, id: id.into(), text };
+                if shell.mail(peer.worker, mail).is_err() {
+                    warn!(%peer, id = %id.escape_debug(), text, "the sender could not be told of a lost message");
+                }
+            }
+            _ => self.reply_error(origin, Some(id), text, shell),
+        }
+    }
+}
+
+/// The message's bytes, with the sender put before the closing brace if it was missing. The envelope was decoded, so
+/// there is a brace and at least one key before it.
+fn forwarded<'a>(payload: &'a [u8], sender: Option<&'a str>) -> [&'a [u8]; 2] {
+    match sender {
+        None => [payload, b""],
+        Some(sender) => [payload.trim_ascii_end().strip_suffix(b"}").unwrap_or(payload), sender.as_bytes()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pcp::Envelope;
+
+    #[test]
+    fn a_missing_sender_is_put_in_and_nothing_else_changes() {
+        let payload = br#"{"id":"1-1-1-1-1","message_type":"x","data":{"a":[1,{}]} } "#;
+        let whole = forwarded(payload, Some(",\"sender\":\"pcp://a/agent\"}")).concat();
+        let envelope = Envelope::decode(&whole).unwrap();
+        assert_eq!(envelope.sender.as_deref(), Some("pcp://a/agent"));
+        assert_eq!(envelope.data.unwrap().get(), r#"{"a":[1,{}]}"#);
+        assert_eq!(forwarded(payload, None).concat(), payload);
+    }
+}

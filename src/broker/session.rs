@@ -1,0 +1,55 @@
+//! One associated client and the table of a worker's clients, by slot.
+
+use std::sync::Arc;
+
+use crate::link::PeerId;
+
+/// Whether a session is the one that its URI names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The newest connection of its URI, as far as this worker knows.
+    Associated,
+    /// A newer connection has the URI; this one is being dropped and what it still says is ignored.
+    Superseded,
+}
+
+/// An associated client.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) peer: PeerId,
+    /// `pcp://<common name>/<type>`, shared with the directory.
+    pub(super) uri: Arc<str>,
+    pub(super) standing: Standing,
+}
+
+/// The sessions of one worker. A slot's session answers only to the id it was made with.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    slots: Vec<Option<Session>>,
+}
+
+impl Sessions {
+    pub(super) fn insert(&mut self, session: Session) {
+        let index = session.peer.slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, None);
+        }
+        debug_assert!(self.slots[index].is_none(), "a slot is reused only after its Closed event");
+        self.slots[index] = Some(session);
+    }
+
+    pub(super) fn get(&self, peer: PeerId) -> Option<&Session> {
+        self.slots.get(peer.slot as usize)?.as_ref().filter(|session| session.peer == peer)
+    }
+
+    pub(super) fn supersede(&mut self, peer: PeerId) -> Option<&Session> {
+        let session = self.slots.get_mut(peer.slot as usize)?.as_mut().filter(|session| session.peer == peer)?;
+        session.standing = Standing::Superseded;
+        Some(session)
+    }
+
+    pub(super) fn remove(&mut self, peer: PeerId) -> Option<Session> {
+        self.get(peer)?;
+        self.slots[peer.slot as usize].take()
+    }
+}

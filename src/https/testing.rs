@@ -1,0 +1,203 @@
+//! A small HTTPS server and a certificate authority of its own, for the tests of whatever downloads something.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use crate::tls::material::provider;
+
+/// A CA, a server's certificate for `localhost` and a client's for `node.example`.
+pub struct Pki {
+    ca: CertificateDer<'static>,
+    server: (CertificateDer<'static>, Vec<u8>),
+    client: (CertificateDer<'static>, Vec<u8>),
+}
+
+impl Pki {
+    /// A new CA with new certificates.
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, "Test CA");
+        let ca = params.self_signed(&key).unwrap().der().clone();
+        let issuer = Issuer::new(params, key);
+        let leaf = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            let certificate = params.signed_by(&key, &issuer).unwrap();
+            (certificate.der().clone(), key.serialize_der())
+        };
+        Self { ca, server: leaf("localhost"), client: leaf("node.example") }
+    }
+
+    /// Trusts this CA and presents the client's certificate.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots())
+            .with_client_auth_cert(vec![self.client.0.clone()], der_key(&self.client.1))
+            .unwrap();
+        Arc::new(config)
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.clone()).unwrap();
+        roots
+    }
+
+    fn server_config(&self, clients: &Pki) -> Arc<ServerConfig> {
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(clients.roots()), provider()).build().unwrap();
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.server.0.clone()], der_key(&self.server.1))
+            .unwrap();
+        Arc::new(config)
+    }
+}
+
+fn der_key(bytes: &[u8]) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::try_from(bytes.to_vec()).unwrap()
+}
+
+/// What a handler sees.
+pub struct Received {
+    /// `GET` and so on.
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    /// As text.
+    pub body: String,
+}
+
+/// What a handler answers.
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Content.
+    pub body: Vec<u8>,
+    /// Whether the server closes after it without having said so.
+    pub close: bool,
+}
+
+impl Reply {
+    /// Status 200.
+    pub fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, body: body.into(), close: false }
+    }
+
+    /// The same, with the connection closed behind it.
+    pub fn closing_silently(self) -> Self {
+        Self { close: true, ..self }
+    }
+}
+
+type Handler = Arc<dyn Fn(&Received) -> Reply + Send + Sync>;
+
+#[derive(Default)]
+struct Counts {
+    opened: usize,
+    closed: usize,
+}
+
+/// Listens on a port of its own until the process ends.
+pub struct Server {
+    port: u16,
+    counts: Arc<(Mutex<Counts>, Condvar)>,
+}
+
+impl Server {
+    /// Asks clients for certificates of its own CA.
+    pub fn start(pki: &Pki, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_demanding_certificates(pki, pki, handler)
+    }
+
+    /// Asks clients for certificates of another CA.
+    pub fn start_demanding_certificates(
+        pki: &Pki,
+        clients: &Pki,
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let counts = Arc::new((Mutex::new(Counts::default()), Condvar::new()));
+        let (config, handler): (_, Handler) = (pki.server_config(clients), Arc::new(handler));
+        let shared = counts.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                shared.0.lock().unwrap().opened += 1;
+                let (config, handler, shared) = (config.clone(), handler.clone(), shared.clone());
+                std::thread::spawn(move || {
+                    serve(stream.unwrap(), config, &handler);
+                    shared.0.lock().unwrap().closed += 1;
+                    shared.1.notify_all();
+                });
+            }
+        });
+        Self { port, counts }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.counts.0.lock().unwrap().opened
+    }
+
+    /// Waits until so many connections have been closed by the server.
+    pub fn wait_closed(&self, count: usize) {
+        let closed = self.counts.0.lock().unwrap();
+        let limit = Duration::from_secs(10);
+        let (_guard, timeout) = self.counts.1.wait_timeout_while(closed, limit, |c| c.closed < count).unwrap();
+        assert!(!timeout.timed_out());
+    }
+}
+
+/// Serves one connection; its errors are the client's to report.
+fn serve(stream: TcpStream, config: Arc<ServerConfig>, handler: &Handler) -> Option<()> {
+    let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+    let mut tls = BufReader::new(tls);
+    loop {
+        let mut line = String::new();
+        tls.read_line(&mut line).ok().filter(|&length| length > 0)?;
+        let mut words = line.split(' ').map(str::to_owned);
+        let (method, path) = (words.next()?, words.next()?);
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            tls.read_line(&mut header).ok()?;
+            if header.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        tls.read_exact(&mut body).ok()?;
+        let reply = handler(&Received { method, path, body: String::from_utf8(body).ok()? });
+        let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.status, reply.body.len());
+        tls.get_mut().write_all(&[head.as_bytes(), &reply.body].concat()).ok()?;
+        tls.get_mut().flush().ok()?;
+        if reply.close {
+            tls.get_mut().conn.send_close_notify();
+            return tls.get_mut().flush().ok();
+        }
+    }
+}

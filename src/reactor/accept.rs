@@ -1,0 +1,165 @@
+//! The listeners, one per worker on the same address so that the kernel spreads connections (SO_REUSEPORT), and the way
+//! from there to a handshake slot.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::clock::Moment;
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT};
+use crate::observe::metrics::count;
+use crate::reactor::admission::{Intake, WaitRoom};
+use crate::reactor::connection::{Origin, Stage};
+use crate::reactor::core::Core;
+use crate::tls::session::TlsSession;
+
+/// Opens one listener per worker on `address`; if its port is 0, all on the port the first one got.
+pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let first = listener(address)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..workers {
+        listeners.push(listener(address)?);
+    }
+    Ok((address, listeners))
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Where a worker's connections come in.
+pub(super) struct Gate {
+    listener: Option<TcpListener>,
+    room: WaitRoom<(TcpStream, SocketAddr)>,
+    accepting: Accepting,
+    published: i64,
+}
+
+/// The poll reports a listener once; this remembers it until there was nothing to accept any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accepting {
+    /// Nothing to accept until the poll says so.
+    Idle,
+    /// There may be something.
+    Ready,
+    /// There is, but no descriptor for it.
+    Paused(Moment),
+}
+
+impl Gate {
+    pub(super) fn new(listener: Option<TcpListener>) -> Self {
+        let room = WaitRoom::new(ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT);
+        Self { listener, room, accepting: Accepting::Idle, published: 0 }
+    }
+
+    /// The poll has reported the listener.
+    pub(super) fn knock(&mut self) {
+        if self.accepting == Accepting::Idle {
+            self.accepting = Accepting::Ready;
+        }
+    }
+
+    /// Accepts what there is room for and gives free handshake slots to the newest.
+    pub(super) fn turn<M: Send>(&mut self, core: &mut Core<M>) {
+        let expired = self.room.expire(core.now);
+        if expired > 0 {
+            core.common.options.metrics.accept_queue_expired.inc_by(expired as u64);
+            tracing::warn!(expired, "connections waited too long for a handshake slot and were dropped");
+        }
+        if let Accepting::Paused(until) = self.accepting
+            && until <= core.now
+        {
+            self.accepting = Accepting::Ready;
+        }
+        while self.accepting == Accepting::Ready && self.room.intake() == Intake::Open {
+            self.accept(core);
+        }
+        while core.census.handshakes < core.common.options.limits.handshakes_in_flight_max {
+            let Some((socket, remote)) = self.room.take() else { break };
+            adopt(core, socket, remote);
+        }
+        let waiting = self.room.len() as i64;
+        core.common.options.metrics.accept_queue.inc_by(waiting - self.published);
+        self.published = waiting;
+    }
+
+    fn accept<M: Send>(&mut self, core: &mut Core<M>) {
+        let Some(listener) = &self.listener else {
+            self.accepting = Accepting::Idle;
+            return;
+        };
+        let metrics = &core.common.options.metrics;
+        match listener.accept() {
+            Ok((socket, remote)) => {
+                metrics.connections_accepted.inc();
+                self.room.enter(core.now, (socket, remote));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accepting = Accepting::Idle,
+            Err(error) if is_exhaustion(&error) => {
+                count(&metrics.accept_errors, "exhausted");
+                self.accepting = Accepting::Paused(core.now + ACCEPT_PAUSE);
+                core.journal.note(core.now, "accept-exhausted", &error, "no connection can be accepted for now");
+            }
+            // The connection was reset before we came to it, or a firewall forbids it; the next one may be fine.
+            Err(error) => {
+                count(&metrics.accept_errors, "aborted");
+                core.journal.note(core.now, "accept-aborted", &error, "a connection could not be accepted");
+            }
+        }
+    }
+
+    /// When the gate must be looked at even if nothing happens.
+    pub(super) fn next(&mut self, now: Moment) -> Option<Moment> {
+        let accept = match self.accepting {
+            Accepting::Idle => None,
+            Accepting::Ready => (self.room.intake() == Intake::Open).then_some(now),
+            Accepting::Paused(until) => Some(until),
+        };
+        [accept, self.room.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// The listener in the poll.
+    pub(super) fn register(&mut self, registry: &mio::Registry, token: mio::Token) -> io::Result<()> {
+        match &mut self.listener {
+            Some(listener) => registry.register(listener, token, mio::Interest::READABLE),
+            None => Ok(()),
+        }
+    }
+
+    /// No more connections; the waiting ones are dropped.
+    pub(super) fn shut(&mut self) {
+        self.listener = None;
+        self.accepting = Accepting::Idle;
+        self.room.clear();
+    }
+}
+
+fn adopt<M: Send>(core: &mut Core<M>, socket: TcpStream, remote: SocketAddr) {
+    let Some(config) = &core.common.options.server_tls else { return };
+    let until = core.now + core.common.options.limits.handshake_timeout;
+    let adopted = TlsSession::server(config.load_full()).map_err(|failure| failure.label()).and_then(|tls| {
+        let stage = Stage::AwaitingHandshake(Origin::Accepted);
+        core.insert(socket, remote, tls, stage, until).map_err(|_| "poll-full")
+    });
+    if let Err(label) = adopted {
+        count(&core.common.options.metrics.refused, label);
+        core.journal.note(core.now, label, &remote, "connection refused");
+    }
+}
+
+/// Whether the process or the host has run out of descriptors or memory.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+}

@@ -1,0 +1,227 @@
+//! One connection and the states it goes through; LIFECYCLE.md walks them. Each state holds what it may know and nothing
+//! else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+
+use crate::clock::Moment;
+use crate::limits::{PONG_TIMEOUT, WRITE_STALL_TIMEOUT};
+use crate::link::Dial;
+use crate::reactor::buffers::OutQueue;
+use crate::tls::identity::PeerName;
+use crate::tls::session::TlsSession;
+use crate::websocket::session::Session;
+
+/// One connection of a worker.
+pub(super) struct Connection {
+    pub(super) generation: u32,
+    pub(super) remote: SocketAddr,
+    pub(super) socket: TcpStream,
+    pub(super) tls: TlsSession,
+    /// Bytes of TLS that were read and cannot be processed before more come.
+    pub(super) carry: Vec<u8>,
+    /// Bytes that wait for the socket.
+    pub(super) queue: OutQueue,
+    /// When the queue last moved, while there is one.
+    pub(super) blocked_since: Option<Moment>,
+    pub(super) stage: Stage,
+    /// Where the connection is in the worker's deadlines.
+    pub(super) deadline: Option<Moment>,
+    /// Whether the connection is in line for another turn.
+    pub(super) is_in_line: bool,
+}
+
+/// Where a connection is in its life.
+pub(super) enum Stage {
+    /// Our TCP connection is under way.
+    Connecting(Box<Outgoing>),
+    /// TLS handshake.
+    AwaitingHandshake(Origin),
+    /// HTTP request or answer.
+    AwaitingUpgrade(Box<Upgrade>),
+    /// Messages in both directions; the application knows the connection.
+    Open(Open),
+    /// The application does not know the connection any more.
+    Closing(Closing),
+}
+
+/// How a connection came to be.
+pub(super) enum Origin {
+    /// A client of ours.
+    Accepted,
+    /// We are the client.
+    Dialled(Box<Outgoing>),
+}
+
+/// An outgoing connection that is being made.
+pub(super) struct Outgoing {
+    pub(super) dial: Dial,
+    /// Addresses to try if the present one fails.
+    pub(super) others: Vec<SocketAddr>,
+    pub(super) until: Moment,
+}
+
+/// An upgrade under way.
+pub(super) struct Upgrade {
+    pub(super) name: PeerName,
+    /// What has come of the request or the answer.
+    pub(super) received: Vec<u8>,
+    pub(super) side: UpgradeSide,
+}
+
+/// What an upgrade waits for.
+pub(super) enum UpgradeSide {
+    /// The client's request.
+    Request,
+    /// The server's answer to our request with this key.
+    Answer { outgoing: Box<Outgoing>, key: Box<str> },
+}
+
+/// An open connection.
+pub(super) struct Open {
+    pub(super) session: Session,
+    pub(super) last_frame: Moment,
+    /// Our pings, on connections that we have dialled.
+    pub(super) keepalive: Option<Box<Keepalive>>,
+    pub(super) appetite: Appetite,
+    /// The place of an accepted connection under the process's limit.
+    pub(super) _seat: Option<Seat>,
+}
+
+/// Whether the application has been told to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Appetite {
+    /// Sends were taken.
+    Open,
+    /// A send was refused as full, so that the application is told when there is room again.
+    Refused,
+}
+
+/// The last steps of a connection.
+pub(super) enum Closing {
+    /// Our close frame is on its way; the peer's is awaited.
+    AwaitingReply(Session),
+    /// Both have said what there is to say: gone as soon as the queue is empty.
+    Leaving,
+    /// Our last word is on its way; the queue is flushed, then our direction is shut.
+    Finishing,
+    /// Our direction is shut. Input is thrown away until the peer closes too: closing with unread input would make the
+    /// kernel send a reset, which may destroy our last word before the peer reads it.
+    Lingering,
+}
+
+/// Pings of ours and their answers.
+pub(super) struct Keepalive {
+    pub(super) interval: Duration,
+    pub(super) next: Moment,
+    pub(super) answer: Answer,
+    pub(super) missed: u8,
+}
+
+/// Whether a pong is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// No ping is out.
+    None,
+    /// One is, and its pong is due at this moment.
+    Due(Moment),
+}
+
+impl Keepalive {
+    pub(super) fn new(interval: Duration, now: Moment) -> Box<Self> {
+        Box::new(Self { interval, next: now + interval, answer: Answer::None, missed: 0 })
+    }
+
+    pub(super) fn deadline(&self) -> Moment {
+        match self.answer {
+            Answer::None => self.next,
+            Answer::Due(at) => at,
+        }
+    }
+
+    pub(super) fn sent(&mut self, now: Moment) {
+        self.answer = Answer::Due(now + PONG_TIMEOUT);
+        self.next = now + self.interval.max(PONG_TIMEOUT);
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.answer = Answer::None;
+        self.missed = 0;
+    }
+}
+
+impl Connection {
+    /// When the connection must be looked at again if nothing happens; only for open ones.
+    pub(super) fn open_deadline(&self, idle_timeout: Duration) -> Option<Moment> {
+        let Stage::Open(open) = &self.stage else { return None };
+        let idle = open.last_frame + idle_timeout;
+        let keepalive = open.keepalive.as_ref().map(|keepalive| keepalive.deadline());
+        let stall = self.blocked_since.map(|since| since + WRITE_STALL_TIMEOUT);
+        [Some(idle), keepalive, stall].into_iter().flatten().min()
+    }
+
+    /// Bytes held for incomplete messages.
+    pub(super) fn partial_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Open(Open { session, .. }) | Stage::Closing(Closing::AwaitingReply(session)) => session.held_bytes(),
+            _ => 0,
+        }
+    }
+}
+
+/// Connections that the process may still accept.
+#[derive(Debug)]
+pub(super) struct Seats {
+    taken: AtomicUsize,
+    limit: usize,
+}
+
+/// One of them, given back when dropped.
+pub(super) struct Seat(Arc<Seats>);
+
+impl Seats {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), limit })
+    }
+
+    pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
+        let more = |taken| (taken < self.limit).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Seat(self.clone()))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_limited_and_given_back() {
+        let seats = Seats::new(1);
+        let seat = seats.take();
+        assert!(seat.is_some() && seats.take().is_none());
+        drop(seat);
+        assert!(seats.take().is_some());
+    }
+
+    #[test]
+    fn a_pong_in_time_resets_the_count() {
+        let at = Moment::from_millis;
+        let mut keepalive = Keepalive::new(Duration::from_secs(120), at(0));
+        assert_eq!(keepalive.deadline(), at(120_000));
+        keepalive.sent(at(120_000));
+        assert_eq!(keepalive.deadline(), at(125_000));
+        keepalive.missed = 2;
+        keepalive.answered();
+        assert_eq!((keepalive.deadline(), keepalive.missed), (at(240_000), 0));
+    }
+}

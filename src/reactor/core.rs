@@ -1,0 +1,467 @@
+//! The connection table of one worker and everything about it that needs no application: lookup, changes of state,
+//! deadlines, the ways a connection ends. What the application must be told waits in `notices`, because it may be the
+//! application itself that is acting.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use slab::Slab;
+
+use crate::clock::Moment;
+use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX};
+use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
+use crate::observe::metrics::count;
+use crate::reactor::Options;
+use crate::reactor::buffers::OutQueue;
+use crate::reactor::connection::{Answer, Closing, Connection, Open, Origin, Seats, Stage, UpgradeSide};
+use crate::reactor::dial::Dialler;
+use crate::reactor::journal::Journal;
+use crate::reactor::mailbox::{Bell, Mailboxes};
+use crate::reactor::refusal::Refusal;
+use crate::reactor::timer::Deadlines;
+use crate::tls::session::TlsSession;
+use crate::websocket::frame::Kind;
+use crate::websocket::session::code;
+use crate::websocket::upgrade;
+
+/// What every connection is registered for, once: the poll is edge-triggered.
+const READ_AND_WRITE: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// Who has a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// A connection, for what depends on its state.
+    Connection(PeerId),
+    /// The application.
+    Application(TimerKey),
+    /// A host name that is being resolved, by number.
+    Resolution(u64),
+}
+
+/// What the application must be told as soon as it is not acting itself.
+#[derive(Debug)]
+pub(super) enum Notice {
+    Closed { peer: PeerId, reason: CloseReason },
+    Drained { peer: PeerId },
+    DialFailed { tag: DialTag, error: DialError },
+}
+
+/// Counts of the present turn, added to the metrics at its end.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+/// The gauges as this worker has last published them; a gauge is the sum over the workers.
+#[derive(Debug, Default)]
+struct Published {
+    open: i64,
+    handshakes: i64,
+    queued_bytes: i64,
+    partial_bytes: i64,
+}
+
+/// How many connections are in which part of their life.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    pub(super) handshakes: usize,
+    pub(super) open: usize,
+    lingering: usize,
+}
+
+/// What is the same for all workers.
+pub(super) struct Common<M> {
+    pub(super) options: Options,
+    pub(super) seats: Arc<Seats>,
+    pub(super) mailboxes: Mailboxes<M>,
+}
+
+/// The table and what belongs to it.
+pub(super) struct Core<M> {
+    pub(super) index: u16,
+    pub(super) now: Moment,
+    pub(super) common: Arc<Common<M>>,
+    pub(super) registry: mio::Registry,
+    pub(super) connections: Slab<Connection>,
+    generation: u32,
+    pub(super) deadlines: Deadlines<Target>,
+    pub(super) timers: HashMap<TimerKey, Moment>,
+    pub(super) notices: VecDeque<Notice>,
+    /// Connections with unread input whose turn was over.
+    pub(super) line: VecDeque<PeerId>,
+    /// Connections that were refused a send because of the worker's limit while nothing waited for themselves.
+    pub(super) starved: Vec<PeerId>,
+    pub(super) dialler: Dialler,
+    /// Encrypted bytes on their way to a socket.
+    pub(super) out: Vec<u8>,
+    /// The record that is being filled.
+    pub(super) staging: Vec<u8>,
+    pub(super) queued_bytes: usize,
+    pub(super) partial_bytes: usize,
+    pub(super) census: Census,
+    pub(super) tally: Tally,
+    published: Published,
+    pub(super) journal: Journal,
+}
+
+impl<M: Send> Core<M> {
+    pub(super) fn new(index: u16, common: Arc<Common<M>>, registry: mio::Registry, bell: Arc<Bell>) -> Self {
+        Self {
+            index,
+            now: Moment::default(),
+            common,
+            registry,
+            connections: Slab::new(),
+            generation: 0,
+            deadlines: Deadlines::new(),
+            timers: HashMap::new(),
+            notices: VecDeque::new(),
+            line: VecDeque::new(),
+            starved: Vec::new(),
+            dialler: Dialler::new(bell),
+            out: Vec::new(),
+            staging: Vec::new(),
+            queued_bytes: 0,
+            partial_bytes: 0,
+            census: Census::default(),
+            tally: Tally::default(),
+            published: Published::default(),
+            journal: Journal::default(),
+        }
+    }
+
+    /// The connection's place in the table, if it is still there.
+    pub(super) fn slot(&self, peer: PeerId) -> Option<usize> {
+        let slot = peer.slot as usize;
+        let connection = self.connections.get(slot)?;
+        (connection.generation == peer.generation && peer.worker == self.index).then_some(slot)
+    }
+
+    /// The same if the application knows it.
+    pub(super) fn open_slot(&self, peer: PeerId) -> Option<usize> {
+        self.slot(peer).filter(|&slot| matches!(self.connections[slot].stage, Stage::Open(_)))
+    }
+
+    pub(super) fn peer(&self, slot: usize) -> PeerId {
+        let generation = self.connections[slot].generation;
+        PeerId { worker: self.index, slot: slot as u32, generation }
+    }
+
+    /// Puts a new connection into the table and into the poll.
+    pub(super) fn insert(
+        &mut self,
+        mut socket: TcpStream,
+        remote: SocketAddr,
+        tls: TlsSession,
+        stage: Stage,
+        until: Moment,
+    ) -> std::io::Result<PeerId> {
+        let entry = self.connections.vacant_entry();
+        self.generation = self.generation.wrapping_add(1);
+        let peer = PeerId { worker: self.index, slot: entry.key() as u32, generation: self.generation };
+        self.registry.register(&mut socket, token(peer), READ_AND_WRITE)?;
+        // Without this every small answer waits for the peer's delayed acknowledgement; failing that it is only slow.
+        let _ = socket.set_nodelay(true);
+        count_stage(&mut self.census, &stage, 1);
+        entry.insert(Connection {
+            generation: peer.generation,
+            remote,
+            socket,
+            tls,
+            carry: Vec::new(),
+            queue: OutQueue::default(),
+            blocked_since: None,
+            stage,
+            deadline: None,
+            is_in_line: false,
+        });
+        self.set_deadline(peer.slot as usize, Some(until));
+        Ok(peer)
+    }
+
+    pub(super) fn set_stage(&mut self, slot: usize, stage: Stage) -> Stage {
+        let connection = &mut self.connections[slot];
+        let held = connection.partial_bytes();
+        count_stage(&mut self.census, &stage, 1);
+        let old = std::mem::replace(&mut connection.stage, stage);
+        count_stage(&mut self.census, &old, -1);
+        self.partial_bytes = self.partial_bytes - held + connection.partial_bytes();
+        old
+    }
+
+    pub(super) fn set_deadline(&mut self, slot: usize, at: Option<Moment>) {
+        let peer = self.peer(slot);
+        let connection = &mut self.connections[slot];
+        self.deadlines.replace(Target::Connection(peer), connection.deadline, at);
+        connection.deadline = at;
+    }
+
+    /// Moves an open connection's deadline forward if something has become due earlier than it was.
+    pub(super) fn hasten(&mut self, slot: usize) {
+        let connection = &self.connections[slot];
+        let wanted = connection.open_deadline(self.common.options.limits.idle_timeout);
+        if wanted.is_some_and(|wanted| connection.deadline.is_none_or(|present| wanted < present)) {
+            self.set_deadline(slot, wanted);
+        }
+    }
+
+    /// Puts a connection in line for another turn.
+    pub(super) fn queue_turn(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        let connection = &mut self.connections[slot];
+        if !connection.is_in_line {
+            connection.is_in_line = true;
+            self.line.push_back(peer);
+        }
+    }
+
+    /// A connection's deadline has passed; it is in `deadlines` no more.
+    pub(super) fn connection_due(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        self.connections[slot].deadline = None;
+        match &self.connections[slot].stage {
+            Stage::Connecting(_) => self.refuse(slot, Refusal::Timeout("connect-timeout")),
+            Stage::AwaitingHandshake(_) => self.refuse(slot, Refusal::Timeout("handshake-timeout")),
+            Stage::AwaitingUpgrade(_) => self.refuse(slot, Refusal::Timeout("upgrade-timeout")),
+            Stage::Open(_) => self.open_due(slot),
+            Stage::Closing(_) => self.remove(slot),
+        }
+    }
+
+    fn open_due(&mut self, slot: usize) {
+        let now = self.now;
+        let idle_timeout = self.common.options.limits.idle_timeout;
+        let connection = &mut self.connections[slot];
+        let stalled = connection.blocked_since.is_some_and(|since| since + crate::limits::WRITE_STALL_TIMEOUT <= now);
+        let Stage::Open(open) = &mut connection.stage else { return };
+        if stalled {
+            return self.lose(slot, CloseReason::Overflow);
+        }
+        if open.last_frame + idle_timeout <= now {
+            return self.close_open(slot, code::GOING_AWAY, "Connection Idle Timeout", CloseReason::Idle);
+        }
+        let mut ping_is_due = false;
+        if let Some(keepalive) = &mut open.keepalive
+            && keepalive.deadline() <= now
+        {
+            if matches!(keepalive.answer, Answer::Due(_)) {
+                keepalive.answer = Answer::None;
+                keepalive.missed += 1;
+                if keepalive.missed >= crate::limits::PONGS_MISSED_MAX {
+                    return self.close_open(slot, code::NORMAL, "consecutive onPongTimeouts", CloseReason::Lost);
+                }
+            }
+            if keepalive.next <= now {
+                keepalive.sent(now);
+                ping_is_due = true;
+            }
+        }
+        if ping_is_due && let Err(broken) = self.write_frame(slot, Kind::Ping, &[]) {
+            return self.lose(slot, broken.into());
+        }
+        let next = self.connections[slot].open_deadline(idle_timeout);
+        self.set_deadline(slot, next);
+    }
+
+    /// Sends a close frame and waits for the peer's. From now on the application does not know the connection.
+    pub(super) fn close_open(&mut self, slot: usize, code: u16, text: &str, reason: CloseReason) {
+        let payload = crate::websocket::session::close_payload(code, text);
+        if let Err(broken) = self.write_frame(slot, Kind::Close, &[&payload]) {
+            let reason = if reason == CloseReason::Application { reason } else { broken.into() };
+            return self.lose(slot, reason);
+        }
+        self.leave_open(slot, reason, |open| Closing::AwaitingReply(open.session));
+    }
+
+    /// Sends a close frame for a broken rule and reads nothing more.
+    pub(super) fn close_for_violation(&mut self, slot: usize, code: u16, label: &'static str) {
+        let payload = crate::websocket::session::close_payload(code, label);
+        if let Err(broken) = self.write_frame(slot, Kind::Close, &[&payload]) {
+            return self.lose(slot, broken.into());
+        }
+        self.leave_open(slot, CloseReason::Protocol(label), |_| Closing::Finishing);
+    }
+
+    /// The peer closes; its close frame is answered with the same content.
+    pub(super) fn closed_by_peer(&mut self, slot: usize, code: u16, reason: Box<str>) {
+        let payload = crate::websocket::session::close_payload(code, &reason);
+        let written = self.write_frame(slot, Kind::Close, &[&payload]);
+        let reason = CloseReason::Peer { code, reason };
+        match written {
+            Ok(()) => self.leave_open(slot, reason, |_| Closing::Leaving),
+            Err(_) => self.lose(slot, reason),
+        }
+    }
+
+    /// Takes an open connection from the application.
+    pub(super) fn leave_open(&mut self, slot: usize, reason: CloseReason, next: impl FnOnce(Open) -> Closing) {
+        self.tell_closed(slot, reason);
+        let Stage::Open(open) = self.set_stage(slot, Stage::Closing(Closing::Leaving)) else {
+            unreachable!("only open connections are known to the application");
+        };
+        self.start_closing(slot, next(open));
+    }
+
+    fn start_closing(&mut self, slot: usize, next: Closing) {
+        self.set_stage(slot, Stage::Closing(next));
+        if self.census.lingering > LINGERING_MAX {
+            return self.remove(slot);
+        }
+        self.set_deadline(slot, Some(self.now + CLOSE_TIMEOUT));
+        self.settle(slot);
+    }
+
+    /// Goes on with closing once nothing waits for the socket any more.
+    pub(super) fn settle(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if !connection.queue.is_empty() {
+            return;
+        }
+        match connection.stage {
+            Stage::Closing(Closing::Leaving) => {
+                self.say_goodbye(slot);
+                self.remove(slot);
+            }
+            Stage::Closing(Closing::Finishing) => {
+                if self.say_goodbye(slot) && self.connections[slot].socket.shutdown(Shutdown::Write).is_ok() {
+                    self.set_stage(slot, Stage::Closing(Closing::Lingering));
+                } else {
+                    self.remove(slot);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of our TLS direction; false if the socket does not take it at once, when it is not worth waiting.
+    fn say_goodbye(&mut self, slot: usize) -> bool {
+        self.out.clear();
+        let connection = &mut self.connections[slot];
+        connection.tls.close_notify(&mut self.out);
+        self.transmit(slot).is_ok() && self.connections[slot].queue.is_empty()
+    }
+
+    /// A connection ends in whatever state it is, without another word.
+    pub(super) fn lose(&mut self, slot: usize, reason: CloseReason) {
+        match &self.connections[slot].stage {
+            Stage::Open(_) => {
+                self.tell_closed(slot, reason);
+                self.remove(slot);
+            }
+            Stage::Closing(_) => self.remove(slot),
+            _ => self.refuse(slot, Refusal::Lost),
+        }
+    }
+
+    fn tell_closed(&mut self, slot: usize, reason: CloseReason) {
+        let peer = self.peer(slot);
+        let label = close_label(&reason);
+        count(&self.common.options.metrics.closed, label);
+        self.journal.note(self.now, label, &self.connections[slot].remote, "connection closed");
+        self.notices.push_back(Notice::Closed { peer, reason });
+    }
+
+    /// A connection will not be opened. What is to be said about it in TLS has been said.
+    pub(super) fn refuse(&mut self, slot: usize, refusal: Refusal) {
+        let stage = self.set_stage(slot, Stage::Closing(Closing::Finishing));
+        let (outgoing, answer) = match stage {
+            Stage::Connecting(outgoing) | Stage::AwaitingHandshake(Origin::Dialled(outgoing)) => (Some(outgoing), None),
+            Stage::AwaitingUpgrade(upgrade) => match upgrade.side {
+                UpgradeSide::Answer { outgoing, .. } => (Some(outgoing), None),
+                UpgradeSide::Request => (None, refusal.answer()),
+            },
+            _ => (None, None),
+        };
+        if let Some(outgoing) = outgoing {
+            self.remove(slot);
+            return self.dial_failed(outgoing, refusal);
+        }
+        let label = refusal.label();
+        count(&self.common.options.metrics.refused, label);
+        self.journal.note(self.now, label, &self.connections[slot].remote, "connection refused");
+        if let Some((status, text)) = answer {
+            let mut block = Vec::new();
+            upgrade::write_refusal(status, text, &mut block);
+            if self.write_plain(slot, &block).is_err() {
+                return self.remove(slot);
+            }
+        }
+        match refusal {
+            Refusal::Lost | Refusal::Timeout("handshake-timeout") => self.remove(slot),
+            _ => self.start_closing(slot, Closing::Finishing),
+        }
+    }
+
+    /// Forgets a connection. The socket closes.
+    pub(super) fn remove(&mut self, slot: usize) {
+        self.set_deadline(slot, None);
+        let mut connection = self.connections.remove(slot);
+        count_stage(&mut self.census, &connection.stage, -1);
+        self.queued_bytes -= connection.queue.len();
+        self.partial_bytes -= connection.partial_bytes();
+        // Closing the socket takes it out of the poll anyway.
+        let _ = self.registry.deregister(&mut connection.socket);
+        self.feed_starved();
+    }
+
+    /// Brings the process's metrics up to date with this worker.
+    pub(super) fn publish(&mut self) {
+        let metrics = &self.common.options.metrics;
+        let tally = std::mem::take(&mut self.tally);
+        metrics.messages_in.inc_by(tally.messages_in);
+        metrics.messages_out.inc_by(tally.messages_out);
+        metrics.bytes_in.inc_by(tally.bytes_in);
+        metrics.bytes_out.inc_by(tally.bytes_out);
+        let present = Published {
+            open: self.census.open as i64,
+            handshakes: self.census.handshakes as i64,
+            queued_bytes: self.queued_bytes as i64,
+            partial_bytes: self.partial_bytes as i64,
+        };
+        let last = std::mem::replace(&mut self.published, present);
+        metrics.connections_open.inc_by(self.published.open - last.open);
+        metrics.handshakes_in_flight.inc_by(self.published.handshakes - last.handshakes);
+        metrics.queued_bytes.inc_by(self.published.queued_bytes - last.queued_bytes);
+        metrics.partial_bytes.inc_by(self.published.partial_bytes - last.partial_bytes);
+    }
+}
+
+/// What an event of the poll is about.
+pub(super) fn token(peer: PeerId) -> Token {
+    Token((peer.generation as usize) << 32 | peer.slot as usize)
+}
+
+/// The other way round.
+pub(super) fn peer_of(token: Token, worker: u16) -> PeerId {
+    PeerId { worker, slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}
+
+fn count_stage(census: &mut Census, stage: &Stage, change: isize) {
+    let counter = match stage {
+        Stage::AwaitingHandshake(Origin::Accepted) => &mut census.handshakes,
+        Stage::AwaitingUpgrade(upgrade) if matches!(upgrade.side, UpgradeSide::Request) => &mut census.handshakes,
+        Stage::Open(_) => &mut census.open,
+        Stage::Closing(_) => &mut census.lingering,
+        _ => return,
+    };
+    *counter = counter.checked_add_signed(change).expect("what leaves a state has entered it");
+}
+
+/// The word for logs and metric labels.
+fn close_label(reason: &CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Peer { .. } => "peer",
+        CloseReason::Application => "application",
+        CloseReason::Lost => "lost",
+        CloseReason::Protocol(label) => label,
+        CloseReason::Idle => "idle",
+        CloseReason::Overflow => "overflow",
+        CloseReason::Shutdown => "shutdown",
+    }
+}

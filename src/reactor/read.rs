@@ -1,0 +1,128 @@
+//! The way in, as far as it needs no application: bytes from the socket, TLS, and the end of the handshake.
+
+use std::io::{self, Read};
+
+use crate::limits::{READ_CHUNK_BYTES, TLS_CARRY_BYTES_MAX};
+use crate::link::{CloseReason, PeerId};
+use crate::reactor::buffers::Scratch;
+use crate::reactor::connection::{Closing, Open, Origin, Stage, Upgrade, UpgradeSide};
+use crate::reactor::core::Core;
+use crate::reactor::refusal::Refusal;
+use crate::tls::failure::TlsFailure;
+use crate::tls::session::TlsState;
+use crate::websocket::session::Session;
+use crate::websocket::upgrade;
+
+/// What one read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// Nothing more for now.
+    Nothing,
+    /// This many bytes; their plaintext is in the scratch buffer.
+    Bytes(usize, TlsState),
+    /// The connection has ended, or goes on to its end without its input.
+    Over,
+}
+
+impl<M: Send> Core<M> {
+    /// Reads once and decrypts.
+    pub(super) fn receive(&mut self, slot: usize, scratch: &mut Scratch) -> Received {
+        let connection = &mut self.connections[slot];
+        let carried = connection.carry.len();
+        let room = &mut scratch.read[carried..carried + READ_CHUNK_BYTES];
+        let count = loop {
+            match connection.socket.read(room) {
+                Ok(0) => {
+                    self.lose(slot, CloseReason::Lost);
+                    return Received::Over;
+                }
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
+                Err(_) => {
+                    self.lose(slot, CloseReason::Lost);
+                    return Received::Over;
+                }
+            }
+        };
+        self.tally.bytes_in += count as u64;
+        scratch.plain.clear();
+        if matches!(connection.stage, Stage::Closing(Closing::Leaving | Closing::Finishing | Closing::Lingering)) {
+            return Received::Bytes(count, connection.tls.state());
+        }
+        scratch.read[..carried].copy_from_slice(&connection.carry);
+        let incoming = &mut scratch.read[..carried + count];
+        self.out.clear();
+        let mut result = connection.tls.read(incoming, &mut scratch.plain, &mut self.out);
+        if let Ok(progress) = &result {
+            let rest = &incoming[progress.consumed..];
+            if rest.is_empty() {
+                connection.carry = Vec::new();
+            } else if rest.len() <= TLS_CARRY_BYTES_MAX {
+                connection.carry.clear();
+                connection.carry.extend_from_slice(rest);
+            } else {
+                result = Err(TlsFailure::BadRecord);
+            }
+        }
+        let transmitted = self.transmit(slot);
+        match (result, transmitted) {
+            (Err(failure), _) => {
+                self.tls_failed(slot, failure);
+                Received::Over
+            }
+            (Ok(_), Err(broken)) => {
+                self.lose(slot, broken.into());
+                Received::Over
+            }
+            (Ok(progress), Ok(())) => Received::Bytes(count, progress.state),
+        }
+    }
+
+    /// The alert is on its way.
+    fn tls_failed(&mut self, slot: usize, failure: TlsFailure) {
+        match self.connections[slot].stage {
+            Stage::Open(_) => {
+                self.leave_open(slot, CloseReason::Protocol(failure.label()), |_| Closing::Finishing);
+            }
+            Stage::Closing(_) => self.remove(slot),
+            _ => self.refuse(slot, Refusal::Tls(failure)),
+        }
+    }
+
+    /// After the last message of the handshake: who the peer is, and our request if we are the client.
+    pub(super) fn finish_handshake(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        if !matches!(self.connections[slot].stage, Stage::AwaitingHandshake(_)) {
+            return;
+        }
+        let name = match self.connections[slot].tls.peer() {
+            Ok(name) => name,
+            Err(failure) => return self.refuse(slot, Refusal::Tls(failure)),
+        };
+        let Stage::AwaitingHandshake(origin) = self.set_stage(slot, Stage::Closing(Closing::Leaving)) else {
+            unreachable!("it was a moment ago");
+        };
+        let mut request = Vec::new();
+        let side = match origin {
+            Origin::Accepted => UpgradeSide::Request,
+            Origin::Dialled(outgoing) => {
+                let dial = &outgoing.dial;
+                let key = upgrade::write_request(&dial.host, dial.port, &dial.path, &mut request);
+                UpgradeSide::Answer { outgoing, key }
+            }
+        };
+        self.set_stage(slot, Stage::AwaitingUpgrade(Box::new(Upgrade { name, received: Vec::new(), side })));
+        if self.write_plain(slot, &request).is_err() {
+            self.refuse(slot, Refusal::Lost);
+        }
+    }
+
+    /// The receiving side of a connection's messages, and by how much it may grow.
+    pub(super) fn session(&mut self, slot: usize) -> Option<&mut Session> {
+        match &mut self.connections[slot].stage {
+            Stage::Open(Open { session, .. }) | Stage::Closing(Closing::AwaitingReply(session)) => Some(session),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What an application can do, on the connection table of its worker.
+
+use crate::clock::Moment;
+use crate::link::{CloseReason, Dial, Opcode, PeerId, SendOutcome, Shell, TimerKey};
+use crate::reactor::core::{Core, Target};
+
+impl<M: Send> Shell<M> for Core<M> {
+    fn worker(&self) -> u16 {
+        self.index
+    }
+
+    fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
+        self.send_message(to, opcode, parts)
+    }
+
+    fn close(&mut self, peer: PeerId, code: u16, reason: &str) {
+        if let Some(slot) = self.open_slot(peer) {
+            self.close_open(slot, code, reason, CloseReason::Application);
+        }
+    }
+
+    fn abort(&mut self, peer: PeerId) {
+        if let Some(slot) = self.open_slot(peer) {
+            self.lose(slot, CloseReason::Application);
+        }
+    }
+
+    fn arm(&mut self, key: TimerKey, at: Moment) {
+        let old = self.timers.insert(key, at);
+        self.deadlines.replace(Target::Application(key), old, Some(at));
+    }
+
+    fn disarm(&mut self, key: TimerKey) {
+        let old = self.timers.remove(&key);
+        self.deadlines.replace(Target::Application(key), old, None);
+    }
+
+    fn mail(&mut self, worker: u16, mail: M) -> Result<(), M> {
+        self.common.mailboxes.send(worker, mail).inspect_err(|_| {
+            self.common.options.metrics.mailbox_full.inc();
+        })
+    }
+
+    fn dial(&mut self, dial: Dial) {
+        self.start_dial(dial);
+    }
+}

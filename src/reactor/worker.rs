@@ -1,0 +1,451 @@
+//! One worker: a thread with its own poll, listener, connections and application. A turn of its loop is: wait, one look
+//! at the clock, connections with events (those with messages before those in handshake), mail, newcomers, timers,
+//! gauges.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll, Token};
+
+use crate::clock::{Clock, Moment};
+use crate::limits::{
+    PONG_QUEUE_BYTES_MAX, STOP_FLUSH_TIMEOUT, TURN_HANDSHAKES, TURN_READ_BYTES, WORKER_PARTIAL_BYTES_MAX,
+};
+use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId};
+use crate::reactor::accept::Gate;
+use crate::reactor::buffers::Scratch;
+use crate::reactor::connection::{Appetite, Closing, Keepalive, Open, Seat, Stage, UpgradeSide};
+use crate::reactor::core::{Core, Notice, Target, peer_of};
+use crate::reactor::mailbox::Bell;
+use crate::reactor::read::Received;
+use crate::reactor::refusal::Refusal;
+use crate::tls::session::TlsState;
+use crate::websocket::frame::{Kind, Role};
+use crate::websocket::session::{Item, Session, code};
+use crate::websocket::upgrade;
+
+/// Events taken from the poll at once.
+const EVENTS: usize = 1024;
+
+/// The tokens that are no connection's: generations start at 1.
+pub(super) const BELL: Token = Token(0);
+/// The listener's.
+pub(super) const LISTENER: Token = Token(1);
+
+/// One thread's worth of a reactor.
+pub(super) struct Worker<A: Application> {
+    application: A,
+    core: Core<A::Mail>,
+    scratch: Scratch,
+    gate: Gate,
+    poll: Poll,
+    events: Events,
+    batch: Vec<PeerId>,
+    handshakes: Vec<PeerId>,
+    mail: Receiver<A::Mail>,
+    bell: Arc<Bell>,
+    clock: Clock,
+    stop: Arc<OnceLock<Duration>>,
+    life: Life,
+}
+
+/// How far the worker is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// The application says goodbye until then.
+    Stopping(Moment),
+    /// The last close frames leave until then.
+    Flushing(Moment),
+    Over,
+}
+
+impl<A: Application> Worker<A> {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the reactor that has made all of them")]
+    pub(super) fn new(
+        application: A,
+        core: Core<A::Mail>,
+        gate: Gate,
+        poll: Poll,
+        mail: Receiver<A::Mail>,
+        bell: Arc<Bell>,
+        clock: Clock,
+        stop: Arc<OnceLock<Duration>>,
+    ) -> Self {
+        Self {
+            application,
+            core,
+            scratch: Scratch::new(),
+            gate,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            batch: Vec::new(),
+            handshakes: Vec::new(),
+            mail,
+            bell,
+            clock,
+            stop,
+            life: Life::Running,
+        }
+    }
+
+    /// Works until the reactor stops.
+    pub(super) fn run(mut self) {
+        self.core.now = self.clock.now();
+        while self.life != Life::Over {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let timeout = self.timeout();
+        if let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "a worker's poll failed: {error}");
+            self.events.clear();
+        }
+        self.core.now = self.clock.now();
+        self.bell.answer();
+        let mails = self.mail.len();
+        self.core.take_resolved();
+        self.deliver();
+        self.sort_events();
+        self.serve_batch();
+        for mail in self.mail.clone().try_iter().take(mails) {
+            self.application.handle(self.core.now, Event::Mail(mail), &mut self.core);
+            self.deliver();
+        }
+        self.gate.turn(&mut self.core);
+        self.fire_timers();
+        self.live();
+        self.core.publish();
+    }
+
+    fn timeout(&mut self) -> Option<Duration> {
+        if !self.core.line.is_empty() || !self.mail.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = self.core.now;
+        let end = match self.life {
+            Life::Running | Life::Over => None,
+            Life::Stopping(until) | Life::Flushing(until) => Some(until),
+        };
+        let next = [self.core.deadlines.next(), self.gate.next(now), end].into_iter().flatten().min();
+        next.map(|at| at.since(now))
+    }
+
+    /// Events into the batch of this turn, after those whose last turn was cut short.
+    fn sort_events(&mut self) {
+        self.batch.clear();
+        self.handshakes.clear();
+        let line = std::mem::take(&mut self.core.line);
+        for &peer in &line {
+            if let Some(slot) = self.core.slot(peer) {
+                self.core.connections[slot].is_in_line = false;
+            }
+        }
+        let events = self.events.iter().filter_map(|event| match event.token() {
+            BELL => None,
+            LISTENER => {
+                self.gate.knock();
+                None
+            }
+            token => Some(peer_of(token, self.core.index)),
+        });
+        for peer in line.into_iter().chain(events) {
+            // A connection that closed while its event was under way is not in the table any more.
+            let Some(slot) = self.core.slot(peer) else { continue };
+            match self.core.connections[slot].stage {
+                Stage::Open(_) | Stage::Closing(_) => self.batch.push(peer),
+                _ => self.handshakes.push(peer),
+            }
+        }
+    }
+
+    fn serve_batch(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        for &peer in &batch {
+            self.serve(peer);
+        }
+        self.batch = batch;
+        let handshakes = std::mem::take(&mut self.handshakes);
+        let (now, later) = handshakes.split_at(handshakes.len().min(TURN_HANDSHAKES));
+        for &peer in now {
+            self.serve(peer);
+        }
+        for &peer in later {
+            self.core.queue_turn(peer);
+        }
+        self.handshakes = handshakes;
+    }
+
+    /// Does everything that a connection's socket is ready for.
+    fn serve(&mut self, peer: PeerId) {
+        if let Some(slot) = self.core.slot(peer)
+            && matches!(self.core.connections[slot].stage, Stage::Connecting(_))
+        {
+            self.core.finish_connect(slot);
+        }
+        if let Some(slot) = self.core.slot(peer) {
+            self.core.flush(slot);
+        }
+        self.deliver();
+        self.read(peer);
+        self.deliver();
+    }
+
+    fn read(&mut self, peer: PeerId) {
+        let mut taken = 0;
+        while let Some(slot) = self.core.slot(peer) {
+            if matches!(self.core.connections[slot].stage, Stage::Connecting(_)) {
+                return;
+            }
+            let (count, state) = match self.core.receive(slot, &mut self.scratch) {
+                Received::Bytes(count, state) => (count, state),
+                Received::Nothing | Received::Over => return,
+            };
+            if state != TlsState::Handshaking {
+                self.core.finish_handshake(peer);
+            }
+            self.upgrade(peer);
+            self.frames(peer);
+            if state == TlsState::PeerClosed
+                && let Some(slot) = self.core.slot(peer)
+            {
+                return self.core.lose(slot, CloseReason::Lost);
+            }
+            taken += count;
+            if taken >= TURN_READ_BYTES {
+                return self.core.queue_turn(peer);
+            }
+        }
+    }
+
+    /// Goes on with an upgrade if there is one under way; leaves in the scratch buffer what comes after it.
+    fn upgrade(&mut self, peer: PeerId) {
+        let Some(slot) = self.core.slot(peer) else { return };
+        let Stage::AwaitingUpgrade(upgrade) = &mut self.core.connections[slot].stage else { return };
+        upgrade.received.append(&mut self.scratch.plain);
+        let size = match &upgrade.side {
+            UpgradeSide::Request => match upgrade::parse_request(&upgrade.received) {
+                Ok(None) => return,
+                Err(error) => return self.core.refuse(slot, Refusal::Request(error)),
+                Ok(Some((request, size))) => {
+                    self.scratch.plain.extend_from_slice(&upgrade.received[size..]);
+                    return self.admit(slot, &request);
+                }
+            },
+            UpgradeSide::Answer { key, .. } => match upgrade::check_answer(&upgrade.received, key) {
+                Ok(None) => return,
+                Err(error) => return self.core.refuse(slot, Refusal::Answer(error)),
+                Ok(Some(size)) => size,
+            },
+        };
+        self.scratch.plain.extend_from_slice(&upgrade.received[size..]);
+        self.open(slot, Role::Client, "", None);
+    }
+
+    fn admit(&mut self, slot: usize, request: &upgrade::Request) {
+        if self.life != Life::Running {
+            return self.core.refuse(slot, Refusal::Stopping);
+        }
+        let Some(seat) = self.core.common.seats.take() else {
+            let reason = "Connection limit exceeded.";
+            let refusal = Refusal::Unwanted { status: 503, reason, label: "connection-limit" };
+            return self.core.refuse(slot, refusal);
+        };
+        let connection = &self.core.connections[slot];
+        let Stage::AwaitingUpgrade(upgrade) = &connection.stage else { return };
+        let opening = Opening {
+            identity: Identity { common_name: &upgrade.name.common_name, serial: &upgrade.name.serial },
+            path: &request.path,
+            remote: connection.remote,
+            dialled: None,
+        };
+        if let Admission::Refuse { status, reason } = self.application.admit(self.core.now, &opening) {
+            return self.core.refuse(slot, Refusal::Unwanted { status, reason, label: reason });
+        }
+        let mut answer = Vec::new();
+        upgrade::write_accept(&request.key, &mut answer);
+        match self.core.write_plain(slot, &answer) {
+            Ok(()) => self.open(slot, Role::Server, &request.path, Some(seat)),
+            Err(_) => self.core.refuse(slot, Refusal::Lost),
+        }
+    }
+
+    /// The connection is open in both directions. The peer's name is not kept: that is the application's.
+    fn open(&mut self, slot: usize, role: Role, path: &str, seat: Option<Seat>) {
+        let (now, peer) = (self.core.now, self.core.peer(slot));
+        let options = &self.core.common.options;
+        let keepalive = match role {
+            Role::Server => None,
+            Role::Client => options.ping_interval.map(|interval| Keepalive::new(interval, now)),
+        };
+        let session = Session::new(role, options.limits.message_bytes_max);
+        let open = Open { session, last_frame: now, keepalive, appetite: Appetite::Open, _seat: seat };
+        let Stage::AwaitingUpgrade(upgrade) = self.core.set_stage(slot, Stage::Open(open)) else {
+            unreachable!("only an upgrade opens a connection");
+        };
+        let connection = &self.core.connections[slot];
+        let remote = connection.remote;
+        let deadline = connection.open_deadline(self.core.common.options.limits.idle_timeout);
+        self.core.set_deadline(slot, deadline);
+        let (path, dialled) = match &upgrade.side {
+            UpgradeSide::Request => (path, None),
+            UpgradeSide::Answer { outgoing, .. } => (&*outgoing.dial.path, Some(outgoing.dial.tag)),
+        };
+        let identity = Identity { common_name: &upgrade.name.common_name, serial: &upgrade.name.serial };
+        let opening = Opening { identity, path, remote, dialled };
+        self.application.handle(now, Event::Opened { peer, opening }, &mut self.core);
+        self.deliver();
+    }
+
+    /// Works through the plaintext in the scratch buffer, frame by frame.
+    fn frames(&mut self, peer: PeerId) {
+        let mut at = 0;
+        while at < self.scratch.plain.len() {
+            let Some(slot) = self.core.slot(peer) else { return };
+            let room = WORKER_PARTIAL_BYTES_MAX.saturating_sub(self.core.partial_bytes);
+            let held = self.core.partial_bytes;
+            let Some(session) = self.core.session(slot) else { return };
+            let before = session.held_bytes();
+            let result = session.next(&mut self.scratch.plain[at..], room);
+            let after = session.held_bytes();
+            self.core.partial_bytes = held - before + after;
+            let is_open = matches!(self.core.connections[slot].stage, Stage::Open(_));
+            match result {
+                Ok((taken, Item::Nothing)) => at += taken,
+                Ok((taken, Item::Close(code, reason))) => {
+                    at += taken;
+                    self.closed(slot, code, reason);
+                }
+                // We have said that we close: nothing else counts any more.
+                Ok((taken, _)) if !is_open => at += taken,
+                Ok((taken, item)) => {
+                    at += taken;
+                    let payload = match &item {
+                        Item::Message(opcode, bytes) => Some((*opcode, *bytes)),
+                        Item::Assembled(opcode, bytes) => Some((*opcode, &bytes[..])),
+                        _ => None,
+                    };
+                    self.core.seen(slot, &item);
+                    if let Some((opcode, payload)) = payload {
+                        let event = Event::Message { peer, opcode, payload };
+                        self.application.handle(self.core.now, event, &mut self.core);
+                        self.deliver();
+                    }
+                }
+                Err(violation) if is_open => {
+                    return self.core.close_for_violation(slot, violation.close_code(), violation.label());
+                }
+                Err(_) => return self.core.remove(slot),
+            }
+        }
+    }
+
+    /// A close frame has come.
+    fn closed(&mut self, slot: usize, code: u16, reason: Box<str>) {
+        match self.core.connections[slot].stage {
+            Stage::Open(_) => self.core.closed_by_peer(slot, code, reason),
+            _ => {
+                self.core.set_stage(slot, Stage::Closing(Closing::Leaving));
+                self.core.settle(slot);
+            }
+        }
+    }
+
+    /// Tells the application what its own acts, or the core, have brought about. It may act again.
+    fn deliver(&mut self) {
+        while let Some(notice) = self.core.notices.pop_front() {
+            let event = match notice {
+                Notice::Closed { peer, reason } => Event::Closed { peer, reason },
+                Notice::Drained { peer } if self.core.open_slot(peer).is_none() => continue,
+                Notice::Drained { peer } => Event::Drained { peer },
+                Notice::DialFailed { tag, error } => Event::DialFailed { tag, error },
+            };
+            self.application.handle(self.core.now, event, &mut self.core);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        // What is armed while timers fire waits for the next turn, however soon it is due.
+        for _ in 0..self.core.deadlines.len() {
+            let Some((_, target)) = self.core.deadlines.pop_due(self.core.now) else { return };
+            match target {
+                Target::Application(key) => {
+                    self.core.timers.remove(&key);
+                    self.application.handle(self.core.now, Event::Timer(key), &mut self.core);
+                }
+                Target::Connection(peer) => self.core.connection_due(peer),
+                Target::Resolution(number) => self.core.resolution_due(number),
+            }
+            self.deliver();
+        }
+    }
+
+    /// Goes on towards the end once the reactor has been stopped.
+    fn live(&mut self) {
+        let now = self.core.now;
+        match self.life {
+            Life::Running => {
+                let Some(&grace) = self.stop.get() else { return };
+                self.gate.shut();
+                self.life = Life::Stopping(now + grace);
+                self.application.handle(now, Event::Stopping, &mut self.core);
+                self.deliver();
+            }
+            Life::Stopping(until) => {
+                if now < until && self.core.census.open > 0 {
+                    return;
+                }
+                self.life = Life::Flushing(now + STOP_FLUSH_TIMEOUT);
+                self.close_all();
+            }
+            Life::Flushing(until) => {
+                if now >= until || self.core.connections.is_empty() {
+                    self.life = Life::Over;
+                }
+            }
+            Life::Over => {}
+        }
+    }
+
+    fn close_all(&mut self) {
+        self.core.abandon_dials();
+        let slots: Vec<usize> = self.core.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            match self.core.connections.get(slot).map(|connection| &connection.stage) {
+                Some(Stage::Open(_)) => {
+                    self.core.close_open(slot, code::GOING_AWAY, "The server stops.", CloseReason::Shutdown);
+                }
+                Some(Stage::Closing(_)) | None => {}
+                Some(_) => self.core.refuse(slot, Refusal::Stopping),
+            }
+            self.deliver();
+        }
+    }
+}
+
+impl<M: Send> Core<M> {
+    /// A frame has come on an open connection.
+    fn seen(&mut self, slot: usize, item: &Item<'_>) {
+        let connection = &mut self.connections[slot];
+        let Stage::Open(open) = &mut connection.stage else { return };
+        open.last_frame = self.now;
+        match item {
+            Item::Message(..) | Item::Assembled(..) => self.tally.messages_in += 1,
+            Item::Pong => {
+                if let Some(keepalive) = &mut open.keepalive {
+                    keepalive.answered();
+                }
+            }
+            Item::Ping(payload) if connection.queue.len() <= PONG_QUEUE_BYTES_MAX => {
+                if let Err(broken) = self.write_frame(slot, Kind::Pong, &[payload.as_slice()]) {
+                    self.lose(slot, broken.into());
+                }
+            }
+            _ => {}
+        }
+    }
+}

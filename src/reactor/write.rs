@@ -1,0 +1,251 @@
+//! The way out: a message becomes a frame, the frame becomes TLS records in the worker's buffer, and those go to the
+//! socket. Only what the socket does not take is kept for the connection.
+
+use std::io::{self, Write};
+
+use crate::limits::{OUT_QUEUE_BYTES_MAX, WORKER_QUEUE_BYTES_MAX};
+use crate::link::{CloseReason, Opcode, PeerId, SendOutcome};
+use crate::reactor::connection::{Appetite, Stage};
+use crate::reactor::core::{Core, Notice};
+use crate::tls::failure::SealFailure;
+use crate::tls::session::{RECORD_OVERHEAD_MAX, RECORD_PLAINTEXT_MAX};
+use crate::websocket::frame::{HEADER_BYTES_MAX, Header, Kind, Role, apply_mask};
+
+/// Encrypted bytes that are collected before the socket is tried, so that a large message does not grow the worker's
+/// buffer to its own size.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Why nothing can be sent on a connection any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Broken {
+    /// The socket.
+    Socket,
+    /// TLS.
+    Seal(SealFailure),
+}
+
+impl From<Broken> for CloseReason {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Socket => Self::Lost,
+            Broken::Seal(failure) => Self::Protocol(failure.label()),
+        }
+    }
+}
+
+impl From<SealFailure> for Broken {
+    fn from(failure: SealFailure) -> Self {
+        Self::Seal(failure)
+    }
+}
+
+/// A frame that is being written: where its payload starts in the present record, and its mask.
+struct Masking {
+    mask: Option<[u8; 4]>,
+    payload_at: usize,
+    offset: usize,
+}
+
+impl<M: Send> Core<M> {
+    /// Sends a message, or refuses it whole.
+    pub(super) fn send_message(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
+        let Some(slot) = self.open_slot(to) else { return SendOutcome::Gone };
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let wire = wire_bytes(length);
+        let queued = self.connections[slot].queue.len();
+        if queued + wire > OUT_QUEUE_BYTES_MAX || self.queued_bytes + wire > WORKER_QUEUE_BYTES_MAX {
+            self.refuse_send(slot, to);
+            return SendOutcome::Full;
+        }
+        let kind = match opcode {
+            Opcode::Text => Kind::Text,
+            Opcode::Binary => Kind::Binary,
+        };
+        if let Err(broken) = self.write_frame(slot, kind, parts) {
+            self.lose(slot, broken.into());
+            return SendOutcome::Gone;
+        }
+        self.tally.messages_out += 1;
+        SendOutcome::Sent
+    }
+
+    fn refuse_send(&mut self, slot: usize, peer: PeerId) {
+        self.common.options.metrics.sends_full.inc();
+        let connection = &mut self.connections[slot];
+        let Stage::Open(open) = &mut connection.stage else { return };
+        // Without a queue of its own, nothing of this connection would ever drain.
+        if open.appetite == Appetite::Open && connection.queue.is_empty() {
+            self.starved.push(peer);
+        }
+        open.appetite = Appetite::Refused;
+    }
+
+    /// Writes one whole frame.
+    pub(super) fn write_frame(&mut self, slot: usize, kind: Kind, parts: &[&[u8]]) -> Result<(), Broken> {
+        let connection = &mut self.connections[slot];
+        if let Stage::Open(open) = &mut connection.stage {
+            open.last_frame = self.now;
+        }
+        let role = match &connection.stage {
+            Stage::Open(open) => open.session.role(),
+            _ => Role::Server,
+        };
+        let mask = match role {
+            Role::Server => None,
+            Role::Client => Some(random_mask()),
+        };
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.out.clear();
+        self.staging.clear();
+        Header { is_final: true, kind, mask, length: length as u64 }.write(&mut self.staging);
+        let mut masking = Masking { mask, payload_at: self.staging.len(), offset: 0 };
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at(rest.len().min(RECORD_PLAINTEXT_MAX - self.staging.len()));
+                self.staging.extend_from_slice(piece);
+                rest = later;
+                if self.staging.len() == RECORD_PLAINTEXT_MAX {
+                    self.seal_staging(slot, &mut masking)?;
+                }
+            }
+        }
+        self.seal_staging(slot, &mut masking)?;
+        self.transmit(slot)
+    }
+
+    /// Writes bytes that are no frame: the upgrade.
+    pub(super) fn write_plain(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
+        self.out.clear();
+        self.connections[slot].tls.seal(bytes, &mut self.out)?;
+        self.transmit(slot)
+    }
+
+    fn seal_staging(&mut self, slot: usize, masking: &mut Masking) -> Result<(), Broken> {
+        let payload = &mut self.staging[masking.payload_at..];
+        if let Some(mask) = masking.mask {
+            apply_mask(payload, mask, masking.offset);
+        }
+        masking.offset += payload.len();
+        masking.payload_at = 0;
+        self.connections[slot].tls.seal(&self.staging, &mut self.out)?;
+        self.staging.clear();
+        if self.out.len() >= WRITE_BYTES {
+            self.transmit(slot)?;
+        }
+        Ok(())
+    }
+
+    /// Hands `out` to the socket, or to the connection's queue behind what waits there already.
+    pub(super) fn transmit(&mut self, slot: usize) -> Result<(), Broken> {
+        let connection = &mut self.connections[slot];
+        let mut rest = &self.out[..];
+        if connection.queue.is_empty() {
+            while !rest.is_empty() {
+                match connection.socket.write(rest) {
+                    Ok(0) => return Err(Broken::Socket),
+                    Ok(count) => {
+                        self.tally.bytes_out += count as u64;
+                        rest = &rest[count..];
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) => return Err(Broken::Socket),
+                }
+            }
+        }
+        if !rest.is_empty() {
+            connection.queue.push(rest);
+            self.queued_bytes += rest.len();
+            if connection.blocked_since.is_none() {
+                connection.blocked_since = Some(self.now);
+                self.hasten(slot);
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    /// The socket may be writable again: sends what waits for it.
+    pub(super) fn flush(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if connection.queue.is_empty() {
+            return;
+        }
+        let before = connection.queue.len();
+        let result = loop {
+            if connection.queue.is_empty() {
+                break Ok(());
+            }
+            match connection.socket.write(connection.queue.front()) {
+                Ok(0) => break Err(Broken::Socket),
+                Ok(count) => connection.queue.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(_) => break Err(Broken::Socket),
+            }
+        };
+        let sent = before - connection.queue.len();
+        self.queued_bytes -= sent;
+        self.tally.bytes_out += sent as u64;
+        match result {
+            Err(broken) => self.lose(slot, broken.into()),
+            Ok(()) if connection.queue.is_empty() => {
+                connection.blocked_since = None;
+                self.drained(slot);
+            }
+            Ok(()) if sent > 0 => connection.blocked_since = Some(self.now),
+            Ok(()) => {}
+        }
+        self.feed_starved();
+    }
+
+    fn drained(&mut self, slot: usize) {
+        let peer = self.peer(slot);
+        if let Stage::Open(open) = &mut self.connections[slot].stage {
+            if open.appetite == Appetite::Refused {
+                open.appetite = Appetite::Open;
+                self.notices.push_back(Notice::Drained { peer });
+            }
+            return;
+        }
+        self.settle(slot);
+    }
+
+    /// Tells those who waited for the worker's limit, once a quarter of it is free.
+    pub(super) fn feed_starved(&mut self) {
+        if self.starved.is_empty() || self.queued_bytes > WORKER_QUEUE_BYTES_MAX / 4 * 3 {
+            return;
+        }
+        for peer in std::mem::take(&mut self.starved) {
+            if let Some(slot) = self.open_slot(peer)
+                && self.connections[slot].queue.is_empty()
+            {
+                self.drained(slot);
+            }
+        }
+    }
+}
+
+/// Bytes that a message has on the wire at most.
+fn wire_bytes(length: usize) -> usize {
+    let frame = HEADER_BYTES_MAX + length;
+    frame + frame.div_ceil(RECORD_PLAINTEXT_MAX) * RECORD_OVERHEAD_MAX
+}
+
+/// A mask that the application, whose bytes it hides from intermediaries, cannot foresee (RFC 6455, 10.3).
+fn random_mask() -> [u8; 4] {
+    let mut mask = [0; 4];
+    aws_lc_rs::rand::fill(&mut mask).expect("the system has random numbers");
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_message_fits_an_empty_queue() {
+        assert!(wire_bytes(crate::limits::MESSAGE_BYTES_MAX) <= OUT_QUEUE_BYTES_MAX);
+    }
+}
