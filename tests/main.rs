@@ -1,5 +1,6 @@
 //! The integration tests, one binary: a module per kind.
 
+mod agent;
 mod ca;
 mod sim;
 mod system;

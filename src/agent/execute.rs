@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -75,7 +76,7 @@ pub fn run_detached(
 /// Starts the wrapper and waits for it, whatever becomes of its job.
 fn supervise(spool: &Spool, wrapper: &WrapperCommand, id: &TransactionId, job: &Job) -> io::Result<()> {
     let mut command = Command::new(&wrapper.program);
-    command.args(&wrapper.arguments).arg(id.as_str());
+    command.arg0("podium").args(&wrapper.arguments).arg(id.as_str());
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut stdin = process.stdin.take();
     // The wrapper does nothing before it has its job, so the task never runs without its process being on record.

@@ -215,7 +215,6 @@ fn start_reactor(
     let options = Options {
         listen: Some(settings.listen),
         server_tls: Some(tls.broker.clone()),
-        client_tls: None,
         workers,
         limits: ConnectionLimits {
             connections_max,
@@ -223,12 +222,12 @@ fn start_reactor(
             idle_timeout: settings.idle_timeout,
             ..ConnectionLimits::default()
         },
-        ping_interval: None,
         metrics: metrics.clone(),
+        ..Options::default()
     };
     let broker = broker.clone();
     let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), seed()))
-        .map_err(|error| format!("{}: the broker cannot listen: {error}", settings.listen))?;
+        .map_err(|error| format!("the broker: {error}"))?;
     info!(
         address = %reactor.local_addr().unwrap_or(settings.listen),
         workers,

@@ -60,8 +60,12 @@ pub struct Metrics {
     pub decode_errors: Labelled,
     /// Messages that did not reach their target, by cause.
     pub undeliverable: Labelled,
-    /// Sessions the broker refused or ended, by cause.
-    pub sessions_refused: Labelled,
+    /// Messages that were allowed, and routed or answered.
+    pub messages_routed: Counter,
+    /// Messages that were not allowed or not understood, by cause.
+    pub messages_refused: Labelled,
+    /// Connections superseded by a newer one of the same URI.
+    pub superseded: Counter,
     registry: Registry,
 }
 
@@ -90,7 +94,9 @@ impl Metrics {
             mailbox_full: add(r, "mailbox_full", "Mails given back because the mailbox was full"),
             decode_errors: add(r, "decode_errors", "Messages that are no valid envelope"),
             undeliverable: add(r, "undeliverable", "Messages that did not reach their target"),
-            sessions_refused: add(r, "sessions_refused", "Sessions refused or ended by the broker"),
+            messages_routed: add(r, "messages_routed", "Messages allowed, and routed or answered"),
+            messages_refused: add(r, "messages_refused", "Messages not allowed or not understood"),
+            superseded: add(r, "superseded", "Connections superseded by a newer one of the same URI"),
             registry,
         }
     }

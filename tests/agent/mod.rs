@@ -1,0 +1,5 @@
+//! The agent's threads and its wrapper, with real processes and a real spool, without a broker.
+
+mod bench;
+mod survival;
+mod tasks;
