@@ -138,19 +138,22 @@ impl Follower<'_> {
         Ok(over.then_some(Ended { job, nodes }))
     }
 
+    /// Reads all new events; a server may give them in parts.
     fn events(&mut self, observer: &mut dyn Observer) -> Result<(), Failure> {
-        let answer = self.client.get(&format!("jobs/{}/events?start={}", self.id, self.start))?;
-        for event in items(&answer) {
-            match text(event, "type") {
-                "node_running" => observer.started(text(&event["details"], "node")),
-                "node_finished" | "node_failed" | "node_errored" | "node_skipped" => self.ended_unseen = true,
-                _ => {}
+        loop {
+            let answer = self.client.get(&format!("jobs/{}/events?start={}", self.id, self.start))?;
+            for event in items(&answer) {
+                match text(event, "type") {
+                    "node_running" => observer.started(text(&event["details"], "node")),
+                    "node_finished" | "node_failed" | "node_errored" | "node_skipped" => self.ended_unseen = true,
+                    _ => {}
+                }
+            }
+            match text(&answer["next-events"], "event").parse() {
+                Ok(next) if next > self.start && !items(&answer).is_empty() => self.start = next,
+                _ => return Ok(()),
             }
         }
-        if let Ok(next) = text(&answer["next-events"], "event").parse() {
-            self.start = next;
-        }
-        Ok(())
     }
 
     fn nodes(&mut self, observer: &mut dyn Observer) -> Result<Vec<Value>, Failure> {
