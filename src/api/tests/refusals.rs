@@ -176,7 +176,7 @@ fn routes_and_methods() {
         (404, "not-offered".into(), "This server does not offer POST /orchestrator/v1/command/plan_start yet.".into())
     );
     let answer = api.post("/orchestrator/v1/jobs", "{}");
-    assert_eq!(kind_and_message(&answer).0, 405);
+    assert_eq!((kind_and_message(&answer).0, answer.allow.as_str()), (405, "GET,HEAD"));
     assert_eq!(kind_and_message(&api.get(COMMAND)).1, "method-not-allowed");
     assert_eq!(kind_and_message(&api.get("/status/v1/services?level=x")).0, 400);
     assert_eq!(api.get("/status/v1/services/x").status, 404);
