@@ -23,6 +23,9 @@ use crate::pcp::{Envelope, Outgoing, PcpUri, SERVER_URI, message_type};
 /// Close code and reason of a refused association (pcp-broker).
 pub const ASSOCIATION_UNSUCCESSFUL: (u16, &str) = (4002, "Association unsuccessful.");
 
+/// Close code and reason when the broker stops.
+const GOING_AWAY: (u16, &str) = (1001, "Broker is stopping.");
+
 /// The timer on which subscribers are told and postponed mail is retried.
 pub(super) const TICK: TimerKey = TimerKey(0);
 
@@ -127,6 +130,14 @@ impl BrokerCore {
         self.subscriptions.end(&self.broker.directory, &Origin::Peer(peer));
         self.broker.directory.release(&session.uri, peer);
         info!(uri = %session.uri, ?reason, "disconnected");
+    }
+
+    /// Says goodbye to every client; they go to another broker or come back later.
+    fn stop(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        self.broker.begin_stop();
+        for peer in self.sessions.peers() {
+            shell.close(peer, GOING_AWAY.0, GOING_AWAY.1);
+        }
     }
 
     fn tick(&mut self, now: Moment, shell: &mut dyn Shell<BrokerMail>) {
@@ -373,7 +384,7 @@ impl Application for BrokerCore {
             Event::Closed { peer, reason } => self.closed(peer, &reason),
             Event::Mail(mail) => self.mail(now, mail, shell),
             Event::Timer(TICK) => self.tick(now, shell),
-            Event::Stopping => self.broker.begin_stop(),
+            Event::Stopping => self.stop(shell),
             // The broker does not dial, arms no other timer, and does not wait for a queue to drain.
             Event::Timer(_) | Event::Drained { .. } | Event::DialFailed { .. } => {}
         }

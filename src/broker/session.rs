@@ -42,6 +42,10 @@ impl Sessions {
         self.slots.get(peer.slot as usize)?.as_ref().filter(|session| session.peer == peer)
     }
 
+    pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.slots.iter().flatten().map(|session| session.peer)
+    }
+
     pub(super) fn supersede(&mut self, peer: PeerId) -> Option<&Session> {
         let session = self.slots.get_mut(peer.slot as usize)?.as_mut().filter(|session| session.peer == peer)?;
         session.standing = Standing::Superseded;

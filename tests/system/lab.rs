@@ -34,6 +34,7 @@ impl Lab {
         lab.must(&["ca", "init", &lab.text("ca")]);
         lab.must(&["ca", "issue", &lab.text("ca"), SERVER, "--dns-alt-names", "localhost", "--ip", "127.0.0.1"]);
         lab.write_server_configuration();
+        fs::create_dir_all(lab.path("code/environments/production/modules")).unwrap();
         for agent in agents {
             lab.must(&["ca", "issue", &lab.text("ca"), agent]);
             lab.write_agent_configuration(agent);
