@@ -380,7 +380,7 @@ impl<M: Send> Core<M> {
         };
         if let Some(outgoing) = outgoing {
             self.remove(slot);
-            return self.dial_failed(outgoing, refusal);
+            return self.dial_failed(&outgoing.dial, &refusal);
         }
         let label = refusal.label();
         count(&self.common.options.metrics.refused, label);

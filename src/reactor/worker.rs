@@ -112,7 +112,8 @@ impl<A: Application> Worker<A> {
         self.deliver();
         self.sort_events();
         self.serve_batch();
-        for mail in self.mail.clone().try_iter().take(mails) {
+        for _ in 0..mails {
+            let Ok(mail) = self.mail.try_recv() else { break };
             self.application.handle(self.core.now, Event::Mail(mail), &mut self.core);
             self.deliver();
         }
@@ -394,6 +395,7 @@ impl<A: Application> Worker<A> {
                 self.life = Life::Stopping(now + grace);
                 self.application.handle(now, Event::Stopping, &mut self.core);
                 self.deliver();
+                self.live();
             }
             Life::Stopping(until) => {
                 if now < until && self.core.census.open > 0 {
@@ -401,6 +403,7 @@ impl<A: Application> Worker<A> {
                 }
                 self.life = Life::Flushing(now + STOP_FLUSH_TIMEOUT);
                 self.close_all();
+                self.live();
             }
             Life::Flushing(until) => {
                 if now >= until || self.core.connections.is_empty() {

@@ -80,17 +80,14 @@ impl<M: Send> Core<M> {
         open.appetite = Appetite::Refused;
     }
 
-    /// Writes one whole frame.
+    /// Writes one whole frame on an open connection.
     pub(super) fn write_frame(&mut self, slot: usize, kind: Kind, parts: &[&[u8]]) -> Result<(), Broken> {
         let connection = &mut self.connections[slot];
-        if let Stage::Open(open) = &mut connection.stage {
-            open.last_frame = self.now;
-        }
-        let role = match &connection.stage {
-            Stage::Open(open) => open.session.role(),
-            _ => Role::Server,
+        let Stage::Open(open) = &mut connection.stage else {
+            unreachable!("frames are only written while a connection is open");
         };
-        let mask = match role {
+        open.last_frame = self.now;
+        let mask = match open.session.role() {
             Role::Server => None,
             Role::Client => Some(random_mask()),
         };

@@ -176,14 +176,12 @@ impl Session {
         };
         self.check(&header)?;
         let length = header.length as usize;
-        if input.len() - size < length {
-            if header.kind.is_control() {
-                return Ok((self.keep(input), Item::Nothing));
-            }
-            self.open_frame(&header);
-            return self.continue_frame(&mut input[size..], room).map(|(taken, item)| (size + taken, item));
+        let is_here = input.len() - size >= length;
+        if header.kind.is_control() && !is_here {
+            return Ok((self.keep(input), Item::Nothing));
         }
-        if !header.kind.is_control() && !(header.is_final && self.partial.is_none()) {
+        let is_whole = is_here && header.is_final && self.partial.is_none();
+        if !header.kind.is_control() && !is_whole {
             self.open_frame(&header);
             return self.continue_frame(&mut input[size..], room).map(|(taken, item)| (size + taken, item));
         }
