@@ -163,7 +163,8 @@ impl<M: Send> Core<M> {
         until: Moment,
     ) -> std::io::Result<PeerId> {
         let entry = self.connections.vacant_entry();
-        self.generation = self.generation.wrapping_add(1);
+        // 0 is not used: the tokens of bell and listener would be those of a connection.
+        self.generation = self.generation.wrapping_add(1).max(1);
         let peer = PeerId { worker: self.index, slot: entry.key() as u32, generation: self.generation };
         self.registry.register(&mut socket, token(peer), READ_AND_WRITE)?;
         // Without this every small answer waits for the peer's delayed acknowledgement; failing that it is only slow.
@@ -431,6 +432,9 @@ impl<M: Send> Core<M> {
         metrics.partial_bytes.inc_by(self.published.partial_bytes - last.partial_bytes);
     }
 }
+
+/// Slot and generation share a token.
+const _: () = assert!(usize::BITS == 64);
 
 /// What an event of the poll is about.
 pub(super) fn token(peer: PeerId) -> Token {

@@ -124,7 +124,7 @@ impl<A: Application> Worker<A> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.core.line.is_empty() || !self.mail.is_empty() {
+        if !self.core.line.is_empty() || !self.mail.is_empty() || !self.core.notices.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.core.now;
@@ -356,9 +356,11 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// Tells the application what its own acts, or the core, have brought about. It may act again.
+    /// Tells the application what its own acts, or the core, have brought about. What it brings about by acting on
+    /// that waits for the next time, so that dialling again and again at once stops nobody else.
     fn deliver(&mut self) {
-        while let Some(notice) = self.core.notices.pop_front() {
+        for _ in 0..self.core.notices.len() {
+            let Some(notice) = self.core.notices.pop_front() else { return };
             let event = match notice {
                 Notice::Closed { peer, reason } => Event::Closed { peer, reason },
                 Notice::Drained { peer } if self.core.open_slot(peer).is_none() => continue,
@@ -441,6 +443,8 @@ impl<M: Send> Core<M> {
             Item::Pong => {
                 if let Some(keepalive) = &mut open.keepalive {
                     keepalive.answered();
+                    // The next ping is due earlier than the pong would have been.
+                    self.hasten(slot);
                 }
             }
             Item::Ping(payload) if connection.queue.len() <= PONG_QUEUE_BYTES_MAX => {

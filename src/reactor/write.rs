@@ -78,6 +78,11 @@ impl<M: Send> Core<M> {
             self.starved.push(peer);
         }
         open.appetite = Appetite::Refused;
+        // Those that have closed in the meantime must not pile up while the worker stays at its limit.
+        if self.starved.len() > self.connections.len() {
+            let starved = std::mem::take(&mut self.starved);
+            self.starved = starved.into_iter().filter(|&peer| self.open_slot(peer).is_some()).collect();
+        }
     }
 
     /// Writes one whole frame on an open connection.
