@@ -89,7 +89,8 @@ pub(super) struct Open {
     pub(super) keepalive: Option<Box<Keepalive>>,
     pub(super) appetite: Appetite,
     /// The place of an accepted connection under the process's limit.
-    pub(super) _seat: Option<Seat>,
+    #[expect(dead_code, reason = "held until the connection is not open any more")]
+    pub(super) seat: Option<Seat>,
 }
 
 /// Whether the application has been told to wait.

@@ -11,7 +11,7 @@ use mio::{Interest, Token};
 use slab::Slab;
 
 use crate::clock::Moment;
-use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX};
+use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX, PONGS_MISSED_MAX, WRITE_STALL_TIMEOUT};
 use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
 use crate::observe::metrics::count;
 use crate::reactor::Options;
@@ -24,8 +24,9 @@ use crate::reactor::refusal::Refusal;
 use crate::reactor::timer::Deadlines;
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
-use crate::websocket::session::code;
+use crate::websocket::session::close_payload;
 use crate::websocket::upgrade;
+use crate::websocket::violation::code;
 
 /// What every connection is registered for, once: the poll is edge-triggered.
 const READ_AND_WRITE: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -239,7 +240,7 @@ impl<M: Send> Core<M> {
         let now = self.now;
         let idle_timeout = self.common.options.limits.idle_timeout;
         let connection = &mut self.connections[slot];
-        let stalled = connection.blocked_since.is_some_and(|since| since + crate::limits::WRITE_STALL_TIMEOUT <= now);
+        let stalled = connection.blocked_since.is_some_and(|since| since + WRITE_STALL_TIMEOUT <= now);
         let Stage::Open(open) = &mut connection.stage else { return };
         if stalled {
             return self.lose(slot, CloseReason::Overflow);
@@ -254,7 +255,7 @@ impl<M: Send> Core<M> {
             if matches!(keepalive.answer, Answer::Due(_)) {
                 keepalive.answer = Answer::None;
                 keepalive.missed += 1;
-                if keepalive.missed >= crate::limits::PONGS_MISSED_MAX {
+                if keepalive.missed >= PONGS_MISSED_MAX {
                     return self.close_open(slot, code::NORMAL, "consecutive onPongTimeouts", CloseReason::Lost);
                 }
             }
@@ -272,7 +273,7 @@ impl<M: Send> Core<M> {
 
     /// Sends a close frame and waits for the peer's. From now on the application does not know the connection.
     pub(super) fn close_open(&mut self, slot: usize, code: u16, text: &str, reason: CloseReason) {
-        let payload = crate::websocket::session::close_payload(code, text);
+        let payload = close_payload(code, text);
         if let Err(broken) = self.write_frame(slot, Kind::Close, &[&payload]) {
             let reason = if reason == CloseReason::Application { reason } else { broken.into() };
             return self.lose(slot, reason);
@@ -282,7 +283,7 @@ impl<M: Send> Core<M> {
 
     /// Sends a close frame for a broken rule and reads nothing more.
     pub(super) fn close_for_violation(&mut self, slot: usize, code: u16, label: &'static str) {
-        let payload = crate::websocket::session::close_payload(code, label);
+        let payload = close_payload(code, label);
         if let Err(broken) = self.write_frame(slot, Kind::Close, &[&payload]) {
             return self.lose(slot, broken.into());
         }
@@ -291,7 +292,7 @@ impl<M: Send> Core<M> {
 
     /// The peer closes; its close frame is answered with the same content.
     pub(super) fn closed_by_peer(&mut self, slot: usize, code: u16, reason: Box<str>) {
-        let payload = crate::websocket::session::close_payload(code, &reason);
+        let payload = close_payload(code, &reason);
         let written = self.write_frame(slot, Kind::Close, &[&payload]);
         let reason = CloseReason::Peer { code, reason };
         match written {

@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::limits::RESOLVERS_MAX;
 use crate::link::Dial;
 use crate::observe::metrics::count;
-use crate::reactor::connection::{Origin, Outgoing, Stage};
+use crate::reactor::connection::{Closing, Origin, Outgoing, Stage};
 use crate::reactor::core::{Core, Notice, Target};
 use crate::reactor::mailbox::Bell;
 use crate::reactor::refusal::Refusal;
@@ -168,7 +168,7 @@ impl<M: Send> Core<M> {
 
     /// TCP is there; the client speaks first.
     fn connected(&mut self, slot: usize) {
-        let closing = Stage::Closing(crate::reactor::connection::Closing::Leaving);
+        let closing = Stage::Closing(Closing::Leaving);
         let Stage::Connecting(outgoing) = self.set_stage(slot, closing) else {
             unreachable!("only called while connecting");
         };
@@ -186,7 +186,7 @@ impl<M: Send> Core<M> {
     }
 
     fn connect_failed(&mut self, slot: usize, error: std::io::Error) {
-        let closing = Stage::Closing(crate::reactor::connection::Closing::Leaving);
+        let closing = Stage::Closing(Closing::Leaving);
         let Stage::Connecting(outgoing) = self.set_stage(slot, closing) else {
             unreachable!("only called while connecting");
         };

@@ -23,8 +23,9 @@ use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsState;
 use crate::websocket::frame::{Kind, Role};
-use crate::websocket::session::{Item, Session, code};
+use crate::websocket::session::{Item, Session};
 use crate::websocket::upgrade;
+use crate::websocket::violation::code;
 
 /// Events taken from the poll at once.
 const EVENTS: usize = 1024;
@@ -284,7 +285,7 @@ impl<A: Application> Worker<A> {
             Role::Client => options.ping_interval.map(|interval| Keepalive::new(interval, now)),
         };
         let session = Session::new(role, options.limits.message_bytes_max);
-        let open = Open { session, last_frame: now, keepalive, appetite: Appetite::Open, _seat: seat };
+        let open = Open { session, last_frame: now, keepalive, appetite: Appetite::Open, seat };
         let Stage::AwaitingUpgrade(upgrade) = self.core.set_stage(slot, Stage::Open(open)) else {
             unreachable!("only an upgrade opens a connection");
         };

@@ -326,8 +326,11 @@ mod tests {
         let pki = Pki::new("ca");
         let agent = pki.issue("agent.example");
         let client = ClientConnection::new(pki.client(version, Some(&agent)), "localhost".try_into().unwrap()).unwrap();
-        let server = TlsSession::server(pki.server(&pki.issue("localhost"))).unwrap();
-        Pair { server, carry: Vec::new(), plain: Vec::new(), seen: Vec::new(), client, at_once }
+        Pair { server: server(&pki), carry: Vec::new(), plain: Vec::new(), seen: Vec::new(), client, at_once }
+    }
+
+    fn server(pki: &Pki) -> TlsSession {
+        TlsSession::server(pki.server(&pki.issue("localhost"))).unwrap()
     }
 
     impl Pair {
@@ -386,6 +389,55 @@ mod tests {
                 assert_eq!(pair.seen, long);
             }
         }
+    }
+
+    #[test]
+    fn a_handshake_in_small_records_is_put_together() {
+        for version in [&TLS12, &TLS13] {
+            let pki = Pki::new("ca");
+            let mut config = (*pki.client(version, Some(&pki.issue("agent")))).clone();
+            config.max_fragment_size = Some(40);
+            let client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+            let mut pair = Pair { client, server: server(&pki), ..pair(version, 3) };
+            assert_eq!(pair.settle(), Ok(TlsState::Established));
+        }
+    }
+
+    /// Sealing while rustls waits for the rest of a message would make it look for bytes that are not there.
+    #[test]
+    fn a_split_message_after_the_handshake_is_refused() {
+        let pki = Pki::new("ca");
+        let mut config = (*pki.server(&pki.issue("localhost"))).clone();
+        config.send_tls13_tickets = 1;
+        config.session_storage = rustls::server::ServerSessionMemoryCache::new(8);
+        config.max_fragment_size = Some(40);
+        let mut server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut client = TlsSession::client(pki.dialler(&pki.issue("agent")), "localhost".try_into().unwrap()).unwrap();
+        let (mut carry, mut plain, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        client.read(&mut [], &mut plain, &mut out).unwrap();
+        let mut failure = None;
+        while failure.is_none() {
+            server.read_tls(&mut &out[..]).unwrap();
+            server.process_new_packets().unwrap();
+            out.clear();
+            let mut wire = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            assert!(!wire.is_empty(), "there was no ticket");
+            for byte in wire {
+                carry.push(byte);
+                match client.read(&mut carry, &mut plain, &mut out) {
+                    Ok(progress) => drop(carry.drain(..progress.consumed)),
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!(failure, Some(TlsFailure::FragmentedHandshake));
+        assert_eq!(client.seal(b"x", &mut out), Err(SealFailure::Closed));
     }
 
     #[test]

@@ -132,6 +132,18 @@ fn close_codes_are_echoed_and_reported() {
 }
 
 #[test]
+fn what_was_sent_before_a_close_arrives() {
+    let bench = Bench::start(|_| {});
+    let mut client = bench.connect();
+    client.send(Message::text("last 9000000")).unwrap();
+    assert_eq!(bench.closed(), CloseReason::Application);
+    assert_eq!(client.read().unwrap().len(), 9_000_000);
+    assert_eq!(read_close(&mut client), (1000, "that was it".to_owned()));
+    assert!(client.read().is_err());
+    bench.await_metric("queued_bytes", 0);
+}
+
+#[test]
 fn abort_says_nothing() {
     let bench = Bench::start(|_| {});
     let mut client = bench.connect();

@@ -114,6 +114,12 @@ impl Echo {
                 }
             }
             ["close", code] => shell.close(peer, code.parse().unwrap(), "as you wish"),
+            ["last", size] => {
+                let block = vec![b'l'; size.parse().unwrap()];
+                assert_eq!(shell.send(peer, Opcode::Binary, &[&block]), SendOutcome::Sent);
+                shell.close(peer, 1000, "that was it");
+                assert_eq!(shell.send(peer, Opcode::Binary, &[&block]), SendOutcome::Gone);
+            }
             ["abort"] => shell.abort(peer),
             ["flood", size] => {
                 let block = vec![b'f'; size.parse().unwrap()];
