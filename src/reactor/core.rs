@@ -11,12 +11,12 @@ use mio::{Interest, Token};
 use slab::Slab;
 
 use crate::clock::Moment;
-use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX, PONGS_MISSED_MAX, WRITE_STALL_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX, WRITE_STALL_TIMEOUT};
 use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
 use crate::observe::metrics::count;
 use crate::reactor::Options;
 use crate::reactor::buffers::OutQueue;
-use crate::reactor::connection::{Answer, Closing, Connection, Open, Origin, Seats, Stage, UpgradeSide};
+use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Stage, UpgradeSide};
 use crate::reactor::dial::Dialler;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
@@ -248,24 +248,16 @@ impl<M: Send> Core<M> {
         if open.last_frame + idle_timeout <= now {
             return self.close_open(slot, code::GOING_AWAY, "Connection Idle Timeout", CloseReason::Idle);
         }
-        let mut ping_is_due = false;
-        if let Some(keepalive) = &mut open.keepalive
-            && keepalive.deadline() <= now
-        {
-            if matches!(keepalive.answer, Answer::Due(_)) {
-                keepalive.answer = Answer::None;
-                keepalive.missed += 1;
-                if keepalive.missed >= PONGS_MISSED_MAX {
-                    return self.close_open(slot, code::NORMAL, "consecutive onPongTimeouts", CloseReason::Lost);
+        match open.keepalive.as_mut().map_or(Due::Nothing, |keepalive| keepalive.due(now)) {
+            Due::Nothing => {}
+            Due::Ping => {
+                if let Err(broken) = self.write_frame(slot, Kind::Ping, &[]) {
+                    return self.lose(slot, broken.into());
                 }
             }
-            if keepalive.next <= now {
-                keepalive.sent(now);
-                ping_is_due = true;
+            Due::Lost => {
+                return self.close_open(slot, code::NORMAL, "consecutive onPongTimeouts", CloseReason::Lost);
             }
-        }
-        if ping_is_due && let Err(broken) = self.write_frame(slot, Kind::Ping, &[]) {
-            return self.lose(slot, broken.into());
         }
         let next = self.connections[slot].open_deadline(idle_timeout);
         self.set_deadline(slot, next);
