@@ -83,6 +83,10 @@ pub const FAILURE_LOG_LINES: u32 = 5;
 /// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
 
+/// Bytes of an unfinished frame that count as a sign of life when they come at once: the largest message may take longer
+/// than [`IDLE_TIMEOUT`] on a slow line, but a byte now and then must not keep half a message alive.
+pub const PROGRESS_BYTES: usize = 1024;
+
 /// Time for a peer to answer our close frame before its connection is dropped.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 

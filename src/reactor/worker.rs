@@ -11,7 +11,8 @@ use mio::{Events, Poll, Token};
 
 use crate::clock::{Clock, Moment};
 use crate::limits::{
-    PONG_QUEUE_BYTES_MAX, STOP_FLUSH_TIMEOUT, TURN_HANDSHAKES, TURN_READ_BYTES, WORKER_PARTIAL_BYTES_MAX,
+    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_HANDSHAKES, TURN_READ_BYTES,
+    WORKER_PARTIAL_BYTES_MAX,
 };
 use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId};
 use crate::reactor::accept::Gate;
@@ -317,7 +318,12 @@ impl<A: Application> Worker<A> {
             self.core.partial_bytes = held - before + after;
             let is_open = matches!(self.core.connections[slot].stage, Stage::Open(_));
             match result {
-                Ok((taken, Item::Nothing)) => at += taken,
+                Ok((taken, Item::Nothing)) => {
+                    at += taken;
+                    if taken >= PROGRESS_BYTES {
+                        self.core.seen(slot, &Item::Nothing);
+                    }
+                }
                 Ok((taken, Item::Close(code, reason))) => {
                     at += taken;
                     self.closed(slot, code, reason);
@@ -434,7 +440,7 @@ impl<A: Application> Worker<A> {
 }
 
 impl<M: Send> Core<M> {
-    /// A frame has come on an open connection.
+    /// A frame, or a good part of one, has come on an open connection.
     fn seen(&mut self, slot: usize, item: &Item<'_>) {
         let connection = &mut self.connections[slot];
         let Stage::Open(open) = &mut connection.stage else { return };

@@ -99,3 +99,38 @@ fn more_handshakes_than_slots_take_turns() {
     bench.await_metric("accept_queue", 0);
     assert_eq!(bench.metric("connections_accepted_total"), 12);
 }
+
+#[test]
+fn a_new_configuration_holds_for_new_connections() {
+    let pki = Pki::new("ca");
+    let (server, agent) = (pki.issue("localhost"), pki.issue("agent.example"));
+    let tls = Arc::new(ArcSwap::new(pki.server(&server)));
+    let bench = Bench::start(|options| options.server_tls = Some(tls.clone()));
+    let config = || pki.client(&TLS12, Some(&agent));
+    let mut before = bench.connect_as(config(), "/").unwrap();
+    pki.revoke(&[&agent]);
+    tls.store(pki.server(&server));
+    bench.connect_as(config(), "/").unwrap_err();
+    bench.await_metric(&refused("certificate-revoked"), 1);
+    before.send(Message::text("still here")).unwrap();
+    assert_eq!(before.read().unwrap(), Message::text("still here"));
+}
+
+#[test]
+fn wrong_options_are_told() {
+    let start = |change: fn(&mut Options)| {
+        let mut options = Options::new();
+        change(&mut options);
+        Reactor::start(options, |_, _: &Mailboxes<Mail>| -> Echo { unreachable!("nothing is built") }).err()
+    };
+    let error = start(|options| options.workers = 0).unwrap();
+    assert!(error.to_string().contains("workers"), "{error}");
+    let error = start(|options| options.listen = Some("127.0.0.1:0".parse().unwrap())).unwrap();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let bench = Bench::start(|_| {});
+    let mut options = Options::new();
+    options.listen = bench.reactor.local_addr();
+    options.server_tls = Some(Arc::new(ArcSwap::new(bench.pki.server(&bench.agent))));
+    let taken = Reactor::start(options, |_, _: &Mailboxes<Mail>| -> Echo { unreachable!("nothing is built") });
+    assert!(matches!(taken, Err(crate::reactor::StartError::Listen(..))));
+}
