@@ -61,8 +61,7 @@ pub const PONG_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// A peer that takes none of the bytes waiting for it for this long is dropped, however much it sends itself.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Refused or closed connections, per worker, that may wait for the peer to read the last word; more are dropped at
-/// once.
+/// Closing connections, per worker, above which a refused one does not wait for the peer to read the last word.
 pub const LINGERING_MAX: usize = 1024;
 
 /// Threads of one worker that resolve host names at once.

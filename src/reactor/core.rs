@@ -303,8 +303,10 @@ impl<M: Send> Core<M> {
     }
 
     fn start_closing(&mut self, slot: usize, next: Closing) {
+        // Those that were open are bounded by the limit of connections; anybody can be refused.
+        let is_refusal = matches!(next, Closing::Finishing);
         self.set_stage(slot, Stage::Closing(next));
-        if self.census.lingering > LINGERING_MAX {
+        if is_refusal && self.census.lingering > LINGERING_MAX {
             return self.remove(slot);
         }
         self.set_deadline(slot, Some(self.now + CLOSE_TIMEOUT));

@@ -55,6 +55,24 @@ fn one_reactor_dials_another() {
 }
 
 #[test]
+fn more_names_than_resolvers_take_turns() {
+    let server = Bench::start(|options| options.limits.handshake_timeout = PATIENCE);
+    let client = dialler(&server, |options| options.limits.handshake_timeout = PATIENCE);
+    for _ in 0..40 {
+        dial(&client, "localhost", port(&server), "/");
+    }
+    for _ in 0..40 {
+        assert!(matches!(client.next(), Seen::Opened { dialled: true, .. }));
+    }
+    client.await_metric("connections_open", 40);
+    server.await_metric("connections_open", 40);
+    client.reactor.stop(Duration::ZERO);
+    for _ in 0..40 {
+        assert!(matches!(server.closed(), CloseReason::Peer { code: 1001, .. }));
+    }
+}
+
+#[test]
 fn pings_keep_a_dialled_connection_alive() {
     let server = Bench::start(|options| options.limits.idle_timeout = Duration::from_millis(600));
     let client = dialler(&server, |options| options.ping_interval = Some(Duration::from_millis(100)));

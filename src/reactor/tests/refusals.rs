@@ -43,7 +43,7 @@ fn what_is_not_tls_gets_an_alert() {
 
 #[test]
 fn silence_before_the_upgrade_is_not_waited_for() {
-    let bench = Bench::start(|options| options.limits.handshake_timeout = Duration::from_millis(200));
+    let bench = Bench::start(|options| options.limits.handshake_timeout = Duration::from_millis(800));
     assert_eq!(read_rest(bench.tcp()), b"");
     bench.await_metric(&refused("handshake-timeout"), 1);
     let mut tls = bench.tls(bench.pki.client(&TLS13, Some(&bench.agent)));
