@@ -1,5 +1,5 @@
 //! One worker: a thread with its own poll, listener, connections and application. A turn of its loop is: wait, one look
-//! at the clock, connections with events (those with messages before those in handshake), mail, newcomers, timers,
+//! at the clock, connections with events (those with messages before those in handshake), mail, timers, newcomers,
 //! gauges.
 
 use std::sync::Arc;
@@ -119,8 +119,9 @@ impl<A: Application> Worker<A> {
             self.application.handle(self.core.now, Event::Mail(mail), &mut self.core);
             self.deliver();
         }
-        self.gate.turn(&mut self.core);
         self.fire_timers();
+        // After everything that can free a handshake slot.
+        self.gate.turn(&mut self.core);
         self.live();
         self.core.publish();
     }
