@@ -61,8 +61,7 @@ pub const PONG_QUEUE_BYTES_MAX: usize = 64 * 1024;
 /// A peer that takes none of the bytes waiting for it for this long is dropped, however much it sends itself.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Refused or closed connections, per worker, that may wait for the peer to read the last word; more are dropped at
-/// once.
+/// Closing connections, per worker, above which a refused one does not wait for the peer to read the last word.
 pub const LINGERING_MAX: usize = 1024;
 
 /// Threads of one worker that resolve host names at once.
@@ -82,6 +81,10 @@ pub const FAILURE_LOG_LINES: u32 = 5;
 
 /// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
+
+/// Bytes of an unfinished frame that count as a sign of life when they come at once: the largest message may take longer
+/// than [`IDLE_TIMEOUT`] on a slow line, but a byte now and then must not keep half a message alive.
+pub const PROGRESS_BYTES: usize = 1024;
 
 /// Time for a peer to answer our close frame before its connection is dropped.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -148,7 +148,8 @@ pub enum Event<'a, M> {
         /// The content.
         payload: &'a [u8],
     },
-    /// A connection that was [`Event::Opened`] is gone. Exactly one per opened connection.
+    /// A connection that was [`Event::Opened`] cannot be used any more, though its last bytes may still be on their
+    /// way. Exactly one per opened connection.
     Closed {
         /// Which.
         peer: PeerId,

@@ -17,6 +17,10 @@ use crate::tls::session::TlsSession;
 
 /// Opens one listener per worker on `address`; if its port is 0, all on the port the first one got.
 pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    if address.port() != 0 {
+        // With SO_REUSEPORT a second process would share the port, and with it the agents, without anybody noticing.
+        unshared(address)?;
+    }
     let first = listener(address)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
@@ -24,6 +28,13 @@ pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAdd
         listeners.push(listener(address)?);
     }
     Ok((address, listeners))
+}
+
+/// Fails if anybody listens at the address.
+fn unshared(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
@@ -73,7 +84,8 @@ impl Gate {
         let expired = self.room.expire(core.now);
         if expired > 0 {
             core.common.options.metrics.accept_queue_expired.inc_by(expired as u64);
-            tracing::warn!(expired, "connections waited too long for a handshake slot and were dropped");
+            let what = "connections waited too long for a handshake slot and were dropped";
+            core.journal.note(core.now, "accept-queue-expired", &expired, what);
         }
         if let Accepting::Paused(until) = self.accepting
             && until <= core.now
@@ -162,4 +174,23 @@ fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_share_the_port_with_each_other_only() {
+        let (address, listeners) = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        assert_eq!(listeners.len(), 3);
+        assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
+        assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn only_a_lack_of_resources_pauses() {
+        assert!(is_exhaustion(&io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())));
+        assert!(!is_exhaustion(&io::Error::from(io::ErrorKind::ConnectionAborted)));
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 
 use crate::clock::Moment;
-use crate::limits::{PONG_TIMEOUT, WRITE_STALL_TIMEOUT};
+use crate::limits::{PONG_TIMEOUT, PONGS_MISSED_MAX, WRITE_STALL_TIMEOUT};
 use crate::link::Dial;
 use crate::reactor::buffers::OutQueue;
 use crate::tls::identity::PeerName;
@@ -89,7 +89,8 @@ pub(super) struct Open {
     pub(super) keepalive: Option<Box<Keepalive>>,
     pub(super) appetite: Appetite,
     /// The place of an accepted connection under the process's limit.
-    pub(super) _seat: Option<Seat>,
+    #[expect(dead_code, reason = "held until the connection is not open any more")]
+    pub(super) seat: Option<Seat>,
 }
 
 /// Whether the application has been told to wait.
@@ -116,19 +117,30 @@ pub(super) enum Closing {
 
 /// Pings of ours and their answers.
 pub(super) struct Keepalive {
-    pub(super) interval: Duration,
-    pub(super) next: Moment,
-    pub(super) answer: Answer,
-    pub(super) missed: u8,
+    interval: Duration,
+    next: Moment,
+    answer: Answer,
+    missed: u8,
 }
 
 /// Whether a pong is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+enum Answer {
     /// No ping is out.
     None,
     /// One is, and its pong is due at this moment.
     Due(Moment),
+}
+
+/// What a [`Keepalive`] wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing before its deadline.
+    Nothing,
+    /// A ping.
+    Ping,
+    /// The end: too many pongs were missed.
+    Lost,
 }
 
 impl Keepalive {
@@ -143,9 +155,24 @@ impl Keepalive {
         }
     }
 
-    pub(super) fn sent(&mut self, now: Moment) {
+    /// What to do now, as if it was done.
+    pub(super) fn due(&mut self, now: Moment) -> Due {
+        if let Answer::Due(at) = self.answer {
+            if at > now {
+                return Due::Nothing;
+            }
+            self.answer = Answer::None;
+            self.missed += 1;
+            if self.missed >= PONGS_MISSED_MAX {
+                return Due::Lost;
+            }
+        }
+        if self.next > now {
+            return Due::Nothing;
+        }
         self.answer = Answer::Due(now + PONG_TIMEOUT);
-        self.next = now + self.interval.max(PONG_TIMEOUT);
+        self.next = now + self.interval;
+        Due::Ping
     }
 
     pub(super) fn answered(&mut self) {
@@ -213,15 +240,49 @@ mod tests {
         assert!(seats.take().is_some());
     }
 
+    /// What an idle connection costs is this and what rustls has on the heap (about 3.8 KB, most of it the keys and the
+    /// peer's certificate).
     #[test]
-    fn a_pong_in_time_resets_the_count() {
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 1536, "{}", size_of::<Connection>());
+    }
+
+    #[test]
+    fn pings_at_intervals_as_long_as_pongs_come() {
         let at = Moment::from_millis;
         let mut keepalive = Keepalive::new(Duration::from_secs(120), at(0));
-        assert_eq!(keepalive.deadline(), at(120_000));
-        keepalive.sent(at(120_000));
-        assert_eq!(keepalive.deadline(), at(125_000));
-        keepalive.missed = 2;
+        assert_eq!(keepalive.due(at(119_999)), Due::Nothing);
+        for round in 1..10 {
+            assert_eq!(keepalive.deadline(), at(round * 120_000));
+            assert_eq!(keepalive.due(at(round * 120_000)), Due::Ping);
+            assert_eq!(keepalive.deadline(), at(round * 120_000 + 5_000));
+            assert_eq!(keepalive.due(at(round * 120_000 + 4_999)), Due::Nothing);
+            keepalive.answered();
+        }
+    }
+
+    #[test]
+    fn three_missed_pongs_in_a_row_are_the_end() {
+        let at = Moment::from_millis;
+        let mut keepalive = Keepalive::new(Duration::from_secs(120), at(0));
+        let miss = |keepalive: &mut Keepalive, round: u64| {
+            assert_eq!(keepalive.due(at(round * 120_000)), Due::Ping);
+            keepalive.due(at(round * 120_000 + 5_000))
+        };
+        assert_eq!((miss(&mut keepalive, 1), miss(&mut keepalive, 2)), (Due::Nothing, Due::Nothing));
         keepalive.answered();
-        assert_eq!((keepalive.deadline(), keepalive.missed), (at(240_000), 0));
+        assert_eq!((miss(&mut keepalive, 3), miss(&mut keepalive, 4)), (Due::Nothing, Due::Nothing));
+        assert_eq!(miss(&mut keepalive, 5), Due::Lost);
+    }
+
+    #[test]
+    fn pings_more_often_than_pongs_time_out() {
+        let at = Moment::from_millis;
+        let mut keepalive = Keepalive::new(Duration::from_secs(1), at(0));
+        assert_eq!(keepalive.due(at(1_000)), Due::Ping);
+        assert_eq!(keepalive.due(at(2_000)), Due::Nothing);
+        assert_eq!(keepalive.due(at(6_000)), Due::Ping);
+        keepalive.answered();
+        assert_eq!(keepalive.deadline(), at(7_000));
     }
 }

@@ -11,12 +11,12 @@ use mio::{Interest, Token};
 use slab::Slab;
 
 use crate::clock::Moment;
-use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX};
+use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX, WRITE_STALL_TIMEOUT};
 use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
 use crate::observe::metrics::count;
 use crate::reactor::Options;
 use crate::reactor::buffers::OutQueue;
-use crate::reactor::connection::{Answer, Closing, Connection, Open, Origin, Seats, Stage, UpgradeSide};
+use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Stage, UpgradeSide};
 use crate::reactor::dial::Dialler;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
@@ -24,8 +24,9 @@ use crate::reactor::refusal::Refusal;
 use crate::reactor::timer::Deadlines;
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
-use crate::websocket::session::code;
+use crate::websocket::session::close_payload;
 use crate::websocket::upgrade;
+use crate::websocket::violation::code;
 
 /// What every connection is registered for, once: the poll is edge-triggered.
 const READ_AND_WRITE: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -163,7 +164,8 @@ impl<M: Send> Core<M> {
         until: Moment,
     ) -> std::io::Result<PeerId> {
         let entry = self.connections.vacant_entry();
-        self.generation = self.generation.wrapping_add(1);
+        // 0 is not used: the tokens of bell and listener would be those of a connection.
+        self.generation = self.generation.wrapping_add(1).max(1);
         let peer = PeerId { worker: self.index, slot: entry.key() as u32, generation: self.generation };
         self.registry.register(&mut socket, token(peer), READ_AND_WRITE)?;
         // Without this every small answer waits for the peer's delayed acknowledgement; failing that it is only slow.
@@ -238,7 +240,7 @@ impl<M: Send> Core<M> {
         let now = self.now;
         let idle_timeout = self.common.options.limits.idle_timeout;
         let connection = &mut self.connections[slot];
-        let stalled = connection.blocked_since.is_some_and(|since| since + crate::limits::WRITE_STALL_TIMEOUT <= now);
+        let stalled = connection.blocked_since.is_some_and(|since| since + WRITE_STALL_TIMEOUT <= now);
         let Stage::Open(open) = &mut connection.stage else { return };
         if stalled {
             return self.lose(slot, CloseReason::Overflow);
@@ -246,24 +248,16 @@ impl<M: Send> Core<M> {
         if open.last_frame + idle_timeout <= now {
             return self.close_open(slot, code::GOING_AWAY, "Connection Idle Timeout", CloseReason::Idle);
         }
-        let mut ping_is_due = false;
-        if let Some(keepalive) = &mut open.keepalive
-            && keepalive.deadline() <= now
-        {
-            if matches!(keepalive.answer, Answer::Due(_)) {
-                keepalive.answer = Answer::None;
-                keepalive.missed += 1;
-                if keepalive.missed >= crate::limits::PONGS_MISSED_MAX {
-                    return self.close_open(slot, code::NORMAL, "consecutive onPongTimeouts", CloseReason::Lost);
+        match open.keepalive.as_mut().map_or(Due::Nothing, |keepalive| keepalive.due(now)) {
+            Due::Nothing => {}
+            Due::Ping => {
+                if let Err(broken) = self.write_frame(slot, Kind::Ping, &[]) {
+                    return self.lose(slot, broken.into());
                 }
             }
-            if keepalive.next <= now {
-                keepalive.sent(now);
-                ping_is_due = true;
+            Due::Lost => {
+                return self.close_open(slot, code::NORMAL, "consecutive onPongTimeouts", CloseReason::Lost);
             }
-        }
-        if ping_is_due && let Err(broken) = self.write_frame(slot, Kind::Ping, &[]) {
-            return self.lose(slot, broken.into());
         }
         let next = self.connections[slot].open_deadline(idle_timeout);
         self.set_deadline(slot, next);
@@ -271,7 +265,7 @@ impl<M: Send> Core<M> {
 
     /// Sends a close frame and waits for the peer's. From now on the application does not know the connection.
     pub(super) fn close_open(&mut self, slot: usize, code: u16, text: &str, reason: CloseReason) {
-        let payload = crate::websocket::session::close_payload(code, text);
+        let payload = close_payload(code, text);
         if let Err(broken) = self.write_frame(slot, Kind::Close, &[&payload]) {
             let reason = if reason == CloseReason::Application { reason } else { broken.into() };
             return self.lose(slot, reason);
@@ -281,7 +275,7 @@ impl<M: Send> Core<M> {
 
     /// Sends a close frame for a broken rule and reads nothing more.
     pub(super) fn close_for_violation(&mut self, slot: usize, code: u16, label: &'static str) {
-        let payload = crate::websocket::session::close_payload(code, label);
+        let payload = close_payload(code, label);
         if let Err(broken) = self.write_frame(slot, Kind::Close, &[&payload]) {
             return self.lose(slot, broken.into());
         }
@@ -290,7 +284,7 @@ impl<M: Send> Core<M> {
 
     /// The peer closes; its close frame is answered with the same content.
     pub(super) fn closed_by_peer(&mut self, slot: usize, code: u16, reason: Box<str>) {
-        let payload = crate::websocket::session::close_payload(code, &reason);
+        let payload = close_payload(code, &reason);
         let written = self.write_frame(slot, Kind::Close, &[&payload]);
         let reason = CloseReason::Peer { code, reason };
         match written {
@@ -309,8 +303,10 @@ impl<M: Send> Core<M> {
     }
 
     fn start_closing(&mut self, slot: usize, next: Closing) {
+        // Those that were open are bounded by the limit of connections; anybody can be refused.
+        let is_refusal = matches!(next, Closing::Finishing);
         self.set_stage(slot, Stage::Closing(next));
-        if self.census.lingering > LINGERING_MAX {
+        if is_refusal && self.census.lingering > LINGERING_MAX {
             return self.remove(slot);
         }
         self.set_deadline(slot, Some(self.now + CLOSE_TIMEOUT));
@@ -380,7 +376,7 @@ impl<M: Send> Core<M> {
         };
         if let Some(outgoing) = outgoing {
             self.remove(slot);
-            return self.dial_failed(outgoing, refusal);
+            return self.dial_failed(&outgoing.dial, &refusal);
         }
         let label = refusal.label();
         count(&self.common.options.metrics.refused, label);
@@ -431,6 +427,9 @@ impl<M: Send> Core<M> {
         metrics.partial_bytes.inc_by(self.published.partial_bytes - last.partial_bytes);
     }
 }
+
+/// Slot and generation share a token.
+const _: () = assert!(usize::BITS == 64);
 
 /// What an event of the poll is about.
 pub(super) fn token(peer: PeerId) -> Token {

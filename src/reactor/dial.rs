@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::limits::RESOLVERS_MAX;
 use crate::link::Dial;
 use crate::observe::metrics::count;
-use crate::reactor::connection::{Origin, Outgoing, Stage};
+use crate::reactor::connection::{Closing, Origin, Outgoing, Stage};
 use crate::reactor::core::{Core, Notice, Target};
 use crate::reactor::mailbox::Bell;
 use crate::reactor::refusal::Refusal;
@@ -51,7 +51,7 @@ impl<M: Send> Core<M> {
         let until = self.now + self.common.options.limits.handshake_timeout;
         if let Ok(address) = dial.host.parse::<IpAddr>() {
             let others = vec![SocketAddr::new(address, dial.port)];
-            return self.connect_next(Box::new(Outgoing { dial, others, until }));
+            return self.connect_next(Outgoing { dial, others, until });
         }
         self.dialler.last += 1;
         let number = self.dialler.last;
@@ -78,7 +78,7 @@ impl<M: Send> Core<M> {
                 Ok(_) => self.dialler.threads += 1,
                 Err(error) => {
                     self.deadlines.replace(Target::Resolution(number), Some(until), None);
-                    self.resolution_failed(number, Refusal::Resolve(error.to_string()));
+                    self.resolution_failed(number, &Refusal::Resolve(error.to_string()));
                 }
             }
         }
@@ -90,14 +90,13 @@ impl<M: Send> Core<M> {
             self.dialler.threads -= 1;
             let Some((dial, until)) = self.dialler.unresolved.remove(&number) else { continue };
             self.deadlines.replace(Target::Resolution(number), Some(until), None);
-            let outgoing = |others| Box::new(Outgoing { dial, others, until });
             match addresses {
                 Ok(mut addresses) => {
                     // They are taken from the end.
                     addresses.reverse();
-                    self.connect_next(outgoing(addresses));
+                    self.connect_next(Outgoing { dial, others: addresses, until });
                 }
-                Err(error) => self.dial_failed(outgoing(Vec::new()), Refusal::Resolve(error)),
+                Err(error) => self.dial_failed(&dial, &Refusal::Resolve(error)),
             }
         }
         self.resolve_waiting();
@@ -105,12 +104,12 @@ impl<M: Send> Core<M> {
 
     /// A host name takes too long; its deadline is in `deadlines` no more.
     pub(super) fn resolution_due(&mut self, number: u64) {
-        self.resolution_failed(number, Refusal::Resolve("the name servers do not answer in time".to_owned()));
+        self.resolution_failed(number, &Refusal::Resolve("the name servers do not answer in time".to_owned()));
     }
 
-    fn resolution_failed(&mut self, number: u64, refusal: Refusal) {
-        if let Some((dial, until)) = self.dialler.unresolved.remove(&number) {
-            self.dial_failed(Box::new(Outgoing { dial, others: Vec::new(), until }), refusal);
+    fn resolution_failed(&mut self, number: u64, refusal: &Refusal) {
+        if let Some((dial, _)) = self.dialler.unresolved.remove(&number) {
+            self.dial_failed(&dial, refusal);
         }
     }
 
@@ -118,17 +117,17 @@ impl<M: Send> Core<M> {
     pub(super) fn abandon_dials(&mut self) {
         for (number, (dial, until)) in std::mem::take(&mut self.dialler.unresolved) {
             self.deadlines.replace(Target::Resolution(number), Some(until), None);
-            self.dial_failed(Box::new(Outgoing { dial, others: Vec::new(), until }), Refusal::Stopping);
+            self.dial_failed(&dial, &Refusal::Stopping);
         }
     }
 
     /// Connects to the next address that there is.
-    fn connect_next(&mut self, mut outgoing: Box<Outgoing>) {
+    fn connect_next(&mut self, mut outgoing: Outgoing) {
         let mut last_error = std::io::Error::other("the host name has no address");
         while let Some(address) = outgoing.others.pop() {
             let tls = match self.client_session(&outgoing.dial.host) {
                 Ok(tls) => tls,
-                Err(refusal) => return self.dial_failed(outgoing, refusal),
+                Err(refusal) => return self.dial_failed(&outgoing.dial, &refusal),
             };
             let until = outgoing.until;
             match TcpStream::connect(address) {
@@ -142,7 +141,7 @@ impl<M: Send> Core<M> {
                 Err(error) => last_error = error,
             }
         }
-        self.dial_failed(outgoing, Refusal::Connect(last_error));
+        self.dial_failed(&outgoing.dial, &Refusal::Connect(last_error));
     }
 
     fn client_session(&self, host: &str) -> Result<TlsSession, Refusal> {
@@ -169,7 +168,7 @@ impl<M: Send> Core<M> {
 
     /// TCP is there; the client speaks first.
     fn connected(&mut self, slot: usize) {
-        let closing = Stage::Closing(crate::reactor::connection::Closing::Leaving);
+        let closing = Stage::Closing(Closing::Leaving);
         let Stage::Connecting(outgoing) = self.set_stage(slot, closing) else {
             unreachable!("only called while connecting");
         };
@@ -187,22 +186,22 @@ impl<M: Send> Core<M> {
     }
 
     fn connect_failed(&mut self, slot: usize, error: std::io::Error) {
-        let closing = Stage::Closing(crate::reactor::connection::Closing::Leaving);
+        let closing = Stage::Closing(Closing::Leaving);
         let Stage::Connecting(outgoing) = self.set_stage(slot, closing) else {
             unreachable!("only called while connecting");
         };
         self.remove(slot);
         if outgoing.others.is_empty() {
-            self.dial_failed(outgoing, Refusal::Connect(error));
+            self.dial_failed(&outgoing.dial, &Refusal::Connect(error));
         } else {
-            self.connect_next(outgoing);
+            self.connect_next(*outgoing);
         }
     }
 
     /// Tells the application.
-    pub(super) fn dial_failed(&mut self, outgoing: Box<Outgoing>, refusal: Refusal) {
-        let error = refusal.dial_error(&outgoing.dial);
+    pub(super) fn dial_failed(&mut self, dial: &Dial, refusal: &Refusal) {
+        let error = refusal.dial_error(dial);
         count(&self.common.options.metrics.dial_failed, error.kind);
-        self.notices.push_back(Notice::DialFailed { tag: outgoing.dial.tag, error });
+        self.notices.push_back(Notice::DialFailed { tag: dial.tag, error });
     }
 }

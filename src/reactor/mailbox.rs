@@ -41,9 +41,10 @@ impl Bell {
         }
     }
 
-    /// Before the worker looks for mail: whatever is sent from now on rings again.
+    /// Before the worker looks for mail: whatever is sent from now on rings again. Not a plain store: a sender that
+    /// still found the bell rung has sent its mail before this swap, and the swap makes the worker see it.
     pub(super) fn answer(&self) {
-        self.rung.store(false, Ordering::Release);
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -100,6 +101,30 @@ pub(super) fn poll_with_bell(token: mio::Token) -> io::Result<(mio::Poll, Arc<Be
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_mail_is_slept_through() {
+        const MAILS: usize = 20_000;
+        let (mut poll, bell) = poll_with_bell(mio::Token(0)).unwrap();
+        let (boxes, receivers) = Mailboxes::new(std::slice::from_ref(&bell));
+        let sender = std::thread::spawn(move || {
+            for mut mail in 0..MAILS {
+                while let Err(back) = boxes.send(0, mail) {
+                    mail = back;
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut events = mio::Events::with_capacity(8);
+        let mut received = 0;
+        while received < MAILS {
+            poll.poll(&mut events, Some(std::time::Duration::from_secs(20))).unwrap();
+            assert!(!events.is_empty(), "asleep after {received}");
+            bell.answer();
+            received += receivers[0].try_iter().count();
+        }
+        sender.join().unwrap();
+    }
 
     #[test]
     fn a_full_box_gives_the_mail_back() {

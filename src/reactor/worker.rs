@@ -1,5 +1,5 @@
 //! One worker: a thread with its own poll, listener, connections and application. A turn of its loop is: wait, one look
-//! at the clock, connections with events (those with messages before those in handshake), mail, newcomers, timers,
+//! at the clock, connections with events (those with messages before those in handshake), mail, timers, newcomers,
 //! gauges.
 
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use mio::{Events, Poll, Token};
 
 use crate::clock::{Clock, Moment};
 use crate::limits::{
-    PONG_QUEUE_BYTES_MAX, STOP_FLUSH_TIMEOUT, TURN_HANDSHAKES, TURN_READ_BYTES, WORKER_PARTIAL_BYTES_MAX,
+    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_HANDSHAKES, TURN_READ_BYTES,
+    WORKER_PARTIAL_BYTES_MAX,
 };
 use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId};
 use crate::reactor::accept::Gate;
@@ -23,8 +24,9 @@ use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsState;
 use crate::websocket::frame::{Kind, Role};
-use crate::websocket::session::{Item, Session, code};
+use crate::websocket::session::{Item, Session};
 use crate::websocket::upgrade;
+use crate::websocket::violation::code;
 
 /// Events taken from the poll at once.
 const EVENTS: usize = 1024;
@@ -112,18 +114,20 @@ impl<A: Application> Worker<A> {
         self.deliver();
         self.sort_events();
         self.serve_batch();
-        for mail in self.mail.clone().try_iter().take(mails) {
+        for _ in 0..mails {
+            let Ok(mail) = self.mail.try_recv() else { break };
             self.application.handle(self.core.now, Event::Mail(mail), &mut self.core);
             self.deliver();
         }
-        self.gate.turn(&mut self.core);
         self.fire_timers();
+        // After everything that can free a handshake slot.
+        self.gate.turn(&mut self.core);
         self.live();
         self.core.publish();
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.core.line.is_empty() || !self.mail.is_empty() {
+        if !self.core.line.is_empty() || !self.mail.is_empty() || !self.core.notices.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.core.now;
@@ -283,7 +287,7 @@ impl<A: Application> Worker<A> {
             Role::Client => options.ping_interval.map(|interval| Keepalive::new(interval, now)),
         };
         let session = Session::new(role, options.limits.message_bytes_max);
-        let open = Open { session, last_frame: now, keepalive, appetite: Appetite::Open, _seat: seat };
+        let open = Open { session, last_frame: now, keepalive, appetite: Appetite::Open, seat };
         let Stage::AwaitingUpgrade(upgrade) = self.core.set_stage(slot, Stage::Open(open)) else {
             unreachable!("only an upgrade opens a connection");
         };
@@ -315,7 +319,12 @@ impl<A: Application> Worker<A> {
             self.core.partial_bytes = held - before + after;
             let is_open = matches!(self.core.connections[slot].stage, Stage::Open(_));
             match result {
-                Ok((taken, Item::Nothing)) => at += taken,
+                Ok((taken, Item::Nothing)) => {
+                    at += taken;
+                    if taken >= PROGRESS_BYTES {
+                        self.core.seen(slot, &Item::Nothing);
+                    }
+                }
                 Ok((taken, Item::Close(code, reason))) => {
                     at += taken;
                     self.closed(slot, code, reason);
@@ -355,9 +364,11 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// Tells the application what its own acts, or the core, have brought about. It may act again.
+    /// Tells the application what its own acts, or the core, have brought about. What it brings about by acting on
+    /// that waits for the next time, so that dialling again and again at once stops nobody else.
     fn deliver(&mut self) {
-        while let Some(notice) = self.core.notices.pop_front() {
+        for _ in 0..self.core.notices.len() {
+            let Some(notice) = self.core.notices.pop_front() else { return };
             let event = match notice {
                 Notice::Closed { peer, reason } => Event::Closed { peer, reason },
                 Notice::Drained { peer } if self.core.open_slot(peer).is_none() => continue,
@@ -394,6 +405,7 @@ impl<A: Application> Worker<A> {
                 self.life = Life::Stopping(now + grace);
                 self.application.handle(now, Event::Stopping, &mut self.core);
                 self.deliver();
+                self.live();
             }
             Life::Stopping(until) => {
                 if now < until && self.core.census.open > 0 {
@@ -401,6 +413,7 @@ impl<A: Application> Worker<A> {
                 }
                 self.life = Life::Flushing(now + STOP_FLUSH_TIMEOUT);
                 self.close_all();
+                self.live();
             }
             Life::Flushing(until) => {
                 if now >= until || self.core.connections.is_empty() {
@@ -428,7 +441,7 @@ impl<A: Application> Worker<A> {
 }
 
 impl<M: Send> Core<M> {
-    /// A frame has come on an open connection.
+    /// A frame, or a good part of one, has come on an open connection.
     fn seen(&mut self, slot: usize, item: &Item<'_>) {
         let connection = &mut self.connections[slot];
         let Stage::Open(open) = &mut connection.stage else { return };
@@ -438,6 +451,8 @@ impl<M: Send> Core<M> {
             Item::Pong => {
                 if let Some(keepalive) = &mut open.keepalive {
                     keepalive.answered();
+                    // The next ping is due earlier than the pong would have been.
+                    self.hasten(slot);
                 }
             }
             Item::Ping(payload) if connection.queue.len() <= PONG_QUEUE_BYTES_MAX => {

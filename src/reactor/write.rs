@@ -78,19 +78,21 @@ impl<M: Send> Core<M> {
             self.starved.push(peer);
         }
         open.appetite = Appetite::Refused;
+        // Those that have closed in the meantime must not pile up while the worker stays at its limit.
+        if self.starved.len() > self.connections.len() {
+            let starved = std::mem::take(&mut self.starved);
+            self.starved = starved.into_iter().filter(|&peer| self.open_slot(peer).is_some()).collect();
+        }
     }
 
-    /// Writes one whole frame.
+    /// Writes one whole frame on an open connection.
     pub(super) fn write_frame(&mut self, slot: usize, kind: Kind, parts: &[&[u8]]) -> Result<(), Broken> {
         let connection = &mut self.connections[slot];
-        if let Stage::Open(open) = &mut connection.stage {
-            open.last_frame = self.now;
-        }
-        let role = match &connection.stage {
-            Stage::Open(open) => open.session.role(),
-            _ => Role::Server,
+        let Stage::Open(open) = &mut connection.stage else {
+            unreachable!("frames are only written while a connection is open");
         };
-        let mask = match role {
+        open.last_frame = self.now;
+        let mask = match open.session.role() {
             Role::Server => None,
             Role::Client => Some(random_mask()),
         };

@@ -1,7 +1,7 @@
 //! What can go wrong in TLS, in words precise enough for a counter, a log line and somebody who must mend it. The
 //! alerts are those of RFC 8446, section 6.
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use crate::tls::identity::IdentityError;
 
@@ -127,9 +127,7 @@ impl From<Error> for TlsFailure {
             Error::InvalidMessage(_) | Error::DecryptError | Error::PeerSentOversizedRecord => Self::BadRecord,
             Error::NoCertificatesPresented => Self::NoClientCertificate,
             Error::InvalidCertificate(error) => certificate_failure(&error),
-            Error::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon)
-            | Error::PeerIncompatible(_)
-            | Error::NoApplicationProtocol => Self::Incompatible,
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::Incompatible,
             Error::AlertReceived(alert) => Self::Alert(alert),
             Error::FailedToGetCurrentTime
             | Error::FailedToGetRandomBytes

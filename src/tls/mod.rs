@@ -4,3 +4,5 @@ pub mod failure;
 pub mod identity;
 pub mod material;
 pub mod session;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -67,6 +67,7 @@ enum Step {
     Blocked,
     Traffic,
     PeerClosed,
+    BothClosed,
 }
 
 impl TlsSession {
@@ -108,7 +109,7 @@ impl TlsSession {
                 Ok(Step::Again) => {}
                 Ok(Step::Blocked) => break Ok(TlsState::Handshaking),
                 Ok(Step::Traffic) => break Ok(TlsState::Established),
-                Ok(Step::PeerClosed) => break Ok(TlsState::PeerClosed),
+                Ok(Step::PeerClosed | Step::BothClosed) => break Ok(TlsState::PeerClosed),
                 Err(failure) => break Err(failure),
             }
         };
@@ -203,7 +204,7 @@ impl TlsSession {
             };
             match step {
                 Ok(Step::Again | Step::PeerClosed) => {}
-                Ok(Step::Blocked | Step::Traffic) | Err(_) => return Err(SealFailure::Closed),
+                Ok(Step::Blocked | Step::Traffic | Step::BothClosed) | Err(_) => return Err(SealFailure::Closed),
             }
         }
     }
@@ -269,7 +270,8 @@ fn step<Data>(
         }
         ConnectionState::BlockedHandshake => Ok(Step::Blocked),
         ConnectionState::WriteTraffic(_) => Ok(Step::Traffic),
-        ConnectionState::PeerClosed | ConnectionState::Closed => Ok(Step::PeerClosed),
+        ConnectionState::PeerClosed => Ok(Step::PeerClosed),
+        ConnectionState::Closed => Ok(Step::BothClosed),
         // Early data is never offered or accepted by our configurations.
         ConnectionState::ReadEarlyData(_) => Err(TlsFailure::Misbehaved),
         _ => Err(TlsFailure::Internal),
@@ -298,3 +300,6 @@ fn append<'c>(
 fn holds_record(bytes: &[u8]) -> bool {
     bytes.len() >= RECORD_HEADER && bytes.len() - RECORD_HEADER >= usize::from(u16::from_be_bytes([bytes[3], bytes[4]]))
 }
+
+#[cfg(test)]
+mod tests;

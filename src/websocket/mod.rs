@@ -3,3 +3,4 @@
 pub mod frame;
 pub mod session;
 pub mod upgrade;
+pub mod violation;

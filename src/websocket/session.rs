@@ -3,81 +3,8 @@
 //! lies; only what is incomplete is copied.
 
 use crate::link::Opcode;
-use crate::websocket::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, HeaderError, Kind, Role, apply_mask};
-
-/// Close codes (RFC 6455, 7.4.1, and the IANA registry).
-pub mod code {
-    /// The purpose of the connection is fulfilled.
-    pub const NORMAL: u16 = 1000;
-    /// The endpoint goes away.
-    pub const GOING_AWAY: u16 = 1001;
-    /// A rule of the protocol was broken.
-    pub const PROTOCOL: u16 = 1002;
-    /// Stands for a close frame without a code; never on the wire.
-    pub const NONE: u16 = 1005;
-    /// Content that does not match its type: text that is not UTF-8.
-    pub const BAD_CONTENT: u16 = 1007;
-    /// A message too big to process.
-    pub const TOO_BIG: u16 = 1009;
-    /// The server is overloaded.
-    pub const TRY_AGAIN: u16 = 1013;
-}
-
-/// How a peer broke the rules, or our limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Violation {
-    /// A header that it may not send.
-    Header(HeaderError),
-    /// A continuation without a message to go on with.
-    StrayContinuation,
-    /// A new message before the end of the last.
-    InterleavedMessage,
-    /// Text that is not UTF-8, in a message or in a close frame.
-    BadText,
-    /// A close frame with one byte, or with a code that may not be sent.
-    BadClose,
-    /// A message larger than the limit.
-    TooBig,
-    /// Too many incomplete messages over all connections of the worker.
-    NoRoom,
-}
-
-impl Violation {
-    /// The word for logs and metric labels.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Header(HeaderError::ReservedBits) => "ws-reserved-bits",
-            Self::Header(HeaderError::ReservedOpcode) => "ws-reserved-opcode",
-            Self::Header(HeaderError::FragmentedControl) => "ws-fragmented-control",
-            Self::Header(HeaderError::LongControl) => "ws-long-control",
-            Self::Header(HeaderError::BadLength) => "ws-bad-length",
-            Self::Header(HeaderError::Unmasked) => "ws-unmasked",
-            Self::Header(HeaderError::Masked) => "ws-masked",
-            Self::StrayContinuation => "ws-stray-continuation",
-            Self::InterleavedMessage => "ws-interleaved-message",
-            Self::BadText => "ws-bad-text",
-            Self::BadClose => "ws-bad-close",
-            Self::TooBig => "ws-too-big",
-            Self::NoRoom => "ws-no-room",
-        }
-    }
-
-    /// The code to close the connection with.
-    pub const fn close_code(self) -> u16 {
-        match self {
-            Self::BadText => code::BAD_CONTENT,
-            Self::TooBig => code::TOO_BIG,
-            Self::NoRoom => code::TRY_AGAIN,
-            _ => code::PROTOCOL,
-        }
-    }
-}
-
-impl From<HeaderError> for Violation {
-    fn from(error: HeaderError) -> Self {
-        Self::Header(error)
-    }
-}
+use crate::websocket::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Kind, Role, apply_mask};
+use crate::websocket::violation::{Violation, code};
 
 /// Payload of a control frame; short enough to be passed by value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,14 +103,12 @@ impl Session {
         };
         self.check(&header)?;
         let length = header.length as usize;
-        if input.len() - size < length {
-            if header.kind.is_control() {
-                return Ok((self.keep(input), Item::Nothing));
-            }
-            self.open_frame(&header);
-            return self.continue_frame(&mut input[size..], room).map(|(taken, item)| (size + taken, item));
+        let is_here = input.len() - size >= length;
+        if header.kind.is_control() && !is_here {
+            return Ok((self.keep(input), Item::Nothing));
         }
-        if !header.kind.is_control() && !(header.is_final && self.partial.is_none()) {
+        let is_whole = is_here && header.is_final && self.partial.is_none();
+        if !header.kind.is_control() && !is_whole {
             self.open_frame(&header);
             return self.continue_frame(&mut input[size..], room).map(|(taken, item)| (size + taken, item));
         }
@@ -359,7 +284,10 @@ fn grow(bytes: &mut Vec<u8>, more: usize, missing: usize, room: usize) -> Result
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::websocket::frame::HeaderError;
 
     const MAX: usize = 1000;
 
@@ -437,6 +365,17 @@ mod tests {
         let (wire, expected) = conversation();
         let bytes: Vec<&[u8]> = wire.chunks(1).collect();
         assert_eq!(shortened(feed(&mut server(), &bytes).unwrap()), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_or_hold_more_than_they_are(pieces: Vec<Vec<u8>>, is_server: bool) {
+            let mut session = Session::new(if is_server { Role::Server } else { Role::Client }, MAX);
+            let pieces: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();
+            let _ = feed(&mut session, &pieces);
+            let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+            prop_assert!(session.held_bytes() <= 2 * total + 160);
+        }
     }
 
     #[test]

@@ -1,0 +1,138 @@
+//! A small PKI for tests, as Puppet would issue it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use crate::config::settings::CertificatePaths;
+use crate::tls::material::{ClientAuth, Material, provider};
+
+/// One CA, its files and what it has issued.
+pub(crate) struct Pki {
+    directory: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+    ca: CertificateDer<'static>,
+    serial: AtomicU64,
+}
+
+/// A certificate with its key.
+pub(crate) struct Issued {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+    serial: u64,
+}
+
+impl Pki {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+        let pki = Self {
+            directory,
+            issuer: Issuer::new(params, key),
+            ca: certificate.der().clone(),
+            serial: AtomicU64::new(1),
+        };
+        pki.revoke(&[]);
+        pki
+    }
+
+    pub(crate) fn issue(&self, name: &str) -> Issued {
+        self.issue_with(name, |_| {})
+    }
+
+    pub(crate) fn issue_expired(&self, name: &str) -> Issued {
+        self.issue_with(name, |params| {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+        })
+    }
+
+    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        let mut params = params(name);
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Issued { certificate, key, serial }
+    }
+
+    /// Writes the CRL anew.
+    pub(crate) fn revoke(&self, revoked: &[&Issued]) {
+        let revoked = revoked.iter().map(|issued| RevokedCertParams {
+            serial_number: SerialNumber::from(issued.serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let crl = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let crl = crl.signed_by(&self.issuer).unwrap();
+        std::fs::write(self.directory.path().join("crl.pem"), crl.pem().unwrap()).unwrap();
+    }
+
+    /// The files of a host of this CA.
+    pub(crate) fn paths(&self, issued: &Issued) -> CertificatePaths {
+        let path = |name: String| -> PathBuf { self.directory.path().join(name) };
+        let certificate = path(format!("{}.pem", issued.serial));
+        let key = path(format!("{}.key", issued.serial));
+        std::fs::write(&certificate, issued.certificate.pem()).unwrap();
+        std::fs::write(&key, issued.key.serialize_pem()).unwrap();
+        CertificatePaths { certificate, key, ca: path("ca.pem".to_owned()), crl: Some(path("crl.pem".to_owned())) }
+    }
+
+    pub(crate) fn server(&self, issued: &Issued) -> Arc<ServerConfig> {
+        Material::load(&self.paths(issued)).unwrap().server_config(ClientAuth::Required).unwrap()
+    }
+
+    /// As the program dials.
+    pub(crate) fn dialler(&self, issued: &Issued) -> Arc<ClientConfig> {
+        Material::load(&self.paths(issued)).unwrap().client_config().unwrap()
+    }
+
+    /// A client with one protocol version, which may have no certificate or one of another CA.
+    pub(crate) fn client(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        issued: Option<&Issued>,
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots);
+        Arc::new(match issued {
+            None => builder.with_no_client_auth(),
+            Some(issued) => {
+                let key = PrivateKeyDer::try_from(issued.key.serialize_der()).unwrap();
+                builder.with_client_auth_cert(vec![issued.certificate.der().clone()], key).unwrap()
+            }
+        })
+    }
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
