@@ -204,3 +204,103 @@ pub const AGENT_ENVELOPE_BYTES_MAX: usize = 4096;
 
 /// Bytes of an error's text in the agent's answers; names from the request stand in it.
 pub const AGENT_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
+
+/// Nodes of one job. A node that waits costs the dispatcher about 150 bytes: 15 MB for the largest job.
+pub const JOB_NODES_MAX: usize = 100_000;
+
+/// Nodes over all jobs that have not ended; a command beyond it is refused.
+pub const UNFINISHED_NODES_MAX: usize = 1_000_000;
+
+/// Bytes of a certificate name in a scope: what fits into a URI `pcp://<name>/agent`.
+pub const NODE_NAME_BYTES_MAX: usize = URI_BYTES_MAX - "pcp:///agent".len();
+
+/// Nodes in the inventory, connected or not; further ones are not listed and not run on.
+pub const INVENTORY_NODES_MAX: usize = 500_000;
+
+/// Nodes that the dispatcher starts or gives up in one step, so that answers are read in between.
+pub const DISPATCH_STEP_NODES_MAX: usize = 250;
+
+/// Messages that the dispatcher reads before it commits what they changed.
+pub const DISPATCH_BATCH_MESSAGES_MAX: usize = 250;
+
+/// Messages of the orchestrator that wait for a broker that does not keep up; further ones are dropped, and the status
+/// queries find that out.
+pub const ORCHESTRATOR_OUTBOX_MAX: usize = 16_384;
+
+/// Accepted jobs that wait for the dispatcher's attention.
+pub const DISPATCH_COMMANDS_MAX: usize = 1024;
+
+/// Time after the start in which nodes that are not connected are waited for: agents need it to come back.
+pub const START_GRACE: Duration = Duration::from_secs(30);
+
+/// Time for a broker to answer an inventory request before it is asked again.
+pub const INVENTORY_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the whole inventory is asked for again, in case an update was lost.
+pub const INVENTORY_REFRESH: Duration = Duration::from_secs(300);
+
+/// Changes that share one transaction of the store, hence one flush to disk.
+pub const STORE_BATCH_CHANGES_MAX: usize = 250;
+
+/// Requests that wait for the store's writer.
+pub const STORE_QUEUE_MAX: usize = 256;
+
+/// Connections that read from the store at once are kept up to this number.
+pub const STORE_READERS_MAX: usize = 8;
+
+/// Events in one answer; the rest is found from the answer's next number on.
+pub const EVENTS_PAGE_MAX: u32 = 10_000;
+
+/// Password hashes computed at once: about 19 MiB and one core each.
+pub const PASSWORD_HASHES_IN_FLIGHT_MAX: usize = 2;
+
+/// Logins that wait for a password hash; further ones are refused.
+pub const LOGINS_WAITING_MAX: usize = 64;
+
+/// Bytes of a password that is looked at.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Depth of a Puppet data type, aliases followed.
+pub const TYPE_DEPTH_MAX: usize = 32;
+
+/// Nodes of a Puppet data type, aliases followed.
+pub const TYPE_NODES_MAX: usize = 4096;
+
+/// Bytes of a Puppet data type's text, or of the file of an alias.
+pub const TYPE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that a compiled pattern of a data type may take.
+pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a task's metadata file, or of an `environment.conf`.
+pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
+
+/// Files of one task, directories expanded.
+pub const TASK_FILES_MAX: usize = 10_000;
+
+/// Depth of directories below an extra directory of a task.
+pub const TASK_DIRECTORY_DEPTH_MAX: usize = 32;
+
+/// Hashes of task files that are remembered.
+pub const FILE_HASHES_MAX: usize = 100_000;
+
+/// Bytes of an answer that the operator's client takes: a job of 50,000 nodes with 5 KB of result each.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Time for the operator's client to connect.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for one of the operator's client's requests.
+pub const CLIENT_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Time between two questions of the operator's client about a job.
+pub const CLIENT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same if the answers are slow.
+pub const CLIENT_POLL_INTERVAL_MAX: Duration = Duration::from_secs(30);
+
+/// How long the operator's client waits for a server that has gone away.
+pub const CLIENT_RETRY_FOR: Duration = Duration::from_secs(300);
+
+/// Bytes of a line that an operator types: a user name or a password.
+pub const CLIENT_LINE_BYTES_MAX: u64 = 4096;

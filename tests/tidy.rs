@@ -237,7 +237,9 @@ fn nothing_is_left_undone() {
     for source in sources() {
         for (number, line) in numbered(&source.text) {
             for (word, advice) in &banned {
-                if line.contains(word.as_str()) {
+                // A benchmark's counting allocator cannot be written without it.
+                let excepted = word.starts_with("unsafe") && !source.is_library();
+                if line.contains(word.as_str()) && !excepted {
                     problems.push(format!("{}:{number}: {word}: {advice}", source.path));
                 }
             }

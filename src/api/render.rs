@@ -264,6 +264,5 @@ pub(super) fn inventory_entry(entry: &InventoryEntry) -> Value {
 
 fn seconds_between(start: WallTime, finish: WallTime) -> f64 {
     let millis = finish.as_millis().saturating_sub(start.as_millis()).max(0);
-    let seconds = millis as f64 / 1000.0;
-    seconds
+    millis as f64 / 1000.0
 }

@@ -4,9 +4,13 @@
 pub mod access;
 pub mod agent;
 pub mod ca;
+pub mod client;
+pub mod client_settings;
 pub mod execution_wrapper;
+pub mod follow;
 pub mod inventory;
 pub mod job;
+pub mod output;
 pub mod quickstart;
 pub mod server;
 pub mod task;

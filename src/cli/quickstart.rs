@@ -177,21 +177,22 @@ impl<'a> Quickstart<'a> {
     }
 
     fn show_next_steps(&self, ports: Ports) {
-        let Ok(flags) = self.site.client_flags(ports) else { return };
-        let flags = flags.join(" ");
         if !self.arguments.keep {
             println!("\nTo look around, start it again with --keep. It then prints commands to try.");
             return;
         }
-        println!("\nWhat to try next, in another terminal:\n");
+        let Ok(variables) = self.site.client_variables(ports) else { return };
         let podium = program();
-        println!("  {podium} {} {flags}", self.task_command().join(" "));
-        if self.arguments.codedir.is_none() {
-            let one = "--nodes agent1.quickstart";
-            println!("  {podium} task run {} detail=full {one} {flags}", site::DEMO_TASK);
+        println!("\nWhat to try next, in another terminal:\n");
+        for (name, value) in variables {
+            println!("  export {name}={value}");
         }
-        println!("  {podium} inventory {flags}");
-        println!("  {podium} job list {flags}\n");
+        println!("  {podium} inventory");
+        println!("  {podium} {}", self.task_command().join(" "));
+        if self.arguments.codedir.is_none() {
+            println!("  {podium} task run {} detail=full --nodes agent1.quickstart", site::DEMO_TASK);
+        }
+        println!("  {podium} job list\n");
     }
 }
 

@@ -159,15 +159,19 @@ impl Site {
 
     /// How the operator's commands find the server.
     pub fn client_flags(&self, ports: Ports) -> Result<Vec<String>, String> {
+        let [url, ca, token] = self.client_values(ports)?;
+        Ok(["--service-url", &url, "--ca-cert", &ca, "--token-file", &token].map(str::to_owned).to_vec())
+    }
+
+    /// The same as environment variables.
+    pub fn client_variables(&self, ports: Ports) -> Result<[(&'static str, String); 3], String> {
+        let [url, ca, token] = self.client_values(ports)?;
+        Ok([("PODIUM_SERVICE_URL", url), ("PODIUM_CA_CERT", ca), ("PODIUM_TOKEN_FILE", token)])
+    }
+
+    fn client_values(&self, ports: Ports) -> Result<[String; 3], String> {
         let token = self.dir.join("token");
-        Ok(vec![
-            "--service-url".to_owned(),
-            format!("https://127.0.0.1:{}", ports.api),
-            "--ca-cert".to_owned(),
-            text(&self.server.ca)?.to_owned(),
-            "--token-file".to_owned(),
-            text(&token)?.to_owned(),
-        ])
+        Ok([format!("https://127.0.0.1:{}", ports.api), text(&self.server.ca)?.to_owned(), text(&token)?.to_owned()])
     }
 }
 

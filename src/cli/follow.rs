@@ -1,0 +1,196 @@
+//! Follows a job to its end over the API: events tell what starts and that something ended, the nodes what came of it,
+//! the job's state that all is over. A server that is away for a while is waited for: the job goes on without us.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::{Client, is_passing};
+use super::output::{Failure, duration, text};
+use crate::clock::{Clock, Moment};
+use crate::limits::{CLIENT_POLL_INTERVAL, CLIENT_POLL_INTERVAL_MAX, CLIENT_RETRY_FOR};
+use crate::orchestrator::model::{JobState, NodeState};
+
+/// How often an operator's Ctrl-C is looked for.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Learns of a job's progress.
+pub trait Observer {
+    /// A node has begun.
+    fn started(&mut self, node: &str);
+    /// A node has ended; an item of `jobs/:id/nodes`.
+    fn ended(&mut self, node: &Value);
+    /// How the job stands; `jobs/:id`.
+    fn progress(&mut self, job: &Value);
+    /// Something about the connection.
+    fn notice(&mut self, text: &str);
+}
+
+/// A job that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// `jobs/:id`.
+    pub job: Value,
+    /// Items of `jobs/:id/nodes`.
+    pub nodes: Vec<Value>,
+}
+
+impl Ended {
+    /// Whether every node did what was asked of it.
+    pub fn is_success(&self) -> bool {
+        text(&self.job, "state") == JobState::Finished.word()
+            && self.nodes.iter().all(|node| text(node, "state") == NodeState::Finished.word())
+    }
+}
+
+/// How patient to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Between polls, if they are quick.
+    pub poll: Duration,
+    /// How long a server may be away.
+    pub retry_for: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { poll: CLIENT_POLL_INTERVAL, retry_for: CLIENT_RETRY_FOR }
+    }
+}
+
+/// Becomes true at the first Ctrl-C; the second one ends the process as ever.
+pub fn interruption() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: the default action looks at the flag before the same signal sets it.
+        signal_hook::flag::register_conditional_default(signal, flag.clone())
+            .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
+            .map_err(|error| Failure::Other(format!("signals cannot be handled: {error}")))?;
+    }
+    Ok(flag)
+}
+
+/// Follows job `id` to its end; `None` if the operator would not wait.
+pub fn follow(
+    client: &mut Client,
+    id: &str,
+    pace: Pace,
+    interrupted: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Option<Ended>, Failure> {
+    let clock = Clock::start();
+    let mut follower = Follower { client, id, start: 0, ended_unseen: false, seen: HashSet::new() };
+    let mut away_since: Option<Moment> = None;
+    loop {
+        let begun = clock.now();
+        let outcome = follower.poll(observer);
+        let took = clock.now().since(begun);
+        match outcome {
+            Ok(Some(ended)) => return Ok(Some(ended)),
+            Ok(None) => {
+                if away_since.take().is_some() {
+                    observer.notice("The server is back.");
+                }
+            }
+            Err(failure) if is_passing(&failure) => {
+                let since = *away_since.get_or_insert_with(|| {
+                    let patience = duration(pace.retry_for.as_secs());
+                    observer.notice(&format!("{failure}\nThe job goes on; trying again for {patience}."));
+                    begun
+                });
+                if clock.now().since(since) >= pace.retry_for {
+                    return Err(failure);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+        // A job of many nodes makes long answers: asking takes at most a fifth of the time.
+        let pause = pace.poll.max(took * 4).min(CLIENT_POLL_INTERVAL_MAX);
+        if !wait(pause, interrupted) {
+            return Ok(None);
+        }
+    }
+}
+
+struct Follower<'a> {
+    client: &'a mut Client,
+    id: &'a str,
+    /// The event to ask for next.
+    start: i64,
+    /// Whether some node has ended that the observer was not told of.
+    ended_unseen: bool,
+    seen: HashSet<String>,
+}
+
+impl Follower<'_> {
+    fn poll(&mut self, observer: &mut dyn Observer) -> Result<Option<Ended>, Failure> {
+        self.events(observer)?;
+        let job = self.client.get(&format!("jobs/{}", self.id))?;
+        observer.progress(&job);
+        let over = JobState::from_word(text(&job, "state")).is_some_and(JobState::is_final);
+        if !over && !self.ended_unseen {
+            return Ok(None);
+        }
+        let nodes = self.nodes(observer)?;
+        Ok(over.then_some(Ended { job, nodes }))
+    }
+
+    /// Reads all new events; a server may give them in parts.
+    fn events(&mut self, observer: &mut dyn Observer) -> Result<(), Failure> {
+        loop {
+            let answer = self.client.get(&format!("jobs/{}/events?start={}", self.id, self.start))?;
+            for event in items(&answer) {
+                match text(event, "type") {
+                    "node_running" => observer.started(text(&event["details"], "node")),
+                    "node_finished" | "node_failed" | "node_errored" | "node_skipped" => self.ended_unseen = true,
+                    _ => {}
+                }
+            }
+            match text(&answer["next-events"], "event").parse() {
+                Ok(next) if next > self.start && !items(&answer).is_empty() => self.start = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn nodes(&mut self, observer: &mut dyn Observer) -> Result<Vec<Value>, Failure> {
+        let mut answer = self.client.get(&format!("jobs/{}/nodes", self.id))?;
+        self.ended_unseen = false;
+        for node in items(&answer) {
+            let is_final = NodeState::from_word(text(node, "state")).is_some_and(NodeState::is_final);
+            let name = text(node, "name");
+            if is_final && !self.seen.contains(name) {
+                self.seen.insert(name.to_owned());
+                observer.ended(node);
+            }
+        }
+        match answer["items"].take() {
+            Value::Array(nodes) => Ok(nodes),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The items of a list from the server.
+pub fn items(answer: &Value) -> &[Value] {
+    answer.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether the whole time was waited.
+fn wait(time: Duration, interrupted: &AtomicBool) -> bool {
+    let clock = Clock::start();
+    let begun = clock.now();
+    loop {
+        if interrupted.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = time.saturating_sub(clock.now().since(begun));
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(GLANCE));
+    }
+}

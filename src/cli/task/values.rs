@@ -1,0 +1,130 @@
+//! What an operator types for nodes and parameters: `a,b` or `@file`, `name=value` or one JSON object.
+
+use serde_json::{Map, Value};
+
+use crate::cli::output::Failure;
+
+/// Names of nodes, in the order given, each once.
+pub(super) fn nodes(argument: &str) -> Result<Vec<String>, Failure> {
+    let text = at_file("--nodes", argument)?;
+    let mut names: Vec<String> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    for name in lines.flat_map(|line| line.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
+        if name.contains(char::is_whitespace) {
+            return Err(Failure::Usage(format!("--nodes: {name:?} has a blank in it; separate names by commas")));
+        }
+        if seen.insert(name.to_owned()) {
+            names.push(name.to_owned());
+        }
+    }
+    if names.is_empty() {
+        return Err(Failure::Usage(format!("--nodes: there is no name in {argument:?}")));
+    }
+    Ok(names)
+}
+
+/// A task's parameters from either of the two ways to give them.
+pub(super) fn parameters(inline: &[String], json: Option<&str>) -> Result<Map<String, Value>, Failure> {
+    let Some(json) = json else { return inline.iter().map(|text| parameter(text)).collect() };
+    if let Some(first) = inline.first() {
+        return Err(Failure::Usage(format!("{first:?} and --params exclude each other; give all parameters one way")));
+    }
+    let text = at_file("--params", json)?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(parameters)) => Ok(parameters),
+        Ok(_) => Err(Failure::Usage("--params must be a JSON object such as '{\"name\": \"value\"}'".to_owned())),
+        Err(error) => Err(Failure::Usage(format!("--params is not valid JSON: {error}"))),
+    }
+}
+
+fn parameter(text: &str) -> Result<(String, Value), Failure> {
+    match text.split_once('=') {
+        Some((name, text)) if !name.is_empty() => Ok((name.to_owned(), value(text))),
+        _ => Err(Failure::Usage(format!("{text:?} is not a parameter; write name=value"))),
+    }
+}
+
+/// Numbers, booleans, arrays and objects as JSON writes them; all else is a string, `007`, `null` and `"x"` too, and
+/// whole numbers that would lose digits.
+fn value(text: &str) -> Value {
+    let string = || Value::String(text.to_owned());
+    if text.trim() != text {
+        return string();
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Number(number)) if number.is_f64() && !text.contains(['.', 'e', 'E']) => string(),
+        Ok(value @ (Value::Number(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_))) => value,
+        Ok(Value::Null | Value::String(_)) | Err(_) => string(),
+    }
+}
+
+fn at_file(flag: &str, argument: &str) -> Result<String, Failure> {
+    match argument.strip_prefix('@') {
+        None => Ok(argument.to_owned()),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("{flag}: the file {path:?} cannot be read: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_what_they_look_like() {
+        let cases = [
+            ("5", json!(5)),
+            ("-5", json!(-5)),
+            ("1.5", json!(1.5)),
+            ("true", json!(true)),
+            ("[1, \"a\"]", json!([1, "a"])),
+            ("{\"a\": {}}", json!({"a": {}})),
+            ("007", json!("007")),
+            ("1.2.3", json!("1.2.3")),
+            ("123456789012345678901234567890", json!("123456789012345678901234567890")),
+            ("null", json!("null")),
+            ("nan", json!("nan")),
+            ("\"a\"", json!("\"a\"")),
+            ("[a-z]+", json!("[a-z]+")),
+            ("", json!("")),
+            (" 5", json!(" 5")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(value(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_come_one_way_or_the_other() {
+        let inline = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let both = parameters(&inline(&["a=1", "b=x=y"]), None).unwrap();
+        assert_eq!(Value::Object(both), json!({"a": 1, "b": "x=y"}));
+        assert_eq!(Value::Object(parameters(&[], Some("{\"a\": \"1\"}")).unwrap()), json!({"a": "1"}));
+        let bad = [
+            (inline(&["a"]), None),
+            (inline(&["=1"]), None),
+            (inline(&["a=1"]), Some("{}")),
+            (vec![], Some("[]")),
+            (vec![], Some("{")),
+            (vec![], Some("@/nosuch/file")),
+        ];
+        for (texts, json) in bad {
+            assert!(matches!(parameters(&texts, json), Err(Failure::Usage(_))), "{texts:?} {json:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_from_an_argument_or_a_file() {
+        assert_eq!(nodes("b,a,b,").unwrap(), ["b", "a"]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# web\nweb01\n\n web02 \nweb01,web03\n").unwrap();
+        let argument = format!("@{}", file.path().display());
+        assert_eq!(nodes(&argument).unwrap(), ["web01", "web02", "web03"]);
+        for bad in ["", ",", "a b", "@/nosuch/file"] {
+            assert!(matches!(nodes(bad), Err(Failure::Usage(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The thread that drives the [`Dispatcher`]: it waits for messages, commands and deadlines, gathers what there is into a
+//! batch, commits what the batch changed, and only then sends. It stops by itself if the store fails: sending what is
+//! not stored would make a restart run tasks twice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Select, TryRecvError};
+
+use super::messages::Received;
+use super::{AcceptedJob, Dispatcher, Now, Output, Send};
+use crate::clock::{Clock, WallTime};
+use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, ORCHESTRATOR_OUTBOX_MAX};
+use crate::orchestrator::BrokerLink;
+use crate::orchestrator::store::{Store, StoreError};
+
+/// What the facade tells the dispatcher.
+#[derive(Debug)]
+pub enum Command {
+    /// A job that has just been committed.
+    Run(Box<AcceptedJob>),
+    /// End.
+    Stop,
+}
+
+/// What a [`Driver`] is made of.
+pub struct DriverParts {
+    /// The state machine.
+    pub dispatcher: Dispatcher,
+    /// Jobs from before the start.
+    pub recovered: Vec<AcceptedJob>,
+    /// Where changes go.
+    pub store: Arc<dyn Store>,
+    /// The brokers.
+    pub links: Vec<BrokerLink>,
+    /// From the facade.
+    pub commands: Receiver<Command>,
+    /// The clock whose moments the dispatcher has been given.
+    pub clock: Clock,
+    /// Nodes that have not ended; counted down here.
+    pub unfinished_nodes: Arc<AtomicUsize>,
+}
+
+/// Time after which a message that a broker had no room for is offered again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// The longest wait, in case a deadline is missed.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The thread's state.
+pub struct Driver {
+    parts: DriverParts,
+    /// Messages that brokers had no room for, oldest first.
+    outbox: VecDeque<(usize, Bytes)>,
+    is_stopping: bool,
+}
+
+impl Driver {
+    /// Starts the thread.
+    pub fn spawn(parts: DriverParts) -> std::io::Result<JoinHandle<()>> {
+        let driver = Self { parts, outbox: VecDeque::new(), is_stopping: false };
+        thread::Builder::new().name("dispatcher".into()).spawn(move || driver.run())
+    }
+
+    fn run(mut self) {
+        let mut out = Output::default();
+        let now = self.now();
+        for job in std::mem::take(&mut self.parts.recovered) {
+            self.parts.dispatcher.accept(now, job, &mut out);
+        }
+        while !self.is_stopping {
+            let now = self.now();
+            self.gather(now, &mut out);
+            self.parts.dispatcher.turn(now, &mut out);
+            if let Err(error) = self.carry_out(std::mem::take(&mut out)) {
+                tracing::error!(%error, "the dispatcher stops: what happens to jobs cannot be stored any more; restart the server once this is mended");
+                return;
+            }
+            self.wait();
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { moment: self.parts.clock.now(), wall: WallTime::now() }
+    }
+
+    /// Takes what has arrived, up to the size of a batch.
+    fn gather(&mut self, now: Now, out: &mut Output) {
+        for command in self.parts.commands.try_iter().take(DISPATCH_BATCH_MESSAGES_MAX) {
+            match command {
+                Command::Run(job) => self.parts.dispatcher.accept(now, *job, out),
+                Command::Stop => self.is_stopping = true,
+            }
+        }
+        for link in 0..self.parts.links.len() {
+            for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
+                match self.parts.links[link].from_broker.try_recv() {
+                    Ok(message) => self.receive(now, link, &message, out),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        tracing::warn!(broker = self.parts.links[link].broker_uri, "the link to the broker is gone");
+                        self.parts.dispatcher.lose_link(link);
+                        self.outbox.retain(|(other, _)| *other != link);
+                        self.parts.links[link].from_broker = crossbeam_channel::never();
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Now, link: usize, message: &Bytes, out: &mut Output) {
+        let received = self.parts.dispatcher.receive(now, link, message, out);
+        let bytes = message.len();
+        match received {
+            Received::Used | Received::Stale => tracing::trace!(?received, bytes, "message from a broker"),
+            Received::Malformed | Received::Forged | Received::Unexpected => {
+                tracing::warn!(?received, bytes, broker = self.parts.links[link].broker_uri, "message dropped");
+            }
+        }
+    }
+
+    /// Commits, then sends.
+    fn carry_out(&mut self, out: Output) -> Result<(), StoreError> {
+        if !out.changes.is_empty() {
+            self.parts.store.commit(out.changes)?;
+        }
+        self.parts.unfinished_nodes.fetch_sub(out.ended, Ordering::Relaxed);
+        for Send { link, message } in out.sends {
+            if self.outbox.len() >= ORCHESTRATOR_OUTBOX_MAX {
+                tracing::warn!(link, "message dropped: the brokers take too little; status queries will find out");
+                continue;
+            }
+            self.outbox.push_back((link, message.into()));
+        }
+        let mut stuck = VecDeque::new();
+        let mut is_full = vec![false; self.parts.links.len()];
+        for (link, message) in std::mem::take(&mut self.outbox) {
+            // What follows a stuck message of the same link waits behind it: a query must not overtake its request.
+            if is_full[link] {
+                stuck.push_back((link, message));
+            } else if let Err(message) = self.parts.links[link].to_broker.offer(message) {
+                is_full[link] = true;
+                stuck.push_back((link, message));
+            }
+        }
+        self.outbox = stuck;
+        Ok(())
+    }
+
+    /// Sleeps until something arrives or is due.
+    fn wait(&self) {
+        let now = self.parts.clock.now();
+        let due = self.parts.dispatcher.next_deadline().map_or(HEARTBEAT, |due| due.since(now));
+        let mut limit = due.min(HEARTBEAT);
+        if !self.outbox.is_empty() {
+            limit = limit.min(RETRY);
+        }
+        let mut select = Select::new();
+        select.recv(&self.parts.commands);
+        for link in &self.parts.links {
+            select.recv(&link.from_broker);
+        }
+        // Only that something is ready matters; `gather` finds out what.
+        let _ = select.ready_timeout(limit);
+    }
+}

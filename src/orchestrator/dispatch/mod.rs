@@ -1,0 +1,350 @@
+//! The dispatcher: which request goes to which agent when, and what became of it. PURE: time, message ids and what
+//! arrives come in as arguments; what is to be stored and sent goes out in an [`Output`]. LIFECYCLE.md walks through it.
+//!
+//! The one rule: a transaction is executed at most once, and every node ends exactly once. Agents execute a transaction
+//! id once as long as they remember it; the dispatcher sends a request a second time only if the agent has never
+//! acknowledged it and says that it knows nothing of it.
+
+mod driver;
+mod messages;
+mod node;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+pub use driver::{Command, Driver, DriverParts};
+
+use super::concurrency::Turns;
+use super::events::{self, Ending};
+use super::inventory::{Inventory, LinkIndex};
+use super::model::{JobId, JobState};
+use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
+use crate::clock::{Moment, WallTime};
+use crate::limits::{DISPATCH_STEP_NODES_MAX, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH, START_GRACE};
+use crate::pcp::Outgoing;
+use crate::pcp::message::InventoryRequest;
+use node::{Delivery, RunningNode};
+
+/// What an operator can set.
+#[derive(Debug, Clone)]
+pub struct DispatchSettings {
+    /// The orchestrator's own URI.
+    pub uri: String,
+    /// Nodes that run at once over all jobs.
+    pub concurrency: usize,
+    /// Unanswered status requests in a row after which a node is given up.
+    pub allowed_status_requests: u32,
+    /// Time between status requests to one node.
+    pub status_interval: Duration,
+}
+
+/// Both clocks, read together.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For deadlines.
+    pub moment: Moment,
+    /// For people.
+    pub wall: WallTime,
+}
+
+/// A job that is to be run, or to be run on after a restart.
+#[derive(Debug)]
+pub struct AcceptedJob {
+    /// What is stored of it.
+    pub job: UnfinishedJob,
+    /// The request's parameters, opened; the error says why they cannot be.
+    pub params: Result<Box<RawValue>, String>,
+}
+
+/// A message for a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    /// Over which link.
+    pub link: LinkIndex,
+    /// PCP v2.
+    pub message: Vec<u8>,
+}
+
+/// What has to be done, in this order: commit all changes at once, then send.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// For the store.
+    pub changes: Vec<Change>,
+    /// For brokers.
+    pub sends: Vec<Send>,
+    /// Number of nodes that have ended.
+    pub ended: usize,
+}
+
+/// The state machine.
+pub struct Dispatcher {
+    settings: DispatchSettings,
+    new_id: Box<dyn FnMut() -> Uuid + std::marker::Send>,
+    inventory: Arc<RwLock<Inventory>>,
+    brokers: Vec<String>,
+    subscriptions: Vec<Subscription>,
+    jobs: HashMap<JobId, ActiveJob>,
+    turns: Turns,
+    running: HashMap<NodeKey, RunningNode>,
+    /// Running nodes by certificate name.
+    by_name: HashMap<Arc<str>, Vec<NodeKey>>,
+    transactions: HashMap<Uuid, NodeKey>,
+    /// Ids of messages that an error may refer to.
+    messages: HashMap<Uuid, NodeKey>,
+    alarms: BTreeSet<(Moment, NodeKey)>,
+    grace: Grace,
+}
+
+/// A subscription to a broker's inventory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subscription {
+    /// To be asked at once.
+    Wanted,
+    /// Asked; asked again if there is no answer until then.
+    Asked(Moment),
+    /// Answered; asked again then, in case an update was lost.
+    Answered(Moment),
+    /// The link is gone.
+    Lost,
+}
+
+/// Whether nodes that are not connected are waited for.
+#[derive(Debug)]
+enum Grace {
+    /// Yes, until then; nodes whose turn has come, by name.
+    Until(Moment, HashMap<Box<str>, Vec<NodeKey>>),
+    /// No.
+    Over,
+}
+
+/// A job that has not ended.
+struct ActiveJob {
+    task: Arc<str>,
+    noop: bool,
+    timeout: Option<u64>,
+    params: Result<Box<RawValue>, String>,
+    state: JobState,
+    succeeded: u64,
+    unsuccessful: u64,
+    /// Nodes that have not ended.
+    left: u64,
+    /// Nodes that have not started, by position.
+    waiting: HashMap<u32, (Arc<str>, Uuid)>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that knows of no job yet; `brokers` are the brokers' URIs, one per link.
+    pub fn new(
+        settings: DispatchSettings,
+        brokers: Vec<String>,
+        inventory: Arc<RwLock<Inventory>>,
+        new_id: Box<dyn FnMut() -> Uuid + std::marker::Send>,
+        now: Moment,
+    ) -> Self {
+        Self {
+            turns: Turns::new(settings.concurrency),
+            settings,
+            new_id,
+            inventory,
+            subscriptions: vec![Subscription::Wanted; brokers.len()],
+            brokers,
+            jobs: HashMap::new(),
+            running: HashMap::new(),
+            by_name: HashMap::new(),
+            transactions: HashMap::new(),
+            messages: HashMap::new(),
+            alarms: BTreeSet::new(),
+            grace: Grace::Until(now + START_GRACE, HashMap::new()),
+        }
+    }
+
+    /// Takes a job that is in the store: a new one, or one from before a restart.
+    pub fn accept(&mut self, now: Now, accepted: AcceptedJob, out: &mut Output) {
+        let AcceptedJob { job, params } = accepted;
+        let left = u64::try_from(job.nodes.len()).unwrap_or(u64::MAX);
+        let active = ActiveJob {
+            task: job.task.into(),
+            noop: job.noop,
+            timeout: job.timeout,
+            params,
+            state: job.state,
+            succeeded: job.succeeded,
+            unsuccessful: job.unsuccessful,
+            left,
+            waiting: HashMap::new(),
+        };
+        self.jobs.insert(job.id, active);
+        for node in job.nodes {
+            self.accept_node(now, job.id, node);
+        }
+        if left == 0 {
+            self.end_job(now, job.id, out);
+        }
+    }
+
+    fn accept_node(&mut self, now: Now, job: JobId, node: UnfinishedNode) {
+        let key = NodeKey { job, position: node.position };
+        let name: Arc<str> = node.name.into();
+        let Some(start) = node.start else {
+            self.jobs.get_mut(&job).expect("just inserted").waiting.insert(node.position, (name, node.transaction));
+            self.turns.enqueue(key);
+            return;
+        };
+        let delivery = match (node.acknowledged, node.resent) {
+            (true, _) => Delivery::Acknowledged,
+            (false, true) => Delivery::SentTwice,
+            (false, false) => Delivery::Sent,
+        };
+        let age = u64::try_from(now.wall.as_millis() - start.as_millis()).unwrap_or(0);
+        self.add_running(now, key, name.clone(), node.transaction, delivery, Duration::from_millis(age));
+        // Links that were up all the time (a dispatcher that takes over) report no arrival.
+        if self.link_of(&name).is_some() {
+            self.hasten(now.moment, key);
+        }
+    }
+
+    /// Does what is due: subscriptions, deadlines, status queries, then new nodes. Call it after every batch of input and
+    /// no later than [`Self::next_deadline`].
+    pub fn turn(&mut self, now: Now, out: &mut Output) {
+        for link in 0..self.subscriptions.len() {
+            self.subscribe_if_due(now, link, out);
+        }
+        if let Grace::Until(end, held) = &mut self.grace
+            && *end <= now.moment
+        {
+            let mut held: Vec<NodeKey> = std::mem::take(held).into_values().flatten().collect();
+            held.sort_unstable();
+            self.grace = Grace::Over;
+            held.into_iter().for_each(|node| self.turns.enqueue(node));
+        }
+        let mut budget = DISPATCH_STEP_NODES_MAX;
+        while let Some((_, key)) = self.alarms.first().copied().filter(|(due, _)| *due <= now.moment && budget > 0) {
+            budget -= 1;
+            self.alarm(now, key, out);
+        }
+        while let Some(key) = if budget > 0 { self.turns.next() } else { None } {
+            budget -= 1;
+            self.consider(now, key, out);
+        }
+    }
+
+    /// When [`Self::turn`] has something to do even if nothing arrives; in the past if it has something left to do.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let subscriptions = self.subscriptions.iter().filter_map(|subscription| match subscription {
+            Subscription::Wanted => Some(Moment::default()),
+            Subscription::Asked(due) | Subscription::Answered(due) => Some(*due),
+            Subscription::Lost => None,
+        });
+        let grace = match &self.grace {
+            Grace::Until(end, _) => Some(*end),
+            Grace::Over => None,
+        };
+        let alarm = self.alarms.first().map(|(due, _)| *due);
+        let ready = self.turns.has_next().then(Moment::default);
+        subscriptions.chain(grace).chain(alarm).chain(ready).min()
+    }
+
+    /// The link is gone; its nodes are unreachable until another one reports them.
+    pub fn lose_link(&mut self, link: LinkIndex) {
+        self.subscriptions[link] = Subscription::Lost;
+        self.inventory.write().unwrap_or_else(PoisonError::into_inner).lose(link);
+    }
+
+    fn subscribe_if_due(&mut self, now: Now, link: LinkIndex, out: &mut Output) {
+        match self.subscriptions[link] {
+            Subscription::Asked(due) | Subscription::Answered(due) if due > now.moment => return,
+            Subscription::Lost => return,
+            _ => {}
+        }
+        let id = (self.new_id)().to_string();
+        let outgoing = Outgoing {
+            id: &id,
+            message_type: crate::pcp::message_type::INVENTORY_REQUEST,
+            target: Some(crate::pcp::SERVER_URI),
+            sender: Some(&self.settings.uri),
+            in_reply_to: None,
+            data: Some(InventoryRequest { query: vec!["pcp://*/agent".into()], subscribe: true }),
+        };
+        out.sends.push(Send { link, message: outgoing.encode() });
+        self.subscriptions[link] = Subscription::Asked(now.moment + INVENTORY_ANSWER_TIMEOUT);
+    }
+
+    fn answered(&mut self, now: Now, link: LinkIndex) {
+        self.subscriptions[link] = Subscription::Answered(now.moment + INVENTORY_REFRESH);
+    }
+
+    /// The turn of a waiting node has come: start it, hold it, or give it up.
+    fn consider(&mut self, now: Now, key: NodeKey, out: &mut Output) {
+        let Some((name, _)) = self.jobs.get(&key.job).and_then(|job| job.waiting.get(&key.position)) else { return };
+        let name = name.clone();
+        let link = self.link_of(&name);
+        if link.is_none()
+            && let Grace::Until(_, held) = &mut self.grace
+        {
+            held.entry((&*name).into()).or_default().push(key);
+            return;
+        }
+        let job = self.jobs.get_mut(&key.job).expect("looked up above");
+        let (name, transaction) = job.waiting.remove(&key.position).expect("looked up above");
+        if job.state != JobState::Running {
+            job.state = JobState::Running;
+            out.changes.push(Change::JobEntered { job: key.job, state: JobState::Running, at: now.wall, event: None });
+        }
+        let reason = match (&job.params, link) {
+            (Err(reason), _) => reason.clone(),
+            (Ok(_), None) => format!("{name} is not connected to the PCP broker"),
+            (Ok(_), Some(link)) => {
+                let event = events::started(&name, job.noop);
+                out.changes.push(Change::NodeStarted { node: key, at: now.wall, event });
+                self.add_running(now, key, name, transaction, Delivery::Sent, Duration::ZERO);
+                self.send_request(key, link, out);
+                return;
+            }
+        };
+        let ending = Ending::errored(&job.task, &name, &reason);
+        self.record_end(now, key, &name, ending, out);
+    }
+
+    /// Lets the nodes with this name that are held take their turn.
+    fn release_held(&mut self, name: &str) {
+        let Grace::Until(_, held) = &mut self.grace else { return };
+        for key in held.remove(name).unwrap_or_default() {
+            self.turns.enqueue(key);
+        }
+    }
+
+    fn link_of(&self, name: &str) -> Option<LinkIndex> {
+        self.inventory.read().unwrap_or_else(PoisonError::into_inner).link_of(name)
+    }
+
+    /// Writes down how a node ends, and the job with its last one.
+    fn record_end(&mut self, now: Now, key: NodeKey, name: &str, ending: Ending, out: &mut Output) {
+        let job = self.jobs.get_mut(&key.job).expect("a node's job lives as long as its nodes");
+        match ending.state {
+            super::model::NodeState::Finished => job.succeeded += 1,
+            _ => job.unsuccessful += 1,
+        }
+        job.left -= 1;
+        out.ended += 1;
+        out.changes.push(ending.into_change(key, name, now.wall));
+        if job.left == 0 {
+            self.end_job(now, key.job, out);
+        }
+    }
+
+    fn end_job(&mut self, now: Now, id: JobId, out: &mut Output) {
+        let job = self.jobs.remove(&id).expect("a job ends once");
+        self.turns.forget(id);
+        let state = if job.unsuccessful == 0 { JobState::Finished } else { JobState::Failed };
+        let event = Some(events::job_finished(job.succeeded, job.unsuccessful));
+        out.changes.push(Change::JobEntered { job: id, state, at: now.wall, event });
+    }
+}

@@ -1,0 +1,187 @@
+//! What is written down when something happens to a node: events with their texts, and the result that a task's output
+//! makes (ORCHESTRATOR reference 3.12 and 8.4; puppet-specifications, tasks, output).
+
+use serde_json::{Map, Value, json};
+
+use super::model::{EventType, NodeState};
+use super::store::{Change, NewEvent, NodeKey};
+use crate::clock::WallTime;
+use crate::pxp::response::ProcessResults;
+use crate::pxp::status::EXECUTION_ERROR_KIND;
+
+/// In the place of what a task calls sensitive.
+const REDACTED: &str = "Sensitive [value redacted]";
+
+/// The kind of a result that the orchestrator itself had to make.
+pub const EXECUTION_FAILURE: &str = "puppetlabs.orchestrator/execution-failure";
+
+/// How a node ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// A final state.
+    pub state: NodeState,
+    /// For people; nothing if it ended well.
+    pub message: Option<String>,
+    /// For people and programs.
+    pub result: Map<String, Value>,
+}
+
+impl Ending {
+    /// The orchestrator or the agent could not run the task, or lost sight of it.
+    pub fn errored(task: &str, node: &str, reason: &str) -> Self {
+        let error = json!({"kind": EXECUTION_FAILURE, "msg": reason, "details": {"node": node}});
+        Self::errored_with(task, node, reason, error)
+    }
+
+    fn errored_with(task: &str, node: &str, reason: &str, error: Value) -> Self {
+        Self {
+            state: NodeState::Errored,
+            message: Some(format!("Error running task {task} on {node}: {reason}")),
+            result: Map::from_iter([("_error".to_owned(), error)]),
+        }
+    }
+
+    /// The agent's own error, as the text in a status answer's `stdout`; other texts are shown as they are.
+    pub fn agent_error(task: &str, node: &str, stdout: Option<&str>) -> Self {
+        let error = stdout.and_then(agent_error);
+        let message = error.as_ref().and_then(|error| error["msg"].as_str()).map(str::to_owned);
+        match (error, message) {
+            (Some(error), Some(message)) => Self::errored_with(task, node, &message, error),
+            _ => Self::errored(task, node, stdout.unwrap_or("the agent gave no reason")),
+        }
+    }
+
+    /// The task has run, and this is what it left.
+    pub fn ran(task: &str, node: &str, results: &ProcessResults) -> Self {
+        let stdout = results.stdout.as_deref().unwrap_or_default();
+        let mut result = match serde_json::from_str(stdout) {
+            Ok(Value::Object(object)) => object,
+            _ => Map::from_iter([("_output".to_owned(), stdout.into())]),
+        };
+        if let Some(sensitive) = result.get_mut("_sensitive") {
+            *sensitive = REDACTED.into();
+        }
+        if results.exitcode != 0 && !result.contains_key("_error") {
+            result.insert("_error".to_owned(), task_error(results));
+        }
+        let Some(error) = result.get("_error") else {
+            return Self { state: NodeState::Finished, message: None, result };
+        };
+        let reason = error["msg"].as_str().unwrap_or("the task reported an error without a message");
+        let message = format!("Task {task} failed on {node}: {reason}");
+        Self { state: NodeState::Failed, message: Some(message), result }
+    }
+
+    /// As a change of the store.
+    pub fn into_change(self, node: NodeKey, name: &str, at: WallTime) -> Change {
+        let kind = match self.state {
+            NodeState::Finished => EventType::NodeFinished,
+            NodeState::Failed => EventType::NodeFailed,
+            NodeState::Skipped => EventType::NodeSkipped,
+            _ => EventType::NodeErrored,
+        };
+        let text = self.message.clone().unwrap_or_else(|| format!("Finished on node {name}"));
+        let details = self.message.map(|message| ("message".to_owned(), message.into())).into_iter().collect();
+        let event = NewEvent { kind, details: event_details(name, json!({})), message: text };
+        Change::NodeEnded { node, state: self.state, at, details, result: self.result.into(), event }
+    }
+}
+
+/// The object below `_error` of an agent's own error.
+fn agent_error(stdout: &str) -> Option<Value> {
+    let mut object: Map<String, Value> = serde_json::from_str(stdout).ok()?;
+    object.remove("_error")
+}
+
+/// Whether a status answer's `stdout` is the agent's own error and not a task's output.
+pub fn is_agent_error(stdout: Option<&str>) -> bool {
+    stdout.and_then(agent_error).is_some_and(|error| error["kind"] == EXECUTION_ERROR_KIND)
+}
+
+/// The message of an agent's own error.
+pub fn agent_error_message(stdout: Option<&str>) -> Option<String> {
+    agent_error(stdout?)?["msg"].as_str().map(str::to_owned)
+}
+
+fn task_error(results: &ProcessResults) -> Value {
+    let code = results.exitcode;
+    let said = |stream: &Option<String>| stream.as_deref().is_some_and(|text| !text.trim().is_empty());
+    let message = match (said(&results.stdout), said(&results.stderr)) {
+        (true, _) => format!("The task failed with exit code {code}"),
+        (false, true) => format!(
+            "The task failed with exit code {code} and no stdout, but stderr contained:\n{}",
+            results.stderr.as_deref().unwrap_or_default()
+        ),
+        (false, false) => format!("The task failed with exit code {code} and no output"),
+    };
+    json!({"kind": "puppetlabs.tasks/task-error", "msg": message, "details": {"exit_code": code}})
+}
+
+fn event_details(node: &str, detail: Value) -> Map<String, Value> {
+    Map::from_iter([("node".to_owned(), node.into()), ("detail".to_owned(), detail)])
+}
+
+/// A request is about to be sent.
+pub fn started(node: &str, noop: bool) -> NewEvent {
+    NewEvent {
+        kind: EventType::NodeRunning,
+        details: event_details(node, json!({"noop": noop})),
+        message: format!("Started on {node} ..."),
+    }
+}
+
+/// The last event of a job.
+pub fn job_finished(succeeded: u64, unsuccessful: u64) -> NewEvent {
+    let message = match unsuccessful {
+        0 => format!("Job finished. {succeeded} nodes succeeded."),
+        _ => format!("Job failed. {unsuccessful} nodes failed, {succeeded} nodes succeeded."),
+    };
+    NewEvent { kind: EventType::JobFinished, details: Map::new(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(exitcode: i64, stdout: &str, stderr: &str) -> (NodeState, Value) {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let ending = Ending::ran("t", "n", &ProcessResults { exitcode, stdout: some(stdout), stderr: some(stderr) });
+        (ending.state, ending.result.into())
+    }
+
+    #[test]
+    fn output_makes_the_result() {
+        let error = |msg: &str, code: i64| json!({"kind": "puppetlabs.tasks/task-error", "msg": msg, "details": {"exit_code": code}});
+        let cases = [
+            (ran(0, "{\"a\": 1}\n", ""), NodeState::Finished, json!({"a": 1})),
+            (ran(0, "[1]", ""), NodeState::Finished, json!({"_output": "[1]"})),
+            (ran(0, "", "warning"), NodeState::Finished, json!({"_output": ""})),
+            (ran(0, r#"{"_sensitive": "x"}"#, ""), NodeState::Finished, json!({"_sensitive": REDACTED})),
+            (ran(0, r#"{"_error": {"msg": "m"}}"#, ""), NodeState::Failed, json!({"_error": {"msg": "m"}})),
+            (ran(0, r#"{"_error": 1}"#, ""), NodeState::Failed, json!({"_error": 1})),
+            (ran(2, "{}", ""), NodeState::Failed, json!({"_error": error("The task failed with exit code 2", 2)})),
+            (
+                ran(-1, "", "boom"),
+                NodeState::Failed,
+                json!({"_output": "", "_error": error("The task failed with exit code -1 and no stdout, but stderr contained:\nboom", -1)}),
+            ),
+            (
+                ran(127, "", ""),
+                NodeState::Failed,
+                json!({"_output": "", "_error": error("The task failed with exit code 127 and no output", 127)}),
+            ),
+        ];
+        for ((state, result), expected_state, expected) in cases {
+            assert_eq!((state, result), (expected_state, expected));
+        }
+    }
+
+    #[test]
+    fn agents_errors_keep_their_kind() {
+        let stdout = crate::pxp::status::execution_error("no such file");
+        let ending = Ending::agent_error("t", "n", Some(&stdout));
+        assert_eq!(ending.result["_error"]["kind"], crate::pxp::status::EXECUTION_ERROR_KIND);
+        assert_eq!(ending.message.unwrap(), "Error running task t on n: no such file");
+        assert_eq!(Ending::agent_error("t", "n", Some("x")).result["_error"]["kind"], EXECUTION_FAILURE);
+    }
+}

@@ -1,0 +1,316 @@
+//! What the orchestrator keeps: jobs, nodes, events, names of the inventory, users and tokens. The trait is the contract;
+//! [`conformance`] is the test suite that every implementation runs.
+
+#[cfg(test)]
+mod conformance;
+mod rows;
+pub mod sqlite;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::model::{
+    Event, EventType, Job, JobId, JobQuery, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope,
+    Subject,
+};
+use crate::clock::WallTime;
+
+/// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
+pub trait Store: Send + Sync {
+    /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure uses up no number.
+    fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
+
+    /// Makes all changes, in order, or none.
+    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// One job.
+    fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// A slice of all jobs.
+    fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, StoreError>;
+
+    /// A slice of a job's nodes; `None` if there is no such job.
+    fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Option<Page<Node>>, StoreError>;
+
+    /// At most [`crate::limits::EVENTS_PAGE_MAX`] events of a job from number `start` on, ascending; `None` if there is
+    /// no such job.
+    fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError>;
+
+    /// One more than the number of a job's last event, 0 if it has none; `None` if there is no such job.
+    fn next_event(&self, id: JobId) -> Result<Option<i64>, StoreError>;
+
+    /// The jobs that have not ended, ascending, with those of their nodes that have not.
+    fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
+
+    /// Names that the inventory has ever had, sorted.
+    fn known_nodes(&self) -> Result<Vec<String>, StoreError>;
+
+    /// A user by login.
+    fn user(&self, login: &str) -> Result<Option<User>, StoreError>;
+
+    /// A token by the SHA-256 of its text, with its user.
+    fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError>;
+
+    /// Ends writing, after what was asked for before; later writes are refused.
+    fn close(&self);
+}
+
+/// A job to be created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Environment of the task.
+    pub environment: String,
+    /// Name of the task.
+    pub task: String,
+    /// Parameters without the sensitive ones.
+    pub params: Map<String, Value>,
+    /// Names of the sensitive parameters that were given.
+    pub sensitive: Vec<String>,
+    /// On which nodes, as it was asked.
+    pub scope: Scope,
+    /// Whether it only shows what would be done.
+    pub noop: bool,
+    /// For lists.
+    pub description: String,
+    /// The caller's own data.
+    pub userdata: Map<String, Value>,
+    /// Seconds that each node may take.
+    pub timeout: Option<u64>,
+    /// Who asked for it.
+    pub owner: Subject,
+    /// When it was accepted.
+    pub created: WallTime,
+    /// The request's parameters, sealed; forgotten when the job ends.
+    pub payload: Vec<u8>,
+    /// Its nodes in order, each once.
+    pub nodes: Vec<NewNode>,
+}
+
+/// A node of a [`NewJob`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNode {
+    /// Certificate name.
+    pub name: String,
+    /// Of the one request that the node will get.
+    pub transaction: Uuid,
+}
+
+/// A node of a job: the job's number and the node's position in it, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeKey {
+    /// The job.
+    pub job: JobId,
+    /// Position among the job's nodes.
+    pub position: u32,
+}
+
+/// An event to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// What happened.
+    pub kind: EventType,
+    /// `node` and `detail` for events of nodes.
+    pub details: Map<String, Value>,
+    /// For people.
+    pub message: String,
+}
+
+/// One change of what is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The job enters a state; a final one ends it and removes its payload.
+    JobEntered {
+        /// Which.
+        job: JobId,
+        /// The new state.
+        state: JobState,
+        /// When.
+        at: WallTime,
+        /// Goes with it, after everything that happened to the nodes.
+        event: Option<NewEvent>,
+    },
+    /// A request is about to be sent.
+    NodeStarted {
+        /// Which.
+        node: NodeKey,
+        /// When.
+        at: WallTime,
+        /// Goes with it.
+        event: NewEvent,
+    },
+    /// The agent has acknowledged the request: it must never be sent again.
+    NodeAcknowledged(NodeKey),
+    /// The request is about to be sent for a second and last time.
+    NodeResent(NodeKey),
+    /// The node has ended.
+    NodeEnded {
+        /// Which.
+        node: NodeKey,
+        /// A final state.
+        state: NodeState,
+        /// When.
+        at: WallTime,
+        /// `message`, if there is something to say.
+        details: Map<String, Value>,
+        /// For people and programs.
+        result: Value,
+        /// Goes with it.
+        event: NewEvent,
+    },
+    /// The inventory has names that may be new.
+    NodesSeen(Vec<String>),
+    /// A user is added, or replaced if the id exists.
+    UserSet(User),
+    /// A token is issued: its user has just logged in.
+    TokenIssued(Token),
+    /// A token may not be used any more.
+    TokenRevoked([u8; 32]),
+}
+
+/// A job that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnfinishedJob {
+    /// Its number.
+    pub id: JobId,
+    /// How it stands.
+    pub state: JobState,
+    /// Name of the task.
+    pub task: String,
+    /// Whether it only shows what would be done.
+    pub noop: bool,
+    /// Seconds that each node may take.
+    pub timeout: Option<u64>,
+    /// The request's parameters, sealed.
+    pub payload: Vec<u8>,
+    /// Nodes that ended well.
+    pub succeeded: u64,
+    /// Nodes that ended otherwise.
+    pub unsuccessful: u64,
+    /// The others, by position.
+    pub nodes: Vec<UnfinishedNode>,
+}
+
+/// A node that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedNode {
+    /// Position among the job's nodes.
+    pub position: u32,
+    /// Certificate name.
+    pub name: String,
+    /// Of its request.
+    pub transaction: Uuid,
+    /// When its request was about to be sent; `None` if it has not been.
+    pub start: Option<WallTime>,
+    /// Whether the agent has acknowledged the request.
+    pub acknowledged: bool,
+    /// Whether the request was sent twice.
+    pub resent: bool,
+}
+
+/// A user as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// UUID.
+    pub id: String,
+    /// The name used to log in.
+    pub login: String,
+    /// PHC string.
+    pub password_hash: String,
+    /// For people.
+    pub display_name: String,
+    /// May be empty.
+    pub email: String,
+    /// May do everything.
+    pub is_superuser: bool,
+    /// May do nothing any more.
+    pub is_revoked: bool,
+    /// When a token was last issued.
+    pub last_login: Option<WallTime>,
+    /// Numbers of the roles.
+    pub role_ids: Vec<i64>,
+}
+
+/// A token as stored: not its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// SHA-256 of its text.
+    pub hash: [u8; 32],
+    /// Whose.
+    pub user_id: String,
+    /// Chosen by the user.
+    pub label: Option<String>,
+    /// When it was issued.
+    pub created: WallTime,
+    /// When its life is over.
+    pub expires: WallTime,
+    /// May not be used any more.
+    pub is_revoked: bool,
+}
+
+/// Why the store could not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// A file or directory could not be used.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        cause: String,
+    },
+    /// Another process uses the data directory.
+    InUse(PathBuf),
+    /// The database was written by a newer version of this program.
+    NewerSchema {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this program knows.
+        supported: i64,
+    },
+    /// The database reports an error.
+    Database {
+        /// What was being done.
+        action: &'static str,
+        /// The database's words.
+        cause: String,
+    },
+    /// A row holds what this program never writes.
+    Corrupt(String),
+    /// The store was closed.
+    Closed,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, cause } => {
+                write!(f, "cannot use {}: {cause}; check that the directory exists and is ours", path.display())
+            }
+            Self::InUse(path) => {
+                write!(f, "another process holds {}: stop it, or use another data directory", path.display())
+            }
+            Self::NewerSchema { path, found, supported } => write!(
+                f,
+                "{} has schema version {found}, this program knows versions up to {supported}: run the newer program, \
+                 or restore a backup from before its first start",
+                path.display()
+            ),
+            Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
+            Self::Corrupt(what) => write!(f, "the database holds what was never written to it: {what}"),
+            Self::Closed => f.write_str("the store is closed: the server is stopping"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Refusal::new(RefusalKind::UnknownError, error.to_string())
+    }
+}

@@ -1,0 +1,162 @@
+//! Rows of the database as the orchestrator's types.
+
+use std::str::FromStr;
+
+use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::{StoreError, Token, UnfinishedNode, User};
+use crate::clock::WallTime;
+use crate::orchestrator::model::{Event, EventType, Job, JobId, JobState, JobStatus, Node, NodeState};
+
+/// Names what was being done when the database failed.
+pub fn database(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |error| StoreError::Database { action, cause: error.to_string() }
+}
+
+/// A value as JSON text.
+pub fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("what is stored has string keys only")
+}
+
+/// A column that fails to be what it should be is an error of the conversion, with the column's name.
+fn column<T>(row: &Row<'_>, name: &str, convert: impl Fn(String) -> Option<T>) -> rusqlite::Result<T> {
+    convert(row.get(name)?).ok_or_else(|| rusqlite::Error::InvalidColumnName(format!("{name} holds an unknown value")))
+}
+
+fn parsed<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> rusqlite::Result<T> {
+    column(row, name, |text| serde_json::from_str(&text).ok())
+}
+
+fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<WallTime> {
+    row.get(name).map(WallTime::from_millis)
+}
+
+fn time_option(row: &Row<'_>, name: &str) -> rusqlite::Result<Option<WallTime>> {
+    Ok(row.get::<_, Option<i64>>(name)?.map(WallTime::from_millis))
+}
+
+/// A row of `jobs`, without what other tables say of it.
+pub fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id: JobId(row.get("id")?),
+        state: column(row, "state", |word| JobState::from_word(&word))?,
+        environment: row.get("environment")?,
+        task: row.get("task")?,
+        params: parsed(row, "params")?,
+        sensitive: parsed(row, "sensitive")?,
+        scope: parsed(row, "scope")?,
+        noop: row.get("noop")?,
+        description: row.get("description")?,
+        userdata: parsed(row, "userdata")?,
+        timeout: seconds(row)?,
+        owner: parsed(row, "owner")?,
+        created: time(row, "created")?,
+        started: time_option(row, "started")?,
+        finished: time_option(row, "finished")?,
+        timestamp: time(row, "timestamp")?,
+        node_count: row.get::<_, i64>("node_count")?.unsigned_abs(),
+        node_states: std::collections::BTreeMap::new(),
+        status: Vec::new(),
+    })
+}
+
+/// The column `timeout`.
+pub fn seconds(row: &Row<'_>) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>("timeout")?.map(i64::unsigned_abs))
+}
+
+/// Adds to a job what other tables say of it.
+pub fn complete(connection: &Connection, job: &mut Job) -> rusqlite::Result<()> {
+    let mut counts =
+        connection.prepare_cached("SELECT state, count(*) AS n FROM nodes WHERE job = ?1 GROUP BY state")?;
+    let mut rows = counts.query(params![job.id.0])?;
+    while let Some(row) = rows.next()? {
+        let state = column(row, "state", |word| NodeState::from_word(&word))?;
+        job.node_states.insert(state, row.get::<_, i64>("n")?.unsigned_abs());
+    }
+    let mut history = connection.prepare_cached("SELECT * FROM job_status WHERE job = ?1 ORDER BY seq")?;
+    let statuses = history.query_map(params![job.id.0], |row| {
+        Ok(JobStatus {
+            state: column(row, "state", |word| JobState::from_word(&word))?,
+            enter: time(row, "enter")?,
+            exit: time_option(row, "exit")?,
+        })
+    })?;
+    job.status = statuses.collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+/// A row of `nodes`.
+pub fn node(row: &Row<'_>) -> rusqlite::Result<Node> {
+    Ok(Node {
+        name: row.get("name")?,
+        state: column(row, "state", |word| NodeState::from_word(&word))?,
+        start: time_option(row, "start")?,
+        finish: time_option(row, "finish")?,
+        timestamp: time(row, "timestamp")?,
+        latest_event_id: row.get("latest_event_id")?,
+        details: parsed(row, "details")?,
+        result: match row.get::<_, Option<String>>("result")? {
+            Some(_) => Some(parsed(row, "result")?),
+            None => None,
+        },
+    })
+}
+
+/// A row of `nodes` whose state is not final.
+pub fn unfinished_node(row: &Row<'_>) -> rusqlite::Result<UnfinishedNode> {
+    Ok(UnfinishedNode {
+        position: row.get("position")?,
+        name: row.get("name")?,
+        transaction: column(row, "transaction_id", |text| Uuid::from_str(&text).ok())?,
+        start: time_option(row, "start")?,
+        acknowledged: row.get("acknowledged")?,
+        resent: row.get("resent")?,
+    })
+}
+
+/// The column `state` of `jobs`.
+pub fn job_state(row: &Row<'_>) -> rusqlite::Result<JobState> {
+    column(row, "state", |word| JobState::from_word(&word))
+}
+
+/// A row of `events`.
+pub fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        id: row.get("id")?,
+        kind: column(row, "kind", |word| EventType::from_word(&word))?,
+        timestamp: time(row, "timestamp")?,
+        details: parsed(row, "details")?,
+        message: row.get("message")?,
+    })
+}
+
+/// A row of `users`, perhaps joined.
+pub fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        id: row.get("id")?,
+        login: row.get("login")?,
+        password_hash: row.get("password_hash")?,
+        display_name: row.get("display_name")?,
+        email: row.get("email")?,
+        is_superuser: row.get("is_superuser")?,
+        is_revoked: row.get("is_revoked")?,
+        last_login: time_option(row, "last_login")?,
+        role_ids: parsed(row, "role_ids")?,
+    })
+}
+
+/// A row of `tokens`, perhaps joined.
+pub fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    Ok(Token {
+        hash: row.get("hash")?,
+        user_id: row.get("user_id")?,
+        label: row.get("label")?,
+        created: time(row, "created")?,
+        expires: time(row, "expires")?,
+        is_revoked: row.get("revoked")?,
+    })
+}

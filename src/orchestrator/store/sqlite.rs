@@ -1,0 +1,298 @@
+//! The store in one SQLite file. WAL with `synchronous=FULL`: a commit is flushed before it is acknowledged, so neither
+//! a killed process nor a loss of power takes back what a caller was told. One thread writes; readers have connections
+//! of their own and never wait for it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Sender, bounded};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
+
+use super::rows::{self, database};
+use super::writer::{self, Write};
+use super::{Change, NewJob, Store, StoreError, Token, UnfinishedJob, User};
+use crate::limits::{EVENTS_PAGE_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
+use crate::orchestrator::model::{Event, Job, JobId, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
+
+/// The schema's steps; a database of version n has had the first n of them.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs_and_users.sql")];
+
+/// The store in `<data_dir>/podium.db`.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Mutex<Option<(Sender<Write>, JoinHandle<()>)>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Held as long as the store lives: a second process is refused.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens or creates the store below `data_dir`, which becomes readable by its owner only.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        create_private_dir(data_dir)?;
+        let lock_path = data_dir.join("lock");
+        let lock = private_file(&lock_path)?;
+        lock.try_lock().map_err(|_| StoreError::InUse(lock_path))?;
+        let path = data_dir.join("podium.db");
+        // Created here because SQLite would use the umask; its other files take the mode of this one.
+        drop(private_file(&path)?);
+        let mut connection = Connection::open(&path).map_err(database("open"))?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(database("switch to WAL"))?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(database("set synchronous"))?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(database("set foreign_keys"))?;
+        migrate(&mut connection, &path)?;
+        let (requests, queue) = bounded(STORE_QUEUE_MAX);
+        let thread = thread::Builder::new()
+            .name("store".into())
+            .spawn(move || writer::run(connection, &queue))
+            .map_err(|error| StoreError::File { path: path.clone(), cause: error.to_string() })?;
+        Ok(Self { path, writer: Mutex::new(Some((requests, thread))), readers: Mutex::new(Vec::new()), _lock: lock })
+    }
+
+    fn write<T>(&self, request: impl FnOnce(Sender<Result<T, StoreError>>) -> Write) -> Result<T, StoreError> {
+        let requests = {
+            let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.as_ref().map(|(requests, _)| requests.clone()).ok_or(StoreError::Closed)?
+        };
+        let (done, outcome) = bounded(1);
+        requests.send(request(done)).map_err(|_| StoreError::Closed)?;
+        drop(requests);
+        // The writer drops a request unanswered only if its transaction could not even begin.
+        outcome.recv().map_err(|_| StoreError::Database {
+            action: "begin a transaction",
+            cause: "see the disk's free space and the server's log".into(),
+        })?
+    }
+
+    fn read<T>(
+        &self,
+        action: &'static str,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+                .map_err(database("open for reading"))?,
+        };
+        // One snapshot for all statements of the question.
+        let transaction = connection.unchecked_transaction().map_err(database("begin to read"))?;
+        let answer = question(&transaction).map_err(database(action));
+        drop(transaction);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < STORE_READERS_MAX {
+            readers.push(connection);
+        }
+        answer
+    }
+}
+
+/// Creates `path` with mode 0700, or sets that mode.
+pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| StoreError::File { path: path.to_owned(), cause: error.to_string() };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// Opens `path`, creating it with mode 0600.
+fn private_file(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|error| StoreError::File { path: path.to_owned(), cause: error.to_string() })
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let supported = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(database("read its schema version"))?;
+    if found > supported {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported });
+    }
+    let done = usize::try_from(found).map_err(|_| StoreError::Corrupt(format!("user_version {found}")))?;
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction().map_err(database("begin a migration"))?;
+        transaction.execute_batch(step).map_err(database("migrate its schema"))?;
+        let version = i64::try_from(index + 1).unwrap_or(i64::MAX);
+        transaction.pragma_update(None, "user_version", version).map_err(database("record its schema version"))?;
+        transaction.commit().map_err(database("commit a migration"))?;
+    }
+    Ok(())
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_job(&self, job: NewJob) -> Result<JobId, StoreError> {
+        self.write(|done| Write::Create(Box::new(job), done))
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.write(|done| Write::Commit(changes, done))
+    }
+
+    fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read("read a job", |connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM jobs WHERE id = ?1")?;
+            let Some(mut job) = statement.query_row(params![id.0], rows::job).optional()? else { return Ok(None) };
+            rows::complete(connection, &mut job)?;
+            Ok(Some(job))
+        })
+    }
+
+    fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, StoreError> {
+        self.read("list jobs", |connection| list_jobs(connection, query))
+    }
+
+    fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Option<Page<Node>>, StoreError> {
+        self.read("list nodes", |connection| list_nodes(connection, id, query))
+    }
+
+    fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError> {
+        self.read("list events", |connection| {
+            if !job_exists(connection, id)? {
+                return Ok(None);
+            }
+            let sql = "SELECT * FROM events WHERE job = ?1 AND id >= ?2 ORDER BY id LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            let events = statement.query_map(params![id.0, start, EVENTS_PAGE_MAX], rows::event)?;
+            events.collect::<Result<_, _>>().map(Some)
+        })
+    }
+
+    fn next_event(&self, id: JobId) -> Result<Option<i64>, StoreError> {
+        self.read("find a job's last event", |connection| {
+            let sql = "SELECT (SELECT coalesce(max(id) + 1, 0) FROM events WHERE job = ?1) FROM jobs WHERE id = ?1";
+            connection.prepare_cached(sql)?.query_row(params![id.0], |row| row.get(0)).optional()
+        })
+    }
+
+    fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError> {
+        self.read("list unfinished jobs", list_unfinished)
+    }
+
+    fn known_nodes(&self) -> Result<Vec<String>, StoreError> {
+        self.read("list known nodes", |connection| {
+            let mut statement = connection.prepare_cached("SELECT name FROM known_nodes ORDER BY name")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+
+    fn user(&self, login: &str) -> Result<Option<User>, StoreError> {
+        self.read("look up a user", |connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM users WHERE login = ?1")?;
+            statement.query_row(params![login], rows::user).optional()
+        })
+    }
+
+    fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError> {
+        self.read("look up a token", |connection| {
+            let sql = "SELECT * FROM tokens JOIN users ON users.id = tokens.user_id WHERE hash = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row(params![hash], |row| Ok((rows::token(row)?, rows::user(row)?))).optional()
+        })
+    }
+
+    fn close(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((requests, thread)) = writer {
+            drop(requests);
+            // A panic of the writer has been reported by its own hook.
+            drop(thread.join());
+        }
+    }
+}
+
+fn job_exists(connection: &Connection, id: JobId) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?.exists(params![id.0])
+}
+
+fn list_jobs(connection: &Connection, query: &JobQuery) -> rusqlite::Result<Page<Job>> {
+    let order = match query.order_by {
+        JobOrder::Owner => "owner_login",
+        JobOrder::Timestamp => "timestamp",
+        JobOrder::Environment => "environment",
+        JobOrder::Name => "id",
+        JobOrder::State => "state",
+    };
+    let direction = if query.descending { "DESC" } else { "ASC" };
+    let filter =
+        "(?1 IS NULL OR instr(task, ?1) > 0) AND (?2 IS NULL OR finished >= ?2) AND (?3 IS NULL OR finished <= ?3)";
+    let (min, max) = (query.min_finish.map(|time| time.as_millis()), query.max_finish.map(|time| time.as_millis()));
+    let filters: [&dyn ToSql; 3] = [&query.task, &min, &max];
+    let total: i64 = connection
+        .prepare_cached(&format!("SELECT count(*) FROM jobs WHERE {filter}"))?
+        .query_row(filters, |row| row.get(0))?;
+    let sql =
+        format!("SELECT * FROM jobs WHERE {filter} ORDER BY {order} {direction}, id {direction} LIMIT ?4 OFFSET ?5");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![query.task, min, max, query.limit, query.offset], rows::job)?;
+    let mut items: Vec<Job> = rows.collect::<Result<_, _>>()?;
+    items.iter_mut().try_for_each(|job| rows::complete(connection, job))?;
+    Ok(Page { items, total: total.unsigned_abs() })
+}
+
+fn list_nodes(connection: &Connection, id: JobId, query: &NodeQuery) -> rusqlite::Result<Option<Page<Node>>> {
+    if !job_exists(connection, id)? {
+        return Ok(None);
+    }
+    let order = match query.order_by {
+        NodeOrder::Name => "name",
+        NodeOrder::Duration => "finish - start",
+        NodeOrder::State => "state",
+        NodeOrder::StartTimestamp => "start",
+        NodeOrder::FinishTimestamp => "finish",
+    };
+    let direction = if query.descending { "DESC" } else { "ASC" };
+    let state = query.state.map(|state| state.word());
+    let filter = "job = ?1 AND (?2 IS NULL OR state = ?2)";
+    let total: i64 = connection
+        .prepare_cached(&format!("SELECT count(*) FROM nodes WHERE {filter}"))?
+        .query_row(params![id.0, state], |row| row.get(0))?;
+    let sql =
+        format!("SELECT * FROM nodes WHERE {filter} ORDER BY {order} {direction}, name {direction} LIMIT ?3 OFFSET ?4");
+    // SQLite takes a negative limit for none.
+    let limit = query.limit.map_or(-1, i64::from);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let items = statement.query_map(params![id.0, state, limit, query.offset], rows::node)?;
+    Ok(Some(Page { items: items.collect::<Result<_, _>>()?, total: total.unsigned_abs() }))
+}
+
+fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJob>> {
+    let mut statement = connection.prepare_cached("SELECT * FROM jobs WHERE finished IS NULL ORDER BY id")?;
+    let rows = statement.query_map([], |row| {
+        Ok(UnfinishedJob {
+            id: JobId(row.get("id")?),
+            state: rows::job_state(row)?,
+            task: row.get("task")?,
+            noop: row.get("noop")?,
+            timeout: rows::seconds(row)?,
+            payload: row.get::<_, Option<Vec<u8>>>("payload")?.unwrap_or_default(),
+            succeeded: 0,
+            unsuccessful: 0,
+            nodes: Vec::new(),
+        })
+    })?;
+    let mut jobs: Vec<UnfinishedJob> = rows.collect::<Result<_, _>>()?;
+    let mut ended = connection.prepare_cached(
+        "SELECT count(*) FILTER (WHERE state = 'finished'), \
+         count(*) FILTER (WHERE state IN ('failed', 'errored', 'skipped', 'stopped')) FROM nodes WHERE job = ?1",
+    )?;
+    let mut waiting = connection.prepare_cached(
+        "SELECT * FROM nodes WHERE job = ?1 AND state IN ('new', 'ready', 'running') ORDER BY position",
+    )?;
+    for job in &mut jobs {
+        let (succeeded, unsuccessful) =
+            ended.query_row(params![job.id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        (job.succeeded, job.unsuccessful) = (succeeded.unsigned_abs(), unsuccessful.unsigned_abs());
+        job.nodes = waiting.query_map(params![job.id.0], rows::unfinished_node)?.collect::<Result<_, _>>()?;
+    }
+    Ok(jobs)
+}

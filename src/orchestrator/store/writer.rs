@@ -1,0 +1,254 @@
+//! The store's only writer: a thread that takes requests from a queue and gives as many of them as are waiting one
+//! transaction, so that they share one flush to disk. Each request has a savepoint of its own: one that fails takes
+//! nothing with it.
+
+use crossbeam_channel::{Receiver, Sender};
+use rusqlite::{Connection, OptionalExtension, Savepoint, params};
+use serde_json::{Map, Value};
+
+use super::rows::{database, json};
+use super::{Change, NewEvent, NewJob, StoreError, Token, User};
+use crate::clock::WallTime;
+use crate::limits::STORE_BATCH_CHANGES_MAX;
+use crate::orchestrator::model::{JobId, JobState, NodeState};
+
+/// A request to the writer, with where to put its outcome.
+pub enum Write {
+    /// A new job.
+    Create(Box<NewJob>, Sender<Result<JobId, StoreError>>),
+    /// Changes, all or none.
+    Commit(Vec<Change>, Sender<Result<(), StoreError>>),
+}
+
+impl Write {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Create(job, _) => 1 + job.nodes.len(),
+            Self::Commit(changes, _) => changes.len(),
+        }
+    }
+}
+
+/// An outcome that is told once the transaction is on disk.
+enum Outcome {
+    Created(Sender<Result<JobId, StoreError>>, Result<JobId, StoreError>),
+    Committed(Sender<Result<(), StoreError>>, Result<(), StoreError>),
+}
+
+impl Outcome {
+    /// Tells it; `commit` is how the transaction as a whole went. Nobody may be waiting any more, which is fine.
+    fn tell(self, commit: &Result<(), StoreError>) {
+        match self {
+            Self::Created(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::Committed(to, result) => drop(to.send(commit.clone().and(result))),
+        }
+    }
+}
+
+/// Serves requests until all senders are gone.
+pub fn run(mut connection: Connection, requests: &Receiver<Write>) {
+    while let Ok(first) = requests.recv() {
+        let mut weight = first.weight();
+        let mut batch = vec![first];
+        while weight < STORE_BATCH_CHANGES_MAX {
+            let Ok(next) = requests.try_recv() else { break };
+            weight += next.weight();
+            batch.push(next);
+        }
+        write_batch(&mut connection, batch);
+    }
+}
+
+fn write_batch(connection: &mut Connection, batch: Vec<Write>) {
+    let mut outcomes = Vec::with_capacity(batch.len());
+    let commit = (|| {
+        let mut transaction = connection.transaction().map_err(database("begin a transaction"))?;
+        for write in batch {
+            let savepoint = transaction.savepoint().map_err(database("set a savepoint"))?;
+            outcomes.push(perform(savepoint, write));
+        }
+        transaction.commit().map_err(database("commit"))
+    })();
+    for outcome in outcomes {
+        outcome.tell(&commit);
+    }
+}
+
+fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
+    // A savepoint that is dropped rolls back.
+    let release = |savepoint: Savepoint<'_>| savepoint.commit().map_err(database("release a savepoint"));
+    match write {
+        Write::Create(job, to) => {
+            let result = create_job(&savepoint, &job).and_then(|id| release(savepoint).map(|()| id));
+            Outcome::Created(to, result)
+        }
+        Write::Commit(changes, to) => {
+            let result = changes.iter().try_for_each(|change| apply(&savepoint, change));
+            Outcome::Committed(to, result.and_then(|()| release(savepoint)))
+        }
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(database("prepare a change"))?;
+    statement.execute(values).map_err(database("write a row"))
+}
+
+fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError> {
+    let created = job.created.as_millis();
+    execute(
+        connection,
+        "INSERT INTO jobs (state, environment, task, params, sensitive, scope, noop, description, userdata, timeout, \
+         owner, owner_login, created, timestamp, node_count, payload) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+        params![
+            JobState::Ready.word(),
+            job.environment,
+            job.task,
+            json(&job.params),
+            json(&job.sensitive),
+            json(&job.scope),
+            job.noop,
+            job.description,
+            json(&job.userdata),
+            job.timeout.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
+            json(&job.owner),
+            job.owner.login,
+            created,
+            i64::try_from(job.nodes.len()).unwrap_or(i64::MAX),
+            job.payload,
+        ],
+    )?;
+    let id = connection.last_insert_rowid();
+    let status = "INSERT INTO job_status (job, seq, state, enter, exit) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(connection, status, params![id, 0, JobState::New.word(), created, created])?;
+    execute(connection, status, params![id, 1, JobState::Ready.word(), created, None::<i64>])?;
+    for (position, node) in job.nodes.iter().enumerate() {
+        execute(
+            connection,
+            "INSERT INTO nodes (job, position, name, transaction_id, state, timestamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                id,
+                i64::try_from(position).unwrap_or(i64::MAX),
+                node.name,
+                node.transaction.to_string(),
+                NodeState::Ready.word(),
+                created
+            ],
+        )?;
+    }
+    Ok(JobId(id))
+}
+
+fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
+    match change {
+        Change::JobEntered { job, state, at, event } => {
+            enter_job_state(connection, *job, *state, *at)?;
+            event.iter().try_for_each(|event| add_event(connection, *job, *at, event).map(drop))
+        }
+        Change::NodeStarted { node, at, event } => {
+            let event = add_event(connection, node.job, *at, event)?;
+            let sql = "UPDATE nodes SET state = ?3, start = ?4, timestamp = ?4, latest_event_id = ?5 \
+                       WHERE job = ?1 AND position = ?2";
+            let state = NodeState::Running.word();
+            execute(connection, sql, params![node.job.0, node.position, state, at.as_millis(), event]).map(drop)
+        }
+        Change::NodeAcknowledged(node) => {
+            let sql = "UPDATE nodes SET acknowledged = 1 WHERE job = ?1 AND position = ?2";
+            execute(connection, sql, params![node.job.0, node.position]).map(drop)
+        }
+        Change::NodeResent(node) => {
+            let sql = "UPDATE nodes SET resent = 1 WHERE job = ?1 AND position = ?2";
+            execute(connection, sql, params![node.job.0, node.position]).map(drop)
+        }
+        Change::NodeEnded { node, state, at, details, result, event } => {
+            let event = add_event(connection, node.job, *at, event)?;
+            let sql = "UPDATE nodes SET state = ?3, finish = ?4, timestamp = ?4, latest_event_id = ?5, details = ?6, \
+                       result = ?7 WHERE job = ?1 AND position = ?2";
+            let (details, result) = (json(details), json(result));
+            let key = (node.job.0, node.position);
+            execute(connection, sql, params![key.0, key.1, state.word(), at.as_millis(), event, details, result])
+                .map(drop)
+        }
+        Change::NodesSeen(names) => names.iter().try_for_each(|name| {
+            execute(connection, "INSERT OR IGNORE INTO known_nodes (name) VALUES (?1)", params![name]).map(drop)
+        }),
+        Change::UserSet(user) => set_user(connection, user),
+        Change::TokenIssued(token) => issue_token(connection, token),
+        Change::TokenRevoked(hash) => {
+            execute(connection, "UPDATE tokens SET revoked = 1 WHERE hash = ?1", params![hash]).map(drop)
+        }
+    }
+}
+
+fn enter_job_state(connection: &Connection, job: JobId, state: JobState, at: WallTime) -> Result<(), StoreError> {
+    let at = at.as_millis();
+    execute(connection, "UPDATE job_status SET exit = ?2 WHERE job = ?1 AND exit IS NULL", params![job.0, at])?;
+    execute(
+        connection,
+        "INSERT INTO job_status (job, seq, state, enter) \
+         SELECT ?1, 1 + max(seq), ?2, ?3 FROM job_status WHERE job = ?1",
+        params![job.0, state.word(), at],
+    )?;
+    execute(
+        connection,
+        "UPDATE jobs SET state = ?2, timestamp = ?3, started = CASE WHEN ?4 THEN coalesce(started, ?3) ELSE started END, \
+         finished = CASE WHEN ?5 THEN ?3 END, payload = CASE WHEN ?5 THEN NULL ELSE payload END WHERE id = ?1",
+        params![job.0, state.word(), at, state == JobState::Running, state.is_final()],
+    )
+    .map(drop)
+}
+
+fn add_event(connection: &Connection, job: JobId, at: WallTime, event: &NewEvent) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO events (job, kind, timestamp, details, message) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let details: &Map<String, Value> = &event.details;
+    execute(connection, sql, params![job.0, event.kind.word(), at.as_millis(), json(details), event.message])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn set_user(connection: &Connection, user: &User) -> Result<(), StoreError> {
+    let taken: Option<String> = connection
+        .query_row("SELECT id FROM users WHERE login = ?1", params![user.login], |row| row.get(0))
+        .optional()
+        .map_err(database("look up a user"))?;
+    if taken.is_some_and(|id| id != user.id) {
+        return Err(StoreError::Database {
+            action: "write a user",
+            cause: format!("the login `{}` belongs to another user", user.login),
+        });
+    }
+    execute(
+        connection,
+        "INSERT INTO users (id, login, password_hash, display_name, email, is_superuser, is_revoked, last_login, \
+         role_ids) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET login = ?2, \
+         password_hash = ?3, display_name = ?4, email = ?5, is_superuser = ?6, is_revoked = ?7, last_login = ?8, \
+         role_ids = ?9",
+        params![
+            user.id,
+            user.login,
+            user.password_hash,
+            user.display_name,
+            user.email,
+            user.is_superuser,
+            user.is_revoked,
+            user.last_login.map(WallTime::as_millis),
+            json(&user.role_ids),
+        ],
+    )
+    .map(drop)
+}
+
+fn issue_token(connection: &Connection, token: &Token) -> Result<(), StoreError> {
+    let (created, expires) = (token.created.as_millis(), token.expires.as_millis());
+    // Tokens long out of life are of no use to anybody: removing them here bounds the table by the rate of logins.
+    execute(connection, "DELETE FROM tokens WHERE expires < ?1", params![created - EXPIRED_KEPT_MILLIS])?;
+    execute(
+        connection,
+        "INSERT INTO tokens (hash, user_id, label, created, expires, revoked) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![token.hash, token.user_id, token.label, created, expires, token.is_revoked],
+    )?;
+    execute(connection, "UPDATE users SET last_login = ?2 WHERE id = ?1", params![token.user_id, created]).map(drop)
+}
+
+/// How long an expired token is still told from an unknown one: a day.
+const EXPIRED_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1000;

@@ -1,0 +1,122 @@
+//! Parameters of jobs that have not ended, sealed with AES-256-GCM: a restart needs them, sensitive values included, and
+//! nobody who reads the database may. The key is in a file of its own, `<data_dir>/keys/job-parameters`, mode 0600.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::rand;
+
+use super::store::StoreError;
+use super::store::sqlite::create_private_dir;
+
+/// Length of the key in bytes.
+const KEY_LENGTH: usize = 32;
+
+/// What is sealed is parameters of jobs, whatever else the key may come to be used for.
+const CONTEXT: &[u8] = b"podium job parameters 1";
+
+/// Seals and opens.
+pub struct Vault {
+    key: LessSafeKey,
+    path: PathBuf,
+}
+
+impl Vault {
+    /// Reads the key below `data_dir`, or makes one.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let dir = data_dir.join("keys");
+        create_private_dir(&dir)?;
+        let path = dir.join("job-parameters");
+        let failed = |cause: String| StoreError::File { path: path.clone(), cause };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key: [u8; KEY_LENGTH] = random();
+                write_private(&path, &key).map_err(|error| failed(error.to_string()))?;
+                key.to_vec()
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let key = UnboundKey::new(&AES_256_GCM, &bytes)
+            .map_err(|_| failed(format!("the key has {} bytes instead of {KEY_LENGTH}", bytes.len())))?;
+        Ok(Self { key: LessSafeKey::new(key), path })
+    }
+
+    /// Nonce, ciphertext and tag. Nonces are random: 2^32 jobs are safe with one key.
+    pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = random();
+        let mut sealed = plain.to_vec();
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(CONTEXT), &mut sealed)
+            .expect("parameters are far shorter than what one nonce may seal");
+        [nonce.as_slice(), &sealed].concat()
+    }
+
+    /// The plain bytes; the error says what to do.
+    pub fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
+        let unreadable = || {
+            format!(
+                "its stored parameters cannot be opened with the key {}: run the task again, or restore the key that was \
+                 there when the job was accepted",
+                self.path.display()
+            )
+        };
+        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(unreadable)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| unreadable())?;
+        let mut rest = rest.to_vec();
+        let length = self.key.open_in_place(nonce, Aad::from(CONTEXT), &mut rest).map_err(|_| unreadable())?.len();
+        rest.truncate(length);
+        Ok(rest)
+    }
+}
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the operating system has randomness");
+    bytes
+}
+
+/// Writes a new file with mode 0600 that is either whole or not there.
+pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    // The name is safe once the directory is.
+    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn opens_what_it_sealed_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let sealed = Vault::open(dir.path()).unwrap().seal(b"hunter2");
+        let vault = Vault::open(dir.path()).unwrap();
+        assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
+        assert_eq!(vault.unseal(&sealed).unwrap(), b"hunter2");
+        let mut changed = sealed.clone();
+        changed[NONCE_LEN] ^= 1;
+        assert!(vault.unseal(&changed).unwrap_err().contains("job-parameters"));
+        assert!(vault.unseal(b"short").is_err());
+        let mode = fs::metadata(dir.path().join("keys/job-parameters")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("keys")).unwrap();
+        fs::write(dir.path().join("keys/job-parameters"), "short").unwrap();
+        assert!(Vault::open(dir.path()).err().unwrap().to_string().contains("5 bytes instead of 32"));
+    }
+}
