@@ -1,6 +1,7 @@
 //! What all requests share: the backend, the address this server goes by, the limits, and the way to blocking threads
 //! and back.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -8,7 +9,7 @@ use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Setup;
 use super::auth::Logins;
@@ -36,7 +37,7 @@ pub(super) struct Shared {
     pub(super) logins: Logins,
     /// For deadlines.
     pub(super) clock: Clock,
-    bodies: Semaphore,
+    bodies: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -49,12 +50,17 @@ impl Shared {
             metrics: setup.metrics.clone(),
             logins: Logins::new(),
             clock: Clock::start(),
-            bodies: Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT),
+            bodies: Arc::new(Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT)),
         }
     }
 
     /// Reads a whole body of at most `bytes_max` bytes, within the budget for all bodies and the time for one.
-    pub(super) async fn read_body(&self, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    pub(super) async fn read_body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: usize,
+    ) -> Result<HeldBody, Problem> {
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > bytes_max) {
@@ -63,11 +69,12 @@ impl Shared {
         let units = announced.unwrap_or(bytes_max).div_ceil(BODY_UNIT);
         let read = async {
             let units = u32::try_from(units).unwrap_or(u32::MAX);
-            let _budget = self.bodies.acquire_many(units).await.expect("the semaphore is never closed");
-            Limited::new(body, bytes_max).collect().await
+            let budget = self.bodies.clone().acquire_many_owned(units).await.expect("the semaphore is never closed");
+            let bytes = Limited::new(body, bytes_max).collect().await?.to_bytes();
+            Ok::<_, axum::BoxError>(HeldBody { bytes, _budget: budget })
         };
         match tokio::time::timeout(API_BODY_TIMEOUT, read).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Ok(held)) => Ok(held),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
             Ok(Err(error)) => Err(Problem::invalid(format!("The request's body could not be read: {error}."))),
             Err(_) => Err(Problem::new(
@@ -76,6 +83,20 @@ impl Shared {
                 format!("The request's body did not arrive within {} s.", API_BODY_TIMEOUT.as_secs()),
             )),
         }
+    }
+}
+
+/// A body and its share of the budget for all of them.
+pub(super) struct HeldBody {
+    bytes: Bytes,
+    _budget: OwnedSemaphorePermit,
+}
+
+impl Deref for HeldBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -22,6 +22,7 @@ use super::shared::Shared;
 struct Answer {
     status: StatusCode,
     content_type: String,
+    allow: String,
     text: String,
 }
 
@@ -53,9 +54,10 @@ impl Api {
         self.runtime.block_on(async {
             let response = handle(self.shared.clone(), router(self.shared.clone()), peer, request).await;
             let (head, body) = response.into_parts();
-            let content_type = head.headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
+            let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+            let (content_type, allow) = (header("content-type"), header("allow"));
             let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
-            Answer { status: head.status, content_type, text }
+            Answer { status: head.status, content_type, allow, text }
         })
     }
 

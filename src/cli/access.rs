@@ -218,6 +218,8 @@ impl Drop for Hidden {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::fake::{Fake, LOGIN, Pki, TOKEN, serve};
+    use crate::cli::testing::{Page, settings};
 
     #[test]
     fn passwords_are_edited_without_being_shown() {
@@ -236,5 +238,30 @@ mod tests {
         assert_eq!(line(&mut input, "x").unwrap(), "ada");
         assert_eq!(line(&mut input, "x").unwrap(), "secret");
         assert!(matches!(line(&mut input, "x"), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn a_login_saves_the_token_or_prints_it() {
+        let pki = Pki::new();
+        let server = serve(Fake::new(), &pki);
+        let settings = settings(&pki, server.local_addr().port());
+        std::fs::remove_file(&settings.token_file).unwrap();
+        let mut connection = Connection::new(&settings.ca, settings.rbac.clone()).unwrap();
+        let mut log_in = |print, credentials, lifetime: &str| {
+            let page = Page::default();
+            let connection_flags = ConnectionFlags::default();
+            let lifetime = Some(lifetime.to_owned());
+            let arguments = LoginArguments { user: None, lifetime, print, connection: connection_flags };
+            let outcome = exchange(&arguments, &settings, &mut connection, credentials, &mut page.output());
+            (outcome.map_err(|failure| failure.to_string()), page.text())
+        };
+        assert_eq!(log_in(true, LOGIN, "4h"), (Ok(0), format!("{TOKEN}\n")));
+        assert!(!settings.token_file.exists());
+        assert_eq!(log_in(false, LOGIN, "4h"), (Ok(0), String::new()));
+        assert_eq!(read_token(&settings.token_file).unwrap(), TOKEN);
+        let refused = "The provided login and password do not match.".to_owned();
+        assert_eq!(log_in(false, ("ada", "guess"), "4h"), (Err(refused), String::new()));
+        let (outcome, _) = log_in(false, LOGIN, "soon");
+        assert!(outcome.unwrap_err().starts_with("lifetime must be a number followed by y, d, h, m or s"));
     }
 }

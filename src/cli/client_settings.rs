@@ -24,8 +24,12 @@ const PORT_RBAC: u16 = 4433;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionFlags {
-    /// The server, such as https://orch.example.com:8143 (also PODIUM_SERVICE_URL)
-    #[arg(long, value_name = "URL")]
+    /// The server.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The server, such as https://orch.example.com:8143 (also PODIUM_SERVICE_URL)"
+    )]
     pub service_url: Option<String>,
     /// File with the CA certificates that the server's certificate must come from (also PODIUM_CA_CERT)
     #[arg(long, value_name = "FILE")]

@@ -84,7 +84,7 @@ pub fn follow(
     let clock = Clock::start();
     let mut follower = Follower { client, id, start: 0, ended_unseen: false, seen: HashSet::new() };
     let mut away_since: Option<Moment> = None;
-    loop {
+    while !interrupted.load(Ordering::Relaxed) {
         let begun = clock.now();
         let outcome = follower.poll(observer);
         let took = clock.now().since(begun);
@@ -109,10 +109,9 @@ pub fn follow(
         }
         // A job of many nodes makes long answers: asking takes at most a fifth of the time.
         let pause = pace.poll.max(took * 4).min(CLIENT_POLL_INTERVAL_MAX);
-        if !wait(pause, interrupted) {
-            return Ok(None);
-        }
+        wait(pause, interrupted);
     }
+    Ok(None)
 }
 
 struct Follower<'a> {
@@ -179,17 +178,14 @@ pub fn items(answer: &Value) -> &[Value] {
     answer.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Whether the whole time was waited.
-fn wait(time: Duration, interrupted: &AtomicBool) -> bool {
+/// Waits, but not on once the operator will not.
+fn wait(time: Duration, interrupted: &AtomicBool) {
     let clock = Clock::start();
     let begun = clock.now();
-    loop {
-        if interrupted.load(Ordering::Relaxed) {
-            return false;
-        }
+    while !interrupted.load(Ordering::Relaxed) {
         let left = time.saturating_sub(clock.now().since(begun));
         if left.is_zero() {
-            return true;
+            break;
         }
         std::thread::sleep(left.min(GLANCE));
     }

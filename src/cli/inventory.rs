@@ -67,6 +67,8 @@ fn render(nodes: &[Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::fake::{Fake, Pki, serve};
+    use crate::cli::testing::{Page, client};
 
     #[test]
     fn a_table_and_a_count() {
@@ -78,5 +80,22 @@ mod tests {
                         2026-03-01T10:15:30.120Z  pcp://b/server\nweb02  not connected\n\n1 of 2 nodes are connected.";
         assert_eq!(render(&nodes), expected);
         assert_eq!(render(&[]), "No node has ever been connected.");
+    }
+
+    #[test]
+    fn asked_nodes_must_be_connected() {
+        let pki = Pki::new();
+        let server = serve(Fake::new(), &pki);
+        let mut client = client(&pki, server.local_addr().port());
+        let mut shown = |names: &[&str]| {
+            let page = Page::default();
+            let nodes = names.iter().map(|name| (*name).to_owned()).collect();
+            let arguments = Arguments { nodes, format: Format::Text, connection: ConnectionFlags::default() };
+            let code = show(&arguments, &mut client, &mut page.output()).unwrap();
+            (code, page.text().lines().last().unwrap().to_owned())
+        };
+        assert_eq!(shown(&[]), (0, "1 of 2 nodes are connected.".into()));
+        assert_eq!(shown(&["web01.example.com"]), (0, "1 of 1 nodes are connected.".into()));
+        assert_eq!(shown(&["web01.example.com", "x"]), (EXIT_FAILED, "1 of 2 nodes are connected.".into()));
     }
 }

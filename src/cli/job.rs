@@ -149,6 +149,8 @@ fn section(state: &str, nodes: &[Value]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::fake::{Fake, Pki, serve};
+    use crate::cli::testing::{Page, client};
 
     fn job() -> Value {
         json!({
@@ -198,5 +200,28 @@ ERRORED (1/2)
 web02
     not connected";
         assert_eq!(detail(&job(), &nodes), expected);
+    }
+
+    #[test]
+    fn jobs_of_a_server() {
+        let pki = Pki::new();
+        let server = serve(Fake::new(), &pki);
+        let mut client = client(&pki, server.local_addr().port());
+        let mut shown = |job, format| {
+            let page = Page::default();
+            let arguments = ShowArguments { job, format, connection: ConnectionFlags::default() };
+            (show(&arguments, &mut client, &mut page.output()).unwrap(), page.text())
+        };
+        let (code, text) = shown(None, Format::Text);
+        assert_eq!(code, 0);
+        let row = "82  finished  task  package  1      ada   2026-03-01T10:15:30Z  3 sec\n";
+        assert!(text.ends_with(row), "{text}");
+        let (_, text) = shown(Some(82), Format::Text);
+        assert!(text.contains("SUCCEEDED (1/1)"), "{text}");
+        assert!(text.ends_with("web01.example.com\n    status : up to date\n    version : 3.0.7-27.el9\n"), "{text}");
+        let (_, text) = shown(Some(82), Format::Json);
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["job_id"], &json["state"]), (&json!("82"), &json!("finished")));
+        assert_eq!(shown(Some(4711), Format::Text), (EXIT_FAILED, String::new()));
     }
 }

@@ -15,6 +15,9 @@ pub mod quickstart;
 pub mod server;
 pub mod task;
 
+#[cfg(test)]
+mod testing;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

@@ -1,13 +1,14 @@
 //! Refusals, compared whole: always JSON with a kind, except where Puppet Server has its own.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::extract::Request;
 use serde_json::{Value, json};
 
 use super::{Answer, Api};
-use crate::api::fake::TOKEN;
+use crate::api::fake::{LOGIN, TOKEN};
 use crate::limits::{API_BODY_BYTES_MAX, LOGIN_FAILURES_MAX};
 
 const COMMAND: &str = "/orchestrator/v1/command/task";
@@ -175,7 +176,7 @@ fn routes_and_methods() {
         (404, "not-offered".into(), "This server does not offer POST /orchestrator/v1/command/plan_start yet.".into())
     );
     let answer = api.post("/orchestrator/v1/jobs", "{}");
-    assert_eq!(kind_and_message(&answer).0, 405);
+    assert_eq!((kind_and_message(&answer).0, answer.allow.as_str()), (405, "GET,HEAD"));
     assert_eq!(kind_and_message(&api.get(COMMAND)).1, "method-not-allowed");
     assert_eq!(kind_and_message(&api.get("/status/v1/services?level=x")).0, 400);
     assert_eq!(api.get("/status/v1/services/x").status, 404);
@@ -258,4 +259,39 @@ fn task_files() {
     }
     let answer = api.get_bare("/puppet/v3/file_content/tasks/%252e%252e/x?environment=production");
     assert_eq!(answer.json()["message"], "Not Found: Could not find file_content tasks/%2e%2e/x");
+}
+
+/// Collects log lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_log_has_the_request_and_no_secrets() {
+    let lines = Lines::default();
+    let sink = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || sink.clone());
+    let api = Api::new();
+    tracing::subscriber::with_default(subscriber.finish(), || {
+        api.get("/orchestrator/v1/jobs/82");
+        api.get_bare(&format!("/orchestrator/v1/jobs/83?token={TOKEN}"));
+        api.post("/rbac-api/v1/auth/token", json!({"login": LOGIN.0, "password": LOGIN.1}).to_string());
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("path=\"/orchestrator/v1/jobs/82\" status=200"), "{text}");
+    assert!(text.contains("subject=\"ada\" remote=192.0.2.7:4711"), "{text}");
+    assert!(text.contains("path=\"/orchestrator/v1/jobs/83\" status=404"), "{text}");
+    assert!(!text.contains(TOKEN) && !text.contains(LOGIN.1), "{text}");
 }

@@ -9,8 +9,9 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::api::fake::{Fake, Pki, TOKEN, file_content, serve};
+use crate::clock::{Clock, Moment};
 use crate::https::{Client, Downloaded, Method, Request};
-use crate::limits::API_BODY_BYTES_MAX;
+use crate::limits::{API_BODY_BYTES_MAX, API_HEAD_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::tls::material::anonymous_client_config;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -100,4 +101,28 @@ fn stopping_ends_idle_connections() {
     // The server's end may come with or without a close alert.
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.ends_with(b"running"));
+}
+
+#[test]
+#[ignore = "takes as long as the deadlines it tests: 15 s"]
+fn peers_that_dawdle_are_dropped() {
+    let pki = Pki::new();
+    let server = serve(Fake::new(), &pki);
+    let port = server.local_addr().port();
+    let patience = Some(API_HEAD_TIMEOUT + LIMIT);
+
+    let started = Clock::start();
+    let mut silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    silent.set_read_timeout(patience).unwrap();
+    let mut halfway = raw(anonymous_client_config(&pki.ca()).unwrap(), port);
+    halfway.sock.set_read_timeout(patience).unwrap();
+    write!(halfway, "GET /status/v1/simple HTTP/1.1\r\nHost: ").unwrap();
+
+    assert_eq!(silent.read(&mut [0; 16]).unwrap(), 0);
+    assert!(started.now() >= Moment::default() + HANDSHAKE_TIMEOUT);
+    let mut rest = Vec::new();
+    // The server's end may come with or without a close alert.
+    let _ = halfway.read_to_end(&mut rest);
+    assert!(started.now() >= Moment::default() + API_HEAD_TIMEOUT);
+    assert!(started.now() < Moment::default() + API_HEAD_TIMEOUT + LIMIT / 2);
 }

@@ -231,17 +231,14 @@ fn result(id: &str, ended: &Ended) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::io::Write;
-    use std::rc::Rc;
     use std::time::Duration;
 
     use clap::Parser;
 
     use super::*;
-    use crate::api::fake::{BROKEN_NODE, Fake, Pki, TOKEN, serve, setup};
+    use crate::api::fake::{BROKEN_NODE, Fake, Pki, serve, setup};
     use crate::api::{Server, Setup};
-    use crate::cli::client_settings::{ClientSettings, Endpoint};
+    use crate::cli::testing::{Page, client};
 
     #[derive(clap::Parser)]
     struct Line {
@@ -254,35 +251,6 @@ mod tests {
         Line::try_parse_from(words).map(|line| line.arguments)
     }
 
-    #[derive(Clone, Default)]
-    struct Page(Rc<RefCell<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Page {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.borrow().clone()).unwrap()
-        }
-    }
-
-    fn client(pki: &Pki, port: u16) -> Client {
-        let token_file = pki.directory.path().join("token");
-        std::fs::write(&token_file, TOKEN).unwrap();
-        let endpoint = Endpoint { host: "localhost".into(), port, path: String::new() };
-        let rbac = Endpoint { path: "/rbac-api".into(), ..endpoint.clone() };
-        let settings =
-            ClientSettings { orchestrator: endpoint, rbac, ca: pki.ca(), token_file, environment: None, noop: false };
-        Client::new(settings).unwrap()
-    }
-
     const QUICK: Pace = Pace { poll: Duration::from_millis(5), retry_for: Duration::from_secs(20) };
 
     fn run_line(line: &str) -> (Result<u8, Failure>, String) {
@@ -290,7 +258,7 @@ mod tests {
         let server = serve(Fake::new(), &pki);
         let mut client = client(&pki, server.local_addr().port());
         let page = Page::default();
-        let mut output = Output::to(Box::new(page.clone()));
+        let mut output = page.output();
         let arguments = parse(line).unwrap();
         let outcome = run_with(&arguments, &mut client, QUICK, &AtomicBool::new(false), &mut output);
         (outcome, page.text())
@@ -340,7 +308,7 @@ mod tests {
         let pki = Pki::new();
         let server = serve(Fake::new(), &pki);
         let mut client = client(&pki, server.local_addr().port());
-        let mut output = Output::to(Box::new(Page::default()));
+        let mut output = Page::default().output();
         let arguments = parse("facter -n web01.example.com").unwrap();
         let outcome = run_with(&arguments, &mut client, QUICK, &AtomicBool::new(true), &mut output);
         assert_eq!(outcome.unwrap(), EXIT_FAILED);
