@@ -147,8 +147,8 @@ impl<E: Executor> Agent<E> {
 
     fn dial_failed(&mut self, now: Moment, tag: DialTag, error: &DialError, shell: &mut dyn Shell<Mail>) {
         if self.link == Link::Dialling(tag) {
-            let what = format!("cannot connect to {} ({})", self.broker(), error.kind);
-            self.failed(now, &what, &error.message, shell);
+            // The text names the broker.
+            self.failed(now, &format!("cannot connect ({})", error.kind), &error.message, shell);
         }
     }
 

@@ -261,3 +261,19 @@ fn purge(workshop: &Workshop) {
         tracing::info!("removed {transactions} old transactions and {files} old entries of the task cache");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_bounded_and_given_back() {
+        let slots = Arc::new(AtomicUsize::new(0));
+        let mut taken: Vec<Slot> = std::iter::from_fn(|| Slot::take(&slots)).collect();
+        assert_eq!(taken.len(), AGENT_ACTIONS_MAX);
+        taken.pop();
+        assert!(Slot::take(&slots).is_some());
+        drop(taken);
+        assert_eq!(slots.load(Ordering::Relaxed), 0);
+    }
+}
