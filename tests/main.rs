@@ -2,6 +2,7 @@
 
 mod agent;
 mod ca;
+mod cli;
 mod sim;
 mod system;
 mod tidy;

@@ -73,11 +73,9 @@ impl<'a> Quickstart<'a> {
     fn run(&mut self) -> Result<(), String> {
         println!("Working in {}", self.site.dir().display());
         let outcome = self.start_and_run_task();
-        if let Err(message) = &outcome {
-            if !self.interrupts.interrupted() {
-                eprintln!("podium quickstart: {message}\n\n{}", self.processes.log_tails());
-            }
-        } else if self.arguments.keep {
+        if outcome.is_err() && !self.interrupts.interrupted() {
+            eprintln!("{}", self.processes.log_tails());
+        } else if outcome.is_ok() && self.arguments.keep {
             println!("Server and agents keep running. Ctrl-C stops them.");
             self.interrupts.wait();
         }

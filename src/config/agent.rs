@@ -20,7 +20,7 @@ const DOWNLOAD_TIMEOUT_OF_ZERO: Duration = DAY;
 const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("primary-uri", "use primary-uris"),
     ("master-uri", "use primary-uris"),
-    ("allowed-keepalive-timeouts", "a connection without an answer to two pings is given up"),
+    ("allowed-keepalive-timeouts", "a connection that misses three pings is given up"),
     ("association-timeout", "PCP v2 has no association"),
     ("association-request-ttl", "PCP v2 has no association"),
     ("pcp-message-ttl", "PCP v2 messages do not expire"),

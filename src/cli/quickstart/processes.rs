@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 const STOP: Duration = Duration::from_secs(10);
 const STOP_POLL: Duration = Duration::from_millis(20);
 /// Lines of each log that are shown when something failed.
-const TAIL_LINES: usize = 15;
+const TAIL_LINES: usize = 20;
 /// A command of the operator's that only asks the server ends before this.
 const COMMAND: Duration = Duration::from_secs(60);
 
@@ -263,7 +263,7 @@ mod tests {
         let lines: Vec<String> = (0..100).map(|number| format!("line {number}")).collect();
         std::fs::write(dir.path().join("server.log"), lines.join("\n")).unwrap();
         let tails = processes.log_tails();
-        assert!(!tails.contains("line 84\n") && tails.contains("line 85\n") && tails.contains("line 99"), "{tails}");
+        assert!(!tails.contains("line 79\n") && tails.contains("line 80\n") && tails.contains("line 99"), "{tails}");
         assert!(processes.log_contains("server", "line 3\n"));
     }
 
