@@ -296,3 +296,53 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
     }
     Ok(jobs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    #[test]
+    fn conforms() {
+        let dir = tempfile::tempdir().unwrap();
+        conformance::run(&|| Box::new(SqliteStore::open(dir.path()).unwrap()));
+    }
+
+    #[test]
+    fn a_copy_of_the_files_of_a_running_store_has_everything_acknowledged() {
+        // What a killed process leaves: the files as they are, without any of the work of closing.
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        store.commit(vec![Change::NodesSeen(vec!["a".into()])]).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        for file in ["podium.db", "podium.db-wal"] {
+            fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+        }
+        assert_eq!(SqliteStore::open(copy.path()).unwrap().known_nodes().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn files_are_private_and_used_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("new/data");
+        let store = SqliteStore::open(&data_dir).unwrap();
+        store.commit(vec![Change::NodesSeen(vec!["a".into()])]).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&data_dir), 0o700);
+        for file in ["podium.db", "podium.db-wal", "podium.db-shm", "lock"] {
+            assert_eq!(mode(&data_dir.join(file)), 0o600, "{file}");
+        }
+        assert!(matches!(SqliteStore::open(&data_dir), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(SqliteStore::open(dir.path()).unwrap());
+        let connection = Connection::open(dir.path().join("podium.db")).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let error = SqliteStore::open(dir.path()).err().unwrap();
+        assert!(matches!(error, StoreError::NewerSchema { found: 99, supported: 1, .. }), "{error}");
+    }
+}
