@@ -230,7 +230,7 @@ impl Dispatcher {
             budget -= 1;
             self.alarm(now, key, out);
         }
-        while let Some(key) = if budget > 0 { self.turns.next() } else { None } {
+        while let Some(key) = if budget > 0 { self.turns.take() } else { None } {
             budget -= 1;
             self.consider(now, key, out);
         }

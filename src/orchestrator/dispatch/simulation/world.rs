@@ -218,7 +218,7 @@ impl World {
                 self.agents[agent].spool.insert(transaction.clone(), true);
                 let results = json!({"exitcode": 0, "stdout": "done"});
                 let data = json!({"transaction_id": transaction, "results": results});
-                self.from_agent(agent, "rpc_non_blocking_response", &data);
+                self.agent_says(agent, "rpc_non_blocking_response", &data);
             }
             Happening::Connection(agent, is_connected) => self.connection(agent, is_connected),
             Happening::Kill => self.restart(),
@@ -229,7 +229,7 @@ impl World {
         self.agents[agent].is_connected = is_connected;
         let change = if is_connected { 1 } else { -1 };
         let data = json!({"changes": [{"client": format!("pcp://n{agent}/agent"), "change": change}]});
-        self.to_orchestrator(500, BROKER, "inventory_update", None, &data);
+        self.deliver(500, BROKER, "inventory_update", None, &data);
         if is_connected && self.random.percent(50) {
             self.plan_disconnect(agent);
         } else if !is_connected && !self.random.percent(5) {
@@ -275,12 +275,12 @@ impl World {
         let Some(name) = envelope.target.as_deref().and_then(|uri| uri.strip_prefix("pcp://n")) else {
             let connected = self.agents.iter().enumerate().filter(|(_, agent)| agent.is_connected);
             let uris: Vec<String> = connected.map(|(index, _)| format!("pcp://n{index}/agent")).collect();
-            return self.to_orchestrator(1, BROKER, "inventory_response", None, &json!({"uris": uris}));
+            return self.deliver(1, BROKER, "inventory_response", None, &json!({"uris": uris}));
         };
         let agent: usize = name.strip_suffix("/agent").unwrap().parse().unwrap();
         if !self.agents.get(agent).is_some_and(|agent| agent.is_connected) {
             let id = envelope.id.to_string();
-            return self.to_orchestrator(1, BROKER, "error_message", Some(&id), &"Not connected.".into());
+            return self.deliver(1, BROKER, "error_message", Some(&id), &"Not connected.".into());
         }
         if !(self.faults.network && self.random.percent(10)) {
             self.plan(20, Happening::AtAgent(agent, message));
@@ -304,7 +304,7 @@ impl World {
             let mut results = results;
             results["transaction_id"] = asked.into();
             let answer = json!({"transaction_id": transaction, "results": results});
-            return self.from_agent(agent, "rpc_blocking_response", &answer);
+            return self.agent_says(agent, "rpc_blocking_response", &answer);
         }
         if !self.agents[agent].spool.contains_key(&transaction) {
             self.agents[agent].spool.insert(transaction.clone(), false);
@@ -312,21 +312,21 @@ impl World {
             let time = self.random.below(u64::try_from(TASK_SECONDS_MAX.as_millis()).unwrap());
             self.plan(time, Happening::TaskEnds(agent, transaction.clone()));
         }
-        self.from_agent(agent, "rpc_provisional_response", &json!({"transaction_id": transaction}));
+        self.agent_says(agent, "rpc_provisional_response", &json!({"transaction_id": transaction}));
     }
 
-    fn from_agent(&mut self, agent: usize, message_type: &str, data: &Value) {
+    fn agent_says(&mut self, agent: usize, message_type: &str, data: &Value) {
         if !self.agents[agent].is_connected || (self.faults.network && self.random.percent(15)) {
             return;
         }
         let copies = if self.faults.network && self.random.percent(10) { 2 } else { 1 };
         for _ in 0..copies {
             let delay = 20 + self.random.below(if self.faults.network { 3_000 } else { 50 });
-            self.to_orchestrator(delay, &format!("pcp://n{agent}/agent"), message_type, None, data);
+            self.deliver(delay, &format!("pcp://n{agent}/agent"), message_type, None, data);
         }
     }
 
-    fn to_orchestrator(&mut self, delay: u64, sender: &str, message_type: &str, reply: Option<&str>, data: &Value) {
+    fn deliver(&mut self, delay: u64, sender: &str, message_type: &str, reply: Option<&str>, data: &Value) {
         let message_type = format!("http://puppetlabs.com/{message_type}");
         let outgoing = Outgoing {
             id: "1-1-1-1-1",
