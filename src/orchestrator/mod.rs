@@ -197,6 +197,12 @@ impl Orchestrator {
         &self.inner.rbac
     }
 
+    /// Whether the dispatcher runs. It stops by itself only if the store fails, and the log says why.
+    pub fn is_dispatching(&self) -> bool {
+        let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 
 use super::messages::Received;
-use super::{AcceptedJob, Dispatcher, Now, Output, Send};
+use super::{AcceptedJob, Dispatcher, Now, Output, Pace, Send};
 use crate::clock::{Clock, WallTime};
 use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, ORCHESTRATOR_OUTBOX_MAX};
 use crate::orchestrator::BrokerLink;
@@ -75,6 +75,8 @@ impl Driver {
         while !self.is_stopping {
             let now = self.now();
             self.gather(now, &mut out);
+            let pace = if self.outbox.is_empty() { Pace::Go } else { Pace::Hold };
+            self.parts.dispatcher.set_pace(pace);
             self.parts.dispatcher.turn(now, &mut out);
             if let Err(error) = self.carry_out(std::mem::take(&mut out)) {
                 tracing::error!(%error, "the dispatcher stops: what happens to jobs cannot be stored any more; restart the server once this is mended");

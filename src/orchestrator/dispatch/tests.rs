@@ -330,6 +330,18 @@ fn after_a_restart_the_agent_is_asked_first() {
 }
 
 #[test]
+fn nothing_starts_while_brokers_do_not_keep_up() {
+    let mut bench = Bench::connected();
+    bench.dispatcher.set_pace(Pace::Hold);
+    bench.job(&["a"], |_| {});
+    assert_eq!(bench.requests(), 0);
+    assert!(bench.dispatcher.next_deadline() > Some(bench.now));
+    bench.dispatcher.set_pace(Pace::Go);
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.requests(), 1);
+}
+
+#[test]
 fn agents_errors_end_the_node() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |_| {});

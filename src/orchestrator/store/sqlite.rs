@@ -39,6 +39,7 @@ impl SqliteStore {
         let path = data_dir.join("podium.db");
         // Created here because SQLite would use the umask; its other files take the mode of this one.
         drop(private_file(&path)?);
+        sync_dir(data_dir)?;
         let mut connection = Connection::open(&path).map_err(database("open"))?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(database("switch to WAL"))?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(database("set synchronous"))?;
@@ -102,6 +103,12 @@ fn private_file(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map_err(|error| StoreError::File { path: path.to_owned(), cause: error.to_string() })
+}
+
+/// Makes the names of new files survive a loss of power.
+fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    let synced = File::open(path).and_then(|dir| dir.sync_all());
+    synced.map_err(|error| StoreError::File { path: path.to_owned(), cause: error.to_string() })
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
