@@ -21,13 +21,16 @@ pub struct Faults {
     pub network: bool,
     /// Agents disconnect and come back, some never.
     pub agents: bool,
+    /// Agents forget transactions early, but none that the orchestrator has not seen acknowledged: no protocol could
+    /// tell such a one from a request that never arrived.
+    pub spools: bool,
     /// The dispatcher is killed.
     pub restarts: bool,
 }
 
 impl Faults {
-    pub const NONE: Self = Self { network: false, agents: false, restarts: false };
-    pub const ALL: Self = Self { network: true, agents: true, restarts: true };
+    pub const NONE: Self = Self { network: false, agents: false, spools: false, restarts: false };
+    pub const ALL: Self = Self { network: true, agents: true, spools: true, restarts: true };
 }
 
 /// Splitmix64.
@@ -66,6 +69,8 @@ enum Happening {
     AtOrchestrator(Vec<u8>),
     /// The task of a transaction ends.
     TaskEnds(usize, String),
+    /// The agent forgets a transaction.
+    Purge(usize, String),
     /// The agent's connection changes.
     Connection(usize, bool),
     Kill,
@@ -216,9 +221,17 @@ impl World {
             Happening::AtAgent(agent, message) => self.at_agent(agent, &message),
             Happening::TaskEnds(agent, transaction) => {
                 self.agents[agent].spool.insert(transaction.clone(), true);
+                if self.faults.spools && self.random.percent(30) {
+                    self.plan(5_000, Happening::Purge(agent, transaction.clone()));
+                }
                 let results = json!({"exitcode": 0, "stdout": "done"});
                 let data = json!({"transaction_id": transaction, "results": results});
                 self.agent_says(agent, "rpc_non_blocking_response", &data);
+            }
+            Happening::Purge(agent, transaction) => {
+                if !self.ledger.may_be_sent_again(&transaction) {
+                    self.agents[agent].spool.remove(&transaction);
+                }
             }
             Happening::Connection(agent, is_connected) => self.connection(agent, is_connected),
             Happening::Kill => self.restart(),
@@ -404,6 +417,11 @@ impl Ledger {
             }
             _ => {}
         }
+    }
+
+    fn may_be_sent_again(&self, transaction: &str) -> bool {
+        let mut nodes = self.jobs.values().flat_map(|job| &job.nodes);
+        nodes.any(|node| node.transaction.to_string() == transaction && !node.acknowledged)
     }
 
     fn check_limit(&self, limit: usize) {
