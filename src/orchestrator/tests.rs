@@ -190,6 +190,14 @@ fn a_restart_asks_before_it_runs() {
 }
 
 #[test]
+fn dropping_the_last_handle_stops_the_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let (orchestrator, _) = start(&dir, true);
+    drop(orchestrator);
+    until("the end of the threads", || SqliteStore::open(dir.path()).is_ok());
+}
+
+#[test]
 fn commands_are_refused_with_reasons() {
     let dir = tempfile::tempdir().unwrap();
     code(&dir);

@@ -122,10 +122,15 @@ impl Driver {
 
     /// Takes what has arrived, up to the size of a batch.
     fn gather(&mut self, now: Now, out: &mut Output) {
-        for command in self.parts.commands.try_iter().take(DISPATCH_BATCH_MESSAGES_MAX) {
-            match command {
-                Command::Run(job) => self.parts.dispatcher.accept(now, *job, out),
-                Command::Stop => self.is_stopping = true,
+        for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
+            match self.parts.commands.try_recv() {
+                Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
+                Err(TryRecvError::Empty) => break,
+                // All handles are gone without a word: nobody will come back.
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    break;
+                }
             }
         }
         for link in 0..self.parts.links.len() {
