@@ -43,7 +43,8 @@ fn owner(login: &str) -> Subject {
     }
 }
 
-fn new_job(task: &str, names: &[&str]) -> NewJob {
+/// A job of `ada` on these nodes.
+pub fn new_job(task: &str, names: &[&str]) -> NewJob {
     let object = |value: Value| value.as_object().cloned().unwrap_or_default();
     NewJob {
         environment: "production".into(),

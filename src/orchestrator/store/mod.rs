@@ -1,5 +1,5 @@
 //! What the orchestrator keeps: jobs, nodes, events, names of the inventory, users and tokens. The trait is the contract;
-//! [`conformance`] is the test suite that every implementation runs.
+//! `conformance.rs` is the test suite that every implementation runs.
 
 #[cfg(test)]
 mod conformance;

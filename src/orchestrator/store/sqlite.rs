@@ -306,6 +306,9 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::super::conformance;
     use super::*;
 
@@ -326,6 +329,44 @@ mod tests {
             fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
         }
         assert_eq!(SqliteStore::open(copy.path()).unwrap().known_nodes().unwrap(), ["a"]);
+    }
+
+    /// Names the data directory for the process that is to be killed.
+    const VICTIM: &str = "PODIUM_TEST_STORE_VICTIM";
+
+    #[test]
+    #[ignore = "runs only as a child of `a_killed_process_loses_nothing_acknowledged`"]
+    fn victim() {
+        let Ok(data_dir) = std::env::var(VICTIM) else { return };
+        let store = SqliteStore::open(Path::new(&data_dir)).unwrap();
+        loop {
+            println!("\nacknowledged {}", store.create_job(conformance::new_job("t", &["a", "b"])).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_killed_process_loses_nothing_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", "orchestrator::store::sqlite::tests::victim"])
+            .env(VICTIM, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut acknowledged = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<i64>().ok());
+        let seen: Vec<i64> = acknowledged.by_ref().take(20).collect();
+        child.kill().unwrap();
+        let rest = acknowledged.last();
+        child.wait().unwrap();
+        let last = rest.or(seen.last().copied()).expect("the child has written");
+        let store = SqliteStore::open(dir.path()).unwrap();
+        for id in 1..=last {
+            let job = store.job(JobId(id)).unwrap().unwrap();
+            assert_eq!(job.node_states.values().sum::<u64>(), 2, "job {id} is whole");
+        }
+        let next = store.create_job(conformance::new_job("t", &["a"])).unwrap().0;
+        assert!(next == last + 1 || next == last + 2, "{next} after {last}: one may have been committed and not told");
     }
 
     #[test]
