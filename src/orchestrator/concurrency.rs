@@ -44,7 +44,7 @@ impl Turns {
     }
 
     /// Takes the node whose turn it is out of its queue; `None` if nobody waits or all slots are taken.
-    pub fn next(&mut self) -> Option<NodeKey> {
+    pub fn take(&mut self) -> Option<NodeKey> {
         if self.running >= self.limit {
             return None;
         }
@@ -64,7 +64,7 @@ impl Turns {
         None
     }
 
-    /// Whether [`Self::next`] would give a node.
+    /// Whether [`Self::take`] would give a node.
     pub fn has_next(&self) -> bool {
         self.running < self.limit && self.order.iter().any(|job| self.jobs[job].running < self.job_limit)
     }
@@ -107,8 +107,8 @@ mod tests {
         turns
     }
 
-    fn take(turns: &mut Turns) -> Option<i64> {
-        let node = turns.next()?;
+    fn occupy_next(turns: &mut Turns) -> Option<i64> {
+        let node = turns.take()?;
         turns.occupy(node.job);
         Some(node.job.0)
     }
@@ -116,18 +116,18 @@ mod tests {
     #[test]
     fn jobs_take_turns() {
         let mut turns = turns(6, &[(1, 100), (2, 2)]);
-        let order: Vec<_> = std::iter::from_fn(|| take(&mut turns)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| occupy_next(&mut turns)).collect();
         assert_eq!(order, [1, 2, 1, 2, 1, 1]);
         turns.release(JobId(1));
-        assert_eq!(take(&mut turns), Some(1));
+        assert_eq!(occupy_next(&mut turns), Some(1));
     }
 
     #[test]
     fn one_job_never_takes_all_slots() {
         let mut turns = turns(16, &[(1, 100)]);
-        assert_eq!(std::iter::from_fn(|| take(&mut turns)).count(), 14);
+        assert_eq!(std::iter::from_fn(|| occupy_next(&mut turns)).count(), 14);
         turns.enqueue(NodeKey { job: JobId(2), position: 0 });
-        assert_eq!(take(&mut turns), Some(2));
+        assert_eq!(occupy_next(&mut turns), Some(2));
         assert_eq!(turns.running(), 15);
     }
 }

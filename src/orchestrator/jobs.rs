@@ -49,6 +49,7 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
         inner.unfinished_nodes.fetch_sub(reserved, Ordering::Relaxed);
     })?;
     accepted.job.id = id;
+    tracing::info!(job = %id, task = accepted.job.task, nodes = reserved, by = subject.login, "accepted a job");
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)

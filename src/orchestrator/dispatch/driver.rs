@@ -12,8 +12,8 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 
 use super::messages::Received;
-use super::{AcceptedJob, Dispatcher, Now, Output, Send};
-use crate::clock::{Clock, WallTime};
+use super::{AcceptedJob, Dispatcher, Now, Output, Pace, Send};
+use crate::clock::{Clock, Moment, WallTime};
 use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, ORCHESTRATOR_OUTBOX_MAX};
 use crate::orchestrator::BrokerLink;
 use crate::orchestrator::store::{Store, StoreError};
@@ -56,13 +56,43 @@ pub struct Driver {
     parts: DriverParts,
     /// Messages that brokers had no room for, oldest first.
     outbox: VecDeque<(usize, Bytes)>,
+    dropped: Dropped,
     is_stopping: bool,
+}
+
+/// Messages that were of no use since the last warning. Warnings are rare because peers can cause them at will.
+#[derive(Debug, Default)]
+struct Dropped {
+    malformed: u64,
+    forged: u64,
+    unexpected: u64,
+    warned: Option<Moment>,
+}
+
+/// The shortest time between warnings about dropped messages.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Dropped {
+    fn count(&mut self, now: Moment, received: Received, broker: &str) {
+        match received {
+            Received::Used | Received::Stale => return,
+            Received::Malformed => self.malformed += 1,
+            Received::Forged => self.forged += 1,
+            Received::Unexpected => self.unexpected += 1,
+        }
+        if self.warned.is_some_and(|warned| now.since(warned) < WARNING_INTERVAL) {
+            return;
+        }
+        let Self { malformed, forged, unexpected, .. } = *self;
+        tracing::warn!(malformed, forged, unexpected, broker, "messages dropped since the last warning");
+        *self = Self { warned: Some(now), ..Self::default() };
+    }
 }
 
 impl Driver {
     /// Starts the thread.
     pub fn spawn(parts: DriverParts) -> std::io::Result<JoinHandle<()>> {
-        let driver = Self { parts, outbox: VecDeque::new(), is_stopping: false };
+        let driver = Self { parts, outbox: VecDeque::new(), dropped: Dropped::default(), is_stopping: false };
         thread::Builder::new().name("dispatcher".into()).spawn(move || driver.run())
     }
 
@@ -75,6 +105,8 @@ impl Driver {
         while !self.is_stopping {
             let now = self.now();
             self.gather(now, &mut out);
+            let pace = if self.outbox.is_empty() { Pace::Go } else { Pace::Hold };
+            self.parts.dispatcher.set_pace(pace);
             self.parts.dispatcher.turn(now, &mut out);
             if let Err(error) = self.carry_out(std::mem::take(&mut out)) {
                 tracing::error!(%error, "the dispatcher stops: what happens to jobs cannot be stored any more; restart the server once this is mended");
@@ -90,10 +122,15 @@ impl Driver {
 
     /// Takes what has arrived, up to the size of a batch.
     fn gather(&mut self, now: Now, out: &mut Output) {
-        for command in self.parts.commands.try_iter().take(DISPATCH_BATCH_MESSAGES_MAX) {
-            match command {
-                Command::Run(job) => self.parts.dispatcher.accept(now, *job, out),
-                Command::Stop => self.is_stopping = true,
+        for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
+            match self.parts.commands.try_recv() {
+                Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
+                Err(TryRecvError::Empty) => break,
+                // All handles are gone without a word: nobody will come back.
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    break;
+                }
             }
         }
         for link in 0..self.parts.links.len() {
@@ -114,13 +151,8 @@ impl Driver {
 
     fn receive(&mut self, now: Now, link: usize, message: &Bytes, out: &mut Output) {
         let received = self.parts.dispatcher.receive(now, link, message, out);
-        let bytes = message.len();
-        match received {
-            Received::Used | Received::Stale => tracing::trace!(?received, bytes, "message from a broker"),
-            Received::Malformed | Received::Forged | Received::Unexpected => {
-                tracing::warn!(?received, bytes, broker = self.parts.links[link].broker_uri, "message dropped");
-            }
-        }
+        tracing::trace!(?received, bytes = message.len(), "message from a broker");
+        self.dropped.count(now.moment, received, &self.parts.links[link].broker_uri);
     }
 
     /// Commits, then sends.

@@ -101,6 +101,16 @@ pub struct Dispatcher {
     messages: HashMap<Uuid, NodeKey>,
     alarms: BTreeSet<(Moment, NodeKey)>,
     grace: Grace,
+    pace: Pace,
+}
+
+/// Whether new nodes are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Yes.
+    Go,
+    /// No: brokers take too little. Nodes that run are looked after as ever.
+    Hold,
 }
 
 /// A subscription to a broker's inventory.
@@ -163,6 +173,7 @@ impl Dispatcher {
             messages: HashMap::new(),
             alarms: BTreeSet::new(),
             grace: Grace::Until(now + START_GRACE, HashMap::new()),
+            pace: Pace::Go,
         }
     }
 
@@ -230,10 +241,18 @@ impl Dispatcher {
             budget -= 1;
             self.alarm(now, key, out);
         }
-        while let Some(key) = if budget > 0 { self.turns.next() } else { None } {
+        while budget > 0
+            && self.pace == Pace::Go
+            && let Some(key) = self.turns.take()
+        {
             budget -= 1;
             self.consider(now, key, out);
         }
+    }
+
+    /// Starts or stops starting new nodes.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// When [`Self::turn`] has something to do even if nothing arrives; in the past if it has something left to do.
@@ -248,7 +267,7 @@ impl Dispatcher {
             Grace::Over => None,
         };
         let alarm = self.alarms.first().map(|(due, _)| *due);
-        let ready = self.turns.has_next().then(Moment::default);
+        let ready = (self.pace == Pace::Go && self.turns.has_next()).then(Moment::default);
         subscriptions.chain(grace).chain(alarm).chain(ready).min()
     }
 

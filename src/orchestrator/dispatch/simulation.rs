@@ -1,1 +1,83 @@
+//! Whole jobs in virtual time, from a seed: agents with a spool come and go, messages are lost and doubled, the
+//! dispatcher is killed at any point and rebuilt from what was committed. Whatever happens, every node ends exactly once,
+//! nothing runs twice, and no more nodes run than allowed.
 
+mod world;
+
+use std::time::Duration;
+
+use super::*;
+use world::{Faults, World};
+
+/// Seeds per run; `PODIUM_SIM_SEED` replays one.
+const SEEDS: u64 = 60;
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("PODIUM_SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("PODIUM_SIM_SEED is a number")],
+        Err(_) => (0..SEEDS).collect(),
+    }
+}
+
+#[test]
+fn every_node_ends_once_and_nothing_runs_twice() {
+    let mut total = world::Tally::default();
+    for seed in seeds() {
+        let mut world = World::new(seed, 40, 8, Faults::ALL);
+        for job in 1..=6 {
+            let nodes = world.random.below(40) + 1;
+            let names: Vec<String> = (0..nodes).map(|index| format!("n{index}")).collect();
+            world.job(job, &names);
+        }
+        world.run(Duration::from_secs(6 * 3600));
+        let tally = world.check();
+        total.finished += tally.finished;
+        total.errored += tally.errored;
+        total.restarts += tally.restarts;
+        total.resent += tally.resent;
+    }
+    // The simulation is worth something only if all of this happens in it.
+    if std::env::var("PODIUM_SIM_SEED").is_err() {
+        assert!(total.finished > total.errored && total.errored > 100, "{total:?}");
+        assert!(total.restarts > SEEDS && total.resent > 20, "{total:?}");
+    }
+}
+
+#[test]
+fn without_faults_every_node_finishes() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 30, 8, Faults::NONE);
+        for job in 1..=4 {
+            world.job(job, &(0..30).map(|index| format!("n{index}")).collect::<Vec<_>>());
+        }
+        world.run(Duration::from_secs(3600));
+        let tally = world.check();
+        assert_eq!((tally.finished, tally.errored, tally.resent), (120, 0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn restarts_alone_lose_nothing() {
+    for seed in 0..40 {
+        let mut world = World::new(seed, 30, 8, Faults { restarts: true, ..Faults::NONE });
+        world.job(1, &(0..30).map(|index| format!("n{index}")).collect::<Vec<_>>());
+        world.run(Duration::from_secs(3600));
+        let tally = world.check();
+        assert_eq!((tally.finished, tally.errored), (30, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_small_job_does_not_wait_for_a_large_one() {
+    let mut world = World::new(1, 500, 16, Faults::NONE);
+    let names: Vec<String> = (0..500).map(|index| format!("n{index}")).collect();
+    world.job(1, &names);
+    world.advance(Duration::from_secs(60));
+    world.job(2, &names[490..493]);
+    let accepted = world.now;
+    while !world.has_ended(2) {
+        world.step();
+        assert!(world.now.since(accepted) <= world::TASK_SECONDS_MAX * 3, "the small job waits");
+    }
+    assert!(!world.has_ended(1));
+}

@@ -330,6 +330,18 @@ fn after_a_restart_the_agent_is_asked_first() {
 }
 
 #[test]
+fn nothing_starts_while_brokers_do_not_keep_up() {
+    let mut bench = Bench::connected();
+    bench.dispatcher.set_pace(Pace::Hold);
+    bench.job(&["a"], |_| {});
+    assert_eq!(bench.requests(), 0);
+    assert!(bench.dispatcher.next_deadline() > Some(bench.now));
+    bench.dispatcher.set_pace(Pace::Go);
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.requests(), 1);
+}
+
+#[test]
 fn agents_errors_end_the_node() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |_| {});
@@ -376,4 +388,56 @@ fn a_job_without_readable_parameters_ends() {
     let params = Err("the key is gone".to_owned());
     bench.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
     assert_eq!((bench.requests(), bench.error()), (0, "the key is gone".to_owned()));
+}
+
+#[test]
+fn no_message_does_harm() {
+    let types = [
+        "inventory_response",
+        "inventory_update",
+        "rpc_provisional_response",
+        "rpc_non_blocking_response",
+        "rpc_blocking_response",
+        "rpc_error_message",
+        "error_message",
+        "associate_response",
+        "",
+    ];
+    let results = [
+        json!(null),
+        json!({}),
+        json!({"exitcode": "x"}),
+        json!({"transaction_id": of_a(), "status": "unknown"}),
+        json!({"transaction_id": of_a(), "status": "success"}),
+        json!({"exitcode": i64::MIN, "stdout": "\u{0}"}),
+    ];
+    let mut data: Vec<Value> = vec![
+        json!(null),
+        json!([]),
+        json!("Not connected."),
+        json!({"uris": ["x", "pcp://*/agent"]}),
+        json!({"uris": [], "more": 1}),
+        json!({"changes": [{"client": "", "change": 1}]}),
+        json!({"transaction_id": ""}),
+        json!({"transaction_id": of_a(), "id": "", "description": ""}),
+    ];
+    data.extend(results.iter().map(|results| json!({"transaction_id": of_a(), "results": results})));
+    for message_type in types {
+        for data in &data {
+            for reply in [None, Some("1-1-1-1-1"), Some("00000000-0000-0000-0000-000000000002")] {
+                for sender in ["pcp://a/agent", BROKER, "pcp:///server"] {
+                    let mut bench = Bench::connected();
+                    bench.job(&["a"], |_| {});
+                    bench.receive(message_type, sender, reply, data);
+                    bench.pass(Duration::from_secs(20));
+                    bench.receive(message_type, sender, reply, data);
+                }
+            }
+        }
+    }
+    let mut bench = Bench::connected();
+    let mut out = Output::default();
+    for bytes in [&b""[..], b"{", b"\xff\xfe", b"[]", b"null"] {
+        assert_eq!(bench.dispatcher.receive(bench.now(), 0, bytes, &mut out), Received::Malformed);
+    }
 }

@@ -1,1 +1,282 @@
-//! tests
+//! What every [`Store`] must do. An implementation calls [`run`] with a function that opens its store, again and again on
+//! the same data: everything acknowledged must still be there, however the one before ended.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{Change, NewEvent, NewJob, NewNode, NodeKey, Store, Token, User};
+use crate::clock::WallTime;
+use crate::orchestrator::model::{
+    EventType, JobId, JobOrder, JobQuery, JobState, NodeOrder, NodeQuery, NodeState, Scope, Subject,
+};
+
+/// Opens the store on data that stays the same during one run of the suite.
+pub type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
+
+/// Runs the suite on empty data.
+pub fn run(open: Open<'_>) {
+    job_numbers_have_no_gaps(open);
+    a_job_goes_through_its_life(open);
+    lists_are_sliced_sorted_and_filtered(open);
+    a_failed_commit_changes_nothing(open);
+    names_users_and_tokens(open);
+    many_threads_write_at_once(open);
+    a_closed_store_refuses(open);
+}
+
+const fn at(millis: i64) -> WallTime {
+    WallTime::from_millis(millis)
+}
+
+fn owner(login: &str) -> Subject {
+    Subject {
+        id: "1".into(),
+        login: login.into(),
+        display_name: login.to_uppercase(),
+        email: String::new(),
+        is_superuser: false,
+        is_remote: false,
+        is_revoked: false,
+        is_group: false,
+        last_login: Some("2026-03-01T09:00:00.000Z".into()),
+        role_ids: vec![2],
+    }
+}
+
+/// A job of `ada` on these nodes.
+pub fn new_job(task: &str, names: &[&str]) -> NewJob {
+    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+    NewJob {
+        environment: "production".into(),
+        task: task.into(),
+        params: object(json!({"a": [1, null, "é\u{0}"]})),
+        sensitive: vec!["secret".into()],
+        scope: Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect()),
+        noop: true,
+        description: "d".into(),
+        userdata: object(json!({"u": 1})),
+        timeout: Some(60),
+        owner: owner("ada"),
+        created: at(1_000),
+        payload: vec![0, 1, 255],
+        nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
+    }
+}
+
+fn event(kind: EventType, message: &str) -> NewEvent {
+    NewEvent { kind, details: Map::from_iter([("node".to_owned(), json!("n"))]), message: message.into() }
+}
+
+fn key(job: JobId, position: u32) -> NodeKey {
+    NodeKey { job, position }
+}
+
+fn started(node: NodeKey, millis: i64) -> Change {
+    Change::NodeStarted { node, at: at(millis), event: event(EventType::NodeRunning, "started") }
+}
+
+fn ended(node: NodeKey, state: NodeState, millis: i64) -> Change {
+    let event = event(EventType::NodeFinished, "ended");
+    let details = Map::from_iter([("message".to_owned(), json!("m"))]);
+    Change::NodeEnded { node, state, at: at(millis), details, result: json!({"x": 1}), event }
+}
+
+fn entered(job: JobId, state: JobState, millis: i64, event: Option<NewEvent>) -> Change {
+    Change::JobEntered { job, state, at: at(millis), event }
+}
+
+fn all_nodes() -> NodeQuery {
+    NodeQuery { limit: None, offset: 0, order_by: NodeOrder::Name, descending: false, state: None }
+}
+
+fn all_jobs() -> JobQuery {
+    JobQuery {
+        limit: 100,
+        offset: 0,
+        order_by: JobOrder::Name,
+        descending: false,
+        task: None,
+        min_finish: None,
+        max_finish: None,
+    }
+}
+
+fn job_numbers_have_no_gaps(open: Open<'_>) {
+    let store = open();
+    assert_eq!(store.create_job(new_job("first", &["a"])), Ok(JobId(1)));
+    drop(store);
+    let store = open();
+    let mut broken = new_job("broken", &["a"]);
+    broken.nodes.push(broken.nodes[0].clone());
+    assert!(store.create_job(broken).is_err());
+    assert!(store.commit(vec![started(key(JobId(99), 0), 1)]).is_err());
+    assert_eq!(store.create_job(new_job("second", &[])), Ok(JobId(2)));
+    let finish = |id| entered(JobId(id), JobState::Failed, 2_000, None);
+    store.commit(vec![finish(1), finish(2)]).unwrap();
+}
+
+fn a_job_goes_through_its_life(open: Open<'_>) {
+    let store = open();
+    let asked = new_job("demo", &["b", "a", "c"]);
+    let id = store.create_job(asked.clone()).unwrap();
+    let job = store.job(id).unwrap().unwrap();
+    assert_eq!((job.state, job.node_count, job.node_states[&NodeState::Ready]), (JobState::Ready, 3, 3));
+    assert_eq!((&job.params, &job.scope, &job.owner), (&asked.params, &asked.scope, &asked.owner));
+    assert_eq!((job.timeout, job.noop, &job.sensitive), (Some(60), true, &asked.sensitive));
+    store
+        .commit(vec![
+            entered(id, JobState::Running, 2_000, None),
+            started(key(id, 0), 2_000),
+            started(key(id, 1), 2_001),
+            Change::NodeAcknowledged(key(id, 0)),
+            Change::NodeResent(key(id, 1)),
+            ended(key(id, 2), NodeState::Errored, 2_002),
+        ])
+        .unwrap();
+    drop(store);
+
+    let store = open();
+    let unfinished = store.unfinished().unwrap();
+    let [recovered] = unfinished.as_slice() else { panic!("one job has not ended: {unfinished:?}") };
+    assert_eq!((recovered.id, recovered.state, &recovered.payload), (id, JobState::Running, &asked.payload));
+    assert_eq!((recovered.succeeded, recovered.unsuccessful, recovered.nodes.len()), (0, 1, 2));
+    let [b, a] = recovered.nodes.as_slice() else { panic!("two nodes have not ended") };
+    assert_eq!((b.position, b.name.as_str(), b.transaction), (0, "b", asked.nodes[0].transaction));
+    assert_eq!((b.start, b.acknowledged, b.resent), (Some(at(2_000)), true, false));
+    assert_eq!((a.acknowledged, a.resent), (false, true));
+    let last = Some(event(EventType::JobFinished, "done"));
+    store
+        .commit(vec![
+            ended(key(id, 0), NodeState::Finished, 3_000),
+            ended(key(id, 1), NodeState::Failed, 3_001),
+            entered(id, JobState::Failed, 3_002, last),
+        ])
+        .unwrap();
+    assert_eq!(store.unfinished().unwrap(), []);
+
+    let job = store.job(id).unwrap().unwrap();
+    assert_eq!((job.created, job.started, job.finished), (at(1_000), Some(at(2_000)), Some(at(3_002))));
+    let status: Vec<_> = job.status.iter().map(|status| (status.state, status.enter, status.exit)).collect();
+    assert_eq!(
+        status,
+        [
+            (JobState::New, at(1_000), Some(at(1_000))),
+            (JobState::Ready, at(1_000), Some(at(2_000))),
+            (JobState::Running, at(2_000), Some(at(3_002))),
+            (JobState::Failed, at(3_002), None),
+        ]
+    );
+    let events = store.events(id, 0).unwrap().unwrap();
+    assert!(events.is_sorted_by(|a, b| a.id < b.id));
+    assert_eq!(events.last().unwrap().kind, EventType::JobFinished);
+    assert_eq!(store.next_event(id).unwrap(), Some(events[5].id + 1));
+    assert_eq!(store.events(id, events[4].id).unwrap().unwrap(), events[4..]);
+    let nodes = store.nodes(id, &all_nodes()).unwrap().unwrap();
+    let c = &nodes.items[2];
+    assert_eq!((c.name.as_str(), c.start, c.finish, c.latest_event_id), ("c", None, Some(at(2_002)), events[2].id));
+    assert_eq!((c.result.as_ref(), &c.details["message"]), (Some(&json!({"x": 1})), &json!("m")));
+    for nothing in [JobId(0), JobId(99)] {
+        assert_eq!(store.job(nothing).unwrap(), None);
+        assert_eq!(store.events(nothing, 0).unwrap(), None);
+        assert_eq!(store.next_event(nothing).unwrap(), None);
+        assert_eq!(store.nodes(nothing, &all_nodes()).unwrap(), None);
+    }
+}
+
+fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
+    let store = open();
+    let before = store.jobs(&all_jobs()).unwrap().total;
+    for (task, login) in [("list::x", "zoe"), ("list::y", "bob"), ("other", "eve")] {
+        let mut job = new_job(task, &["a", "b"]);
+        job.owner = owner(login);
+        let id = store.create_job(job).unwrap();
+        store.commit(vec![entered(id, JobState::Finished, 5_000 + id.0, None)]).unwrap();
+    }
+    let ids = |query: &JobQuery| {
+        let page = store.jobs(query).unwrap();
+        (page.items.iter().map(|job| u64::try_from(job.id.0).unwrap() - before).collect::<Vec<_>>(), page.total)
+    };
+    let list = JobQuery { task: Some("list::".into()), ..all_jobs() };
+    assert_eq!(ids(&list), (vec![1, 2], 2));
+    assert_eq!(ids(&JobQuery { order_by: JobOrder::Owner, ..list.clone() }), (vec![2, 1], 2));
+    assert_eq!(ids(&JobQuery { descending: true, limit: 1, ..list.clone() }), (vec![2], 2));
+    assert_eq!(ids(&JobQuery { offset: 1, ..list }), (vec![2], 2));
+    let last = at(5_000 + i64::try_from(before).unwrap() + 3);
+    assert_eq!(ids(&JobQuery { min_finish: Some(last), ..all_jobs() }), (vec![3], 1));
+    assert_eq!(store.jobs(&JobQuery { max_finish: Some(at(1)), ..all_jobs() }).unwrap().total, 0);
+    let id = JobId(i64::try_from(before).unwrap() + 1);
+    store.commit(vec![started(key(id, 1), 10), ended(key(id, 1), NodeState::Finished, 20)]).unwrap();
+    let names = |query: &NodeQuery| {
+        let page = store.nodes(id, query).unwrap().unwrap();
+        (page.items.into_iter().map(|node| node.name).collect::<Vec<_>>(), page.total)
+    };
+    for order_by in NodeOrder::ALL {
+        assert_eq!(names(&NodeQuery { order_by: *order_by, ..all_nodes() }).1, 2);
+    }
+    assert_eq!(names(&NodeQuery { state: Some(NodeState::Finished), ..all_nodes() }), (vec!["b".into()], 1));
+    assert_eq!(names(&NodeQuery { limit: Some(1), descending: true, ..all_nodes() }), (vec!["b".into()], 2));
+}
+
+fn a_failed_commit_changes_nothing(open: Open<'_>) {
+    let store = open();
+    let id = store.create_job(new_job("whole", &["a"])).unwrap();
+    let changes = vec![started(key(id, 0), 7), started(key(JobId(9_999), 0), 7)];
+    assert!(store.commit(changes).is_err());
+    assert_eq!(store.events(id, 0).unwrap().unwrap(), []);
+    assert_eq!(store.nodes(id, &all_nodes()).unwrap().unwrap().items[0].state, NodeState::Ready);
+    store.commit(vec![entered(id, JobState::Failed, 8, None)]).unwrap();
+}
+
+fn names_users_and_tokens(open: Open<'_>) {
+    let user = User {
+        id: "u1".into(),
+        login: "ada".into(),
+        password_hash: "hash".into(),
+        display_name: "Ada".into(),
+        email: "ada@example.com".into(),
+        is_superuser: true,
+        is_revoked: false,
+        last_login: None,
+        role_ids: vec![1, 2],
+    };
+    let token = Token {
+        hash: [7; 32],
+        user_id: "u1".into(),
+        label: Some("l".into()),
+        created: at(100),
+        expires: at(200),
+        is_revoked: false,
+    };
+    let store = open();
+    store.commit(vec![Change::NodesSeen(vec!["b".into(), "a".into()]), Change::NodesSeen(vec!["b".into()])]).unwrap();
+    store.commit(vec![Change::UserSet(user.clone()), Change::TokenIssued(token.clone())]).unwrap();
+    assert!(store.commit(vec![Change::UserSet(User { id: "u2".into(), ..user.clone() })]).is_err());
+    drop(store);
+    let store = open();
+    assert_eq!(store.known_nodes().unwrap(), ["a", "b"]);
+    let logged_in = User { last_login: Some(at(100)), ..user };
+    assert_eq!(store.user("ada").unwrap(), Some(logged_in.clone()));
+    assert_eq!(store.user("bob").unwrap(), None);
+    assert_eq!(store.token(&[7; 32]).unwrap(), Some((token, logged_in)));
+    assert_eq!(store.token(&[8; 32]).unwrap(), None);
+    store.commit(vec![Change::TokenRevoked([7; 32])]).unwrap();
+    assert!(store.token(&[7; 32]).unwrap().unwrap().0.is_revoked);
+}
+
+fn many_threads_write_at_once(open: Open<'_>) {
+    let store = open();
+    let ids: Vec<i64> = std::thread::scope(|scope| {
+        let create = || (0..10).map(|_| store.create_job(new_job("crowd", &["a"])).unwrap().0).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let (min, max) = (*ids.iter().min().unwrap(), *ids.iter().max().unwrap());
+    assert_eq!((ids.len(), max - min), (80, 79), "each number once, without gaps");
+}
+
+fn a_closed_store_refuses(open: Open<'_>) {
+    let store = open();
+    store.close();
+    assert_eq!(store.create_job(new_job("late", &["a"])), Err(super::StoreError::Closed));
+    assert!(store.jobs(&all_jobs()).is_ok(), "what is stored can still be read");
+}

@@ -1,5 +1,5 @@
 //! What the orchestrator keeps: jobs, nodes, events, names of the inventory, users and tokens. The trait is the contract;
-//! [`conformance`] is the test suite that every implementation runs.
+//! `conformance.rs` is the test suite that every implementation runs.
 
 #[cfg(test)]
 mod conformance;
@@ -21,7 +21,8 @@ use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
 pub trait Store: Send + Sync {
-    /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure uses up no number.
+    /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
+    /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
 
     /// Makes all changes, in order, or none.

@@ -59,9 +59,9 @@ fn check_one(
     input: &mut Map<String, Value>,
 ) -> Option<String> {
     match (given, &parameter.default) {
-        (Some(value), _) if is_sensitive && !data_type.accepts(value) => {
-            Some(format!("parameter '{name}' expects a {data_type} value, got another (it is sensitive and not shown)"))
-        }
+        (Some(value), _) if is_sensitive && !data_type.accepts(value) => Some(format!(
+            "parameter '{name}' does not match its type {data_type} (its value is sensitive and not shown)"
+        )),
         (Some(value), _) => data_type.problem(value).map(|problem| format!("parameter '{name}' {problem}")),
         (None, Some(default)) => {
             input.insert(name.to_owned(), default.clone());
@@ -110,7 +110,7 @@ mod tests {
                 "has no parameter named 'nosuch'",
                 "parameter 'count' expects an Integer value, got String",
                 "expects a value for parameter 'name'",
-                "parameter 'secret' expects a Optional[String] value, got another (it is sensitive and not shown)",
+                "parameter 'secret' does not match its type Optional[String] (its value is sensitive and not shown)",
             ]
         );
     }

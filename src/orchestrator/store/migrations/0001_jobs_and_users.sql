@@ -47,7 +47,8 @@ CREATE TABLE nodes (
     resent          INTEGER NOT NULL DEFAULT 0,
     details         TEXT NOT NULL DEFAULT '{}',
     result          TEXT,
-    PRIMARY KEY (job, position)
+    PRIMARY KEY (job, position),
+    UNIQUE (job, name)
 ) STRICT;
 
 CREATE INDEX nodes_state ON nodes (job, state);

@@ -195,6 +195,8 @@ mod tests {
             ("Enum['A', true]", json!("a")),
             ("Pattern[/^a/, /\\Ab\\h+\\Z/]", json!("bf0\n")),
             ("Pattern[/x\\/y/]", json!("x/y")),
+            ("Pattern[/\\A\\/([^\\n\\/\\0]+\\/*)*\\z/]", json!("/a/b")),
+            ("Pattern[/\\A[a-z]+={,2}[{,]\\z/]", json!("abc=={")),
             ("Integer[default, 5]", json!(-9)),
             ("Float[0, 1.5]", json!(0.5)),
             ("Numeric", json!(1)),

@@ -327,23 +327,12 @@ fn enumeration(arguments: Vec<Argument>) -> Result<Type, TypeError> {
     Ok(Type::Enum(words, ignores_case))
 }
 
-/// A pattern in Ruby's syntax for our engine: `\Z`, `\h` and the line anchors mean something else there.
+/// A pattern, with Ruby's syntax put into that of our engine.
 fn pattern(argument: Argument) -> Result<(String, regex::Regex), TypeError> {
     let (Argument::Regex(text) | Argument::Text(text)) = argument else {
         return syntax("Pattern takes regular expressions");
     };
-    let mut ours = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (c, if c == '\\' { chars.next() } else { None }) {
-            ('\\', Some('Z')) => ours.push_str(r"\n?\z"),
-            ('\\', Some('h')) => ours.push_str("[0-9a-fA-F]"),
-            ('\\', Some('/')) => ours.push('/'),
-            ('\\', Some(escaped)) => ours.extend(['\\', escaped]),
-            (c, _) => ours.push(c),
-        }
-    }
-    let compiled = RegexBuilder::new(&ours).multi_line(true).size_limit(TYPE_REGEX_BYTES_MAX).build();
+    let compiled = RegexBuilder::new(&translated(&text)).multi_line(true).size_limit(TYPE_REGEX_BYTES_MAX).build();
     match compiled {
         Ok(compiled) => Ok((text, compiled)),
         Err(error) => {
@@ -352,4 +341,34 @@ fn pattern(argument: Argument) -> Result<(String, regex::Regex), TypeError> {
             syntax(format!("the pattern /{text}/ cannot be checked by this server: {cause}"))
         }
     }
+}
+
+/// `\Z`, `\h`, `\0` and `{,n}` are Ruby's alone.
+fn translated(ruby: &str) -> String {
+    let mut ours = String::with_capacity(ruby.len());
+    let mut in_class = false;
+    let mut chars = ruby.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\\' {
+            match chars.next() {
+                Some('Z') => ours.push_str(r"\n?\z"),
+                Some('h') => ours.push_str("[0-9a-fA-F]"),
+                Some('0') => ours.push_str(r"\x00"),
+                Some('/') => ours.push('/'),
+                Some(escaped) => ours.extend(['\\', escaped]),
+                None => ours.push('\\'),
+            }
+            continue;
+        }
+        match c {
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
+        }
+        ours.push(c);
+        if c == '{' && !in_class && chars.peek() == Some(&',') {
+            ours.push('0');
+        }
+    }
+    ours
 }
