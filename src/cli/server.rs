@@ -261,7 +261,7 @@ fn start_api(
     let orchestrator_service = Service {
         name: "orchestrator-service",
         probe: Arc::new(move || ServiceHealth {
-            state: if probed.is_running() { ServiceState::Running } else { ServiceState::Error },
+            state: if probed.is_dispatching() { ServiceState::Running } else { ServiceState::Error },
             details: Map::new(),
         }),
     };

@@ -197,9 +197,6 @@ impl Orchestrator {
         &self.inner.rbac
     }
 
-    /// Whether the dispatcher runs; it stops by itself if the store fails.
-    pub fn is_running(&self) -> bool {
-
     /// Whether the dispatcher runs. It stops by itself only if the store fails, and the log says why.
     pub fn is_dispatching(&self) -> bool {
         let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
