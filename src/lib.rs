@@ -19,6 +19,8 @@
 //!     pcp  pxp       the protocols                                                            PURE
 //!     ca             certificates for labs and tests, Puppet's directory layout
 //!  0  config  limits  clock  observe
+//!     durable        files that a crash cannot cut in half
+//!     random  sha256  percent
 //! ```
 //!
 //! PURE means no socket, no clock, no thread, no randomness of its own: time and seeds come in as arguments, so that a
@@ -53,13 +55,17 @@ pub mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod durable;
 pub mod https;
 pub mod limits;
 pub mod link;
 pub mod observe;
 pub mod orchestrator;
 pub mod pcp;
+pub mod percent;
 pub mod pxp;
+pub mod random;
 pub mod reactor;
+pub mod sha256;
 pub mod tls;
 pub mod websocket;

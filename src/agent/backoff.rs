@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::random::Random;
+
 /// Shortest pause after a failed attempt; the first one is 2 s on average.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
@@ -11,37 +13,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(32);
 
 /// Bounds of the pause after the loss of a connection that had lived a while.
 const AFTER_LOSS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1000));
-
-/// A small generator of random numbers (SplitMix64), for pauses and message ids, not for secrets.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// The same numbers for the same seed.
-    pub fn seeded(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A duration between two bounds, in whole milliseconds.
-    pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        let span = u64::try_from((high.saturating_sub(low)).as_millis()).unwrap_or(u64::MAX);
-        low + Duration::from_millis(self.next_u64() % span.saturating_add(1))
-    }
-
-    /// A random UUID, as text.
-    pub fn uuid(&mut self) -> String {
-        let bytes = u128::from(self.next_u64()) << 64 | u128::from(self.next_u64());
-        uuid::Builder::from_random_bytes(bytes.to_be_bytes()).into_uuid().to_string()
-    }
-}
 
 /// Pauses between attempts to connect.
 #[derive(Debug, Clone)]
@@ -88,13 +59,5 @@ mod tests {
         }
         assert!((1900..2100).contains(&(first / 1000).as_millis()), "{first:?}");
         assert!((last / 1000).as_secs() > 10, "{last:?}");
-    }
-
-    #[test]
-    fn uuids_are_well_formed_and_differ() {
-        let mut random = Random::seeded(1);
-        let first = random.uuid();
-        assert_eq!(uuid::Uuid::parse_str(&first).unwrap().get_version_num(), 4);
-        assert_ne!(first, random.uuid());
     }
 }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::{Backoff, Random};
+use super::backoff::Backoff;
 use super::reply::Reply;
 use super::requests::{Order, Verdict, judge};
 use crate::clock::Moment;
@@ -21,6 +21,7 @@ use crate::link::{
     TimerKey,
 };
 use crate::pcp::Outgoing;
+use crate::random::Random;
 
 /// Does the work that must not hold up the connection.
 pub trait Executor: Send + 'static {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::child::{self, Program};
-use super::durable;
+use super::files;
 use super::metadata::Ending;
 use super::spool::{NO_OUTPUT, Spool};
 use super::task::{self, Choice, InputMethod};
@@ -53,7 +53,7 @@ pub fn run_detached(
     run: &TaskRun,
 ) -> Ending {
     let directory = spool.directory(id);
-    let install_dir = directory.join(durable::random_name("temp_task_"));
+    let install_dir = directory.join(files::random_name("temp_task_"));
     let prepared = match prepare(cache, run, &install_dir) {
         Ok(prepared) => prepared,
         Err(error) => return Ending::Invalid(label.failed(&error)),
@@ -149,9 +149,9 @@ fn install(cache: &TaskCache, choice: &Choice, cached: &Path, install_dir: &Path
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    let copied = durable::create_directory(to.parent().unwrap_or(Path::new("/")))
+    let copied = files::create_directory(to.parent().unwrap_or(Path::new("/")))
         .and_then(|()| fs::copy(from, to))
-        .and_then(|_| fs::set_permissions(to, Permissions::from_mode(durable::DIRECTORY_MODE)));
+        .and_then(|_| fs::set_permissions(to, Permissions::from_mode(files::DIRECTORY_MODE)));
     copied.map_err(|error| format!("{} cannot be put in place: {error}", to.display()))
 }
 

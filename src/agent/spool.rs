@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::durable;
+use super::files;
 use super::metadata::{Ending, Metadata, StoredStatus};
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
+use crate::durable;
 use crate::pxp::response::ProcessResults;
 
 /// The spool directory and the transactions that a thread of this process has in hand.
@@ -84,7 +85,7 @@ pub enum Process {
 impl Spool {
     /// Opens the spool at `root`, creating it if needed. Results that are larger than `message_bytes_max` are not read.
     pub fn open(root: &Path, message_bytes_max: usize) -> io::Result<Self> {
-        durable::create_directory(root)?;
+        files::create_directory(root)?;
         Ok(Self { root: root.to_owned(), message_bytes_max, busy: Arc::default() })
     }
 
@@ -122,8 +123,8 @@ impl Spool {
         // No transaction id has a `~`, so the directory never appears without its metadata.
         let beside = durable::appended(&directory, "~");
         let created = remove_directory(&beside)
-            .and_then(|()| durable::create_directory(&beside))
-            .and_then(|()| durable::write(&beside.join("metadata"), &to_line(metadata)))
+            .and_then(|()| files::create_directory(&beside))
+            .and_then(|()| files::write(&beside.join("metadata"), &to_line(metadata)))
             .and_then(|()| fs::rename(&beside, &directory))
             .and_then(|()| durable::sync_parent(&directory));
         if created.is_err() {
@@ -135,7 +136,7 @@ impl Spool {
 
     /// Records the process that runs the transaction.
     pub fn write_pid(&self, id: &TransactionId, pid: u32) -> io::Result<()> {
-        durable::write(&self.directory(id).join("pid"), format!("{pid}\n").as_bytes())
+        files::write(&self.directory(id).join("pid"), format!("{pid}\n").as_bytes())
     }
 
     /// Records how the transaction ended.
@@ -146,7 +147,7 @@ impl Spool {
             Err(Unreadable::Metadata(error)) => return Err(io::Error::other(error)),
         };
         let metadata = metadata.ended(ending, WallTime::now());
-        durable::write(&self.directory(id).join("metadata"), &to_line(&metadata))
+        files::write(&self.directory(id).join("metadata"), &to_line(&metadata))
     }
 
     /// Reads the metadata.

@@ -10,15 +10,16 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls::ClientConfig;
 
-use super::durable;
+use super::files;
 use crate::clock::WallTime;
 use crate::config::settings::PrimaryUri;
 use crate::https::{Client, Downloaded};
 use crate::limits::TASK_FILE_BYTES_MAX;
 use crate::pxp::task::{FileUri, TaskFile};
+use crate::sha256::{Sha256, hexadecimal};
+use crate::{durable, percent};
 
 /// Pauses between attempts to download.
 const PAUSES: [Duration; 4] =
@@ -50,13 +51,13 @@ pub struct TaskCache {
 impl TaskCache {
     /// Opens the cache, creating its directory if needed.
     pub fn open(sources: Sources) -> io::Result<Self> {
-        durable::create_directory(&sources.directory)?;
+        files::create_directory(&sources.directory)?;
         Ok(Self { sources, in_flight: Mutex::default(), landed: Condvar::new() })
     }
 
     /// A new name in the cache directory, for files on their way and install directories of blocking requests.
     pub fn temporary(&self, prefix: &str) -> PathBuf {
-        self.sources.directory.join(durable::random_name(prefix))
+        self.sources.directory.join(files::random_name(prefix))
     }
 
     /// The path of a file that has just been found to have the right content. `basename` must be a plain file name.
@@ -66,7 +67,7 @@ impl TaskCache {
         // Two tasks with the same file wait for one download; others do not wait for each other.
         let _flight = self.take_off(&sha256);
         let directory = self.sources.directory.join(&sha256);
-        durable::create_directory(&directory).map_err(|error| {
+        files::create_directory(&directory).map_err(|error| {
             let directory = directory.display();
             format!("Failed to create cache dir {directory} to download file to: {error}")
         })?;
@@ -182,7 +183,7 @@ impl Drop for Flight<'_> {
 struct Arriving {
     path: PathBuf,
     file: File,
-    hash: Context,
+    hash: Sha256,
 }
 
 enum Landing {
@@ -192,12 +193,12 @@ enum Landing {
 
 impl Arriving {
     fn create(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(durable::DIRECTORY_MODE).open(&path)?;
-        Ok(Self { path, file, hash: Context::new(&SHA256) })
+        let file = OpenOptions::new().write(true).create_new(true).mode(files::DIRECTORY_MODE).open(&path)?;
+        Ok(Self { path, file, hash: Sha256::default() })
     }
 
     fn land(self, sha256: &str, path: &Path) -> io::Result<Landing> {
-        if hexadecimal(self.hash.clone()) != sha256 {
+        if hexadecimal(&self.hash.clone().finish()) != sha256 {
             return Ok(Landing::WrongContent);
         }
         set_mode(&self.path)?;
@@ -233,27 +234,13 @@ fn plain_sha256(text: &str) -> Option<String> {
 }
 
 fn hash_of(path: &Path) -> io::Result<String> {
-    struct Sink(Context);
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut sink = Sink(Context::new(&SHA256));
-    io::copy(&mut File::open(path)?, &mut sink)?;
-    Ok(hexadecimal(sink.0))
-}
-
-fn hexadecimal(hash: Context) -> String {
-    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = Sha256::default();
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hexadecimal(&hash.finish()))
 }
 
 fn set_mode(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(durable::DIRECTORY_MODE))
+    fs::set_permissions(path, Permissions::from_mode(files::DIRECTORY_MODE))
 }
 
 fn touch(directory: &Path) -> io::Result<()> {
@@ -267,17 +254,9 @@ fn system_time(time: WallTime) -> SystemTime {
 
 /// Path and query of a request; the path is sent as given, as pxp-agent does.
 fn target(uri: &FileUri) -> String {
-    let pairs = uri.params.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value)));
+    let pairs = uri.params.iter().map(|(key, value)| format!("{}={}", percent::encode(key), percent::encode(value)));
     let query = pairs.collect::<Vec<_>>().join("&");
     if query.is_empty() { uri.path.clone() } else { format!("{}?{query}", uri.path) }
-}
-
-fn escaped(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
 }
 
 #[cfg(test)]
@@ -288,9 +267,7 @@ pub(crate) mod tests {
     use crate::https::testing::{Pki, Reply, Server};
 
     pub(crate) fn sha256(content: &[u8]) -> String {
-        let mut hash = Context::new(&SHA256);
-        hash.update(content);
-        hexadecimal(hash)
+        hexadecimal(&Sha256::of(content))
     }
 
     fn file(content: &[u8]) -> TaskFile {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::child::{self, Program};
-use super::durable;
+use super::files;
 
 /// What the wrapper is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,14 +46,14 @@ pub fn run(input: impl Read) -> io::Result<i32> {
 
 /// Runs one job; everything it left is on disk when this returns.
 pub fn run_job(job: &Job) -> io::Result<i32> {
-    let mut stdout = durable::create(&job.stdout)?;
-    let mut stderr = durable::create(&job.stderr)?;
+    let mut stdout = files::create(&job.stdout)?;
+    let mut stderr = files::create(&job.stderr)?;
     let Job { executable, arguments, environment, input, .. } = job;
     let exit_code = child::run(&Program { executable, arguments, environment, input }, &mut stdout, &mut stderr);
     for file in [&stdout, &stderr] {
         File::sync_all(file)?;
     }
-    durable::write(&job.exitcode, exit_code.to_string().as_bytes())?;
+    files::write(&job.exitcode, exit_code.to_string().as_bytes())?;
     Ok(exit_code)
 }
 

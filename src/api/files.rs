@@ -22,6 +22,7 @@ use super::shared::{Shared, blocking};
 use crate::limits::API_FILE_CHUNK_BYTES;
 use crate::orchestrator::CodeFile;
 use crate::orchestrator::model::RefusalKind;
+use crate::percent;
 
 /// What stands before the mount's name.
 pub(super) const PREFIX: &str = "/puppet/v3/file_content/";
@@ -41,7 +42,7 @@ pub(super) async fn content(State(shared): State<Arc<Shared>>, uri: Uri) -> Resp
     };
     // Decoded here and once: a second decoding, here or in the source, would let %252e%252e pass as a name.
     let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let Some(path) = percent_decode(encoded) else { return invalid_path(encoded) };
+    let Some(path) = percent::decode(encoded) else { return invalid_path(encoded) };
     if path.contains('\0') || path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return invalid_path(&path);
     }
@@ -65,22 +66,6 @@ pub(super) fn forbidden(method: &str, path: &str) -> Response<Body> {
     let method = method.to_ascii_lowercase();
     let text = format!("Forbidden request: {path} (method :{method}). Please see the server logs for details.");
     respond_text(StatusCode::FORBIDDEN, TEXT, text)
-}
-
-/// The text behind percent-encoding; `None` if an escape is broken or what comes out is not UTF-8.
-pub(super) fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            let (high, low) = (digit()?, digit()?);
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn invalid_path(path: &str) -> Response<Body> {
@@ -150,19 +135,4 @@ fn read_chunk(mut file: File, length: usize) -> (File, io::Result<Bytes>) {
     let mut chunk = vec![0; length];
     let outcome = file.read_exact(&mut chunk).map(|()| Bytes::from(chunk));
     (file, outcome)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percent_encoding_is_decoded_once() {
-        assert_eq!(percent_decode("tasks/a%20b/c").as_deref(), Some("tasks/a b/c"));
-        assert_eq!(percent_decode("%252e").as_deref(), Some("%2e"));
-        assert_eq!(percent_decode("%C3%A4").as_deref(), Some("ä"));
-        for broken in ["%", "%2", "%zz", "%C3", "a%+1"] {
-            assert_eq!(percent_decode(broken), None, "{broken}");
-        }
-    }
 }

@@ -20,6 +20,7 @@ use super::shared::{Shared, blocking};
 use crate::limits::API_TOKEN_BYTES_MAX;
 use crate::orchestrator::model::Subject;
 use crate::orchestrator::rbac::AuthError;
+use crate::percent;
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -94,7 +95,7 @@ pub(super) async fn handle(shared: Arc<Shared>, router: Router, peer: Peer, requ
 async fn admit(shared: &Arc<Shared>, peer: &Peer, head: &Parts) -> Result<Option<Subject>, Box<Response<Body>>> {
     let path = head.uri.path();
     let refuse = |problem: Problem| Box::new(problem.into_response());
-    if files::percent_decode(path).is_none() {
+    if percent::decode(path).is_none() {
         let problem = Problem::new(
             StatusCode::BAD_REQUEST,
             "puppetlabs.orchestrator/validation-error",

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use super::controllers::Controller;
-use super::identifiers::Identifiers;
 use super::inventory::Subscriptions;
 use super::session::{Session, Sessions, Standing};
 use super::{Broker, Outcome};
@@ -19,6 +18,7 @@ use crate::limits;
 use crate::link::{Admission, Application, CloseReason, Event, Opcode, Opening, PeerId, Shell, TimerKey};
 use crate::pcp::message::{AssociateResponse, error_text};
 use crate::pcp::{Envelope, Outgoing, PcpUri, SERVER_URI, message_type};
+use crate::random::Random;
 
 /// Close code and reason of a refused association (pcp-broker).
 pub const ASSOCIATION_UNSUCCESSFUL: (u16, &str) = (4002, "Association unsuccessful.");
@@ -74,7 +74,7 @@ pub struct BrokerCore {
     pub(super) broker: Arc<Broker>,
     pub(super) sessions: Sessions,
     pub(super) subscriptions: Subscriptions,
-    pub(super) identifiers: Identifiers,
+    pub(super) random: Random,
     /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
     postponed: VecDeque<(u16, PeerId)>,
     tick_armed: bool,
@@ -87,7 +87,7 @@ impl BrokerCore {
             broker,
             sessions: Sessions::default(),
             subscriptions: Subscriptions::default(),
-            identifiers: Identifiers::new(seed),
+            random: Random::seeded(seed),
             postponed: VecDeque::new(),
             tick_armed: false,
         }
@@ -297,7 +297,7 @@ impl BrokerCore {
             reason: refused.map(Cow::Borrowed),
         };
         let answer = Outgoing {
-            id: &self.identifiers.next_id(),
+            id: &self.random.uuid(),
             message_type: message_type::ASSOCIATE_RESPONSE,
             target: Some(said.from),
             sender: Some(SERVER_URI),
@@ -316,7 +316,7 @@ impl BrokerCore {
         shell: &mut dyn Shell<BrokerMail>,
     ) {
         let message = Outgoing {
-            id: &self.identifiers.next_id(),
+            id: &self.random.uuid(),
             message_type: message_type::ERROR_MESSAGE,
             target: None,
             sender: None,

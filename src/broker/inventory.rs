@@ -106,7 +106,7 @@ impl BrokerCore {
                         })
                         .collect();
                     let update = Outgoing {
-                        id: &self.identifiers.next_id(),
+                        id: &self.random.uuid(),
                         message_type: message_type::INVENTORY_UPDATE,
                         target: Some(&subscription.target),
                         sender: None,
@@ -136,7 +136,7 @@ impl BrokerCore {
 
     fn inventory_response(&mut self, target: &str, in_reply_to: &str, uris: &[std::sync::Arc<str>]) -> Vec<u8> {
         Outgoing {
-            id: &self.identifiers.next_id(),
+            id: &self.random.uuid(),
             message_type: message_type::INVENTORY_RESPONSE,
             target: Some(target),
             sender: None,

@@ -5,7 +5,6 @@ pub mod authorize;
 pub mod controllers;
 pub mod core;
 pub mod directory;
-mod identifiers;
 mod inventory;
 mod route;
 mod session;

@@ -1,12 +1,12 @@
 //! The CA's files: where they are, and writes that a crash cannot cut in half.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::CaError;
 use super::inventory::{Crl, Entry};
+use crate::durable;
 
 /// Mode of certificates and lists.
 pub const PUBLIC: u32 = 0o644;
@@ -123,17 +123,5 @@ pub fn read(path: &Path) -> Result<String, CaError> {
 pub fn write(path: &Path, content: &str, mode: u32) -> Result<(), CaError> {
     let fail =
         |error: std::io::Error| CaError::File { path: path.to_owned(), message: format!("cannot be written: {error}") };
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    // One that a crash has left would keep its mode.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary).map_err(fail)?;
-    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&temporary, path).map_err(fail)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail)
+    durable::replace(path, content.as_bytes(), mode).map_err(fail)
 }

@@ -16,6 +16,7 @@ use crate::config::{Loaded, load_agent};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::observe::log;
 
+use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 
 /// Unanswered pings after which the broker is given up, as in pxp-agent.
@@ -88,7 +89,7 @@ fn start(settings: &AgentSettings, credentials: &Credentials) -> Result<Reactor<
         Some(mailboxes) => mailboxes.send(0, mail),
         None => Err(mail),
     });
-    let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let seed = random::seed();
     let agent =
         assemble(settings, credentials, WrapperCommand::own(), post, seed).map_err(|error| error.to_string())?;
     let mut agent = Some(agent);

@@ -1,14 +1,13 @@
 //! Requests of the operator's commands to the API: JSON in, JSON out, every other outcome a [`Failure`].
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::client_settings::{ClientSettings, ConnectionFlags, Endpoint, Surroundings};
 use super::output::Failure;
+use crate::durable;
 use crate::https::{Client as Https, Method, Request, Response};
 use crate::limits::{CLIENT_ANSWER_BYTES_MAX, CLIENT_CONNECT_TIMEOUT, CLIENT_REQUEST_TIMEOUT};
 use crate::tls::material::anonymous_client_config;
@@ -95,19 +94,6 @@ fn understand(response: &Response) -> Result<Value, Failure> {
     }
 }
 
-/// Percent-encodes a path segment or a query's value.
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
 /// Reads the token; white space around it is dropped.
 pub fn read_token(path: &Path) -> Result<String, Failure> {
     let fail =
@@ -131,17 +117,7 @@ pub fn write_token(path: &Path, token: &str) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(token.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        // What went wrong is told below; a file left behind would not add to it.
-        let _ = std::fs::remove_file(&temporary);
-        fail(error)
-    })
+    durable::replace_through(&temporary, path, token.as_bytes(), 0o600).map_err(fail)
 }
 
 /// Whether trying again later may help: the server is away or about to be.
@@ -174,11 +150,5 @@ mod tests {
         }
         std::fs::write(&path, " 0AbC\n").unwrap();
         assert_eq!(read_token(&path).unwrap(), "0AbC");
-    }
-
-    #[test]
-    fn path_segments_are_encoded() {
-        assert_eq!(encode("web01.example.com"), "web01.example.com");
-        assert_eq!(encode("a b/ä?"), "a%20b%2F%C3%A4%3F");
     }
 }

@@ -26,6 +26,7 @@ use crate::limits;
 use crate::observe::log;
 use crate::observe::metrics::{Metrics, count};
 use crate::orchestrator::{BrokerLink, Orchestrator};
+use crate::random;
 use crate::reactor::{ConnectionLimits, Options, Reactor};
 use crate::tls::identity::peer_name;
 use crate::tls::material::{ClientAuth, Material};
@@ -226,7 +227,7 @@ fn start_reactor(
         ..Options::default()
     };
     let broker = broker.clone();
-    let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), seed()))
+    let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
         .map_err(|error| format!("the broker: {error}"))?;
     info!(
         address = %reactor.local_addr().unwrap_or(settings.listen),
@@ -274,11 +275,6 @@ fn start_api(
         metrics: Arc::new(move || metrics.render()),
     };
     api::Server::start(&setup).map_err(|error| format!("{}: the API cannot listen: {error}", settings.api_listen))
-}
-
-/// Seeds differ between workers and runs, so that no two messages of brokers have the same id.
-fn seed() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().0
 }
 
 /// Counts what the broker core reports.

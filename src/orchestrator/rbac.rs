@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
-use aws_lc_rs::digest;
 
 use super::model::Subject;
-use super::sources::files::hexadecimal;
 use super::store::{Change, Store, StoreError, Token, User};
-use super::vault::{random, write_private};
 use crate::clock::WallTime;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::{LOGINS_WAITING_MAX, PASSWORD_BYTES_MAX, PASSWORD_HASHES_IN_FLIGHT_MAX};
+use crate::sha256::{Sha256, hexadecimal};
+use crate::{durable, random};
 
 /// Login of the user that the first start creates.
 const ADMIN: &str = "admin";
@@ -62,7 +61,7 @@ impl Rbac {
         settings: &OrchestratorSettings,
         argon2: Argon2<'static>,
     ) -> Result<Self, StoreError> {
-        let decoy = hash_password(&argon2, &hexadecimal(&random::<16>()))?;
+        let decoy = hash_password(&argon2, &hexadecimal(&random::secret::<16>()))?;
         let (lifetime, lifetime_max) = (settings.token_lifetime, settings.token_lifetime_max);
         let rbac = Self { store, argon2, gate: Gate::default(), lifetime, lifetime_max, decoy };
         rbac.create_admin(&settings.data_dir)?;
@@ -73,10 +72,10 @@ impl Rbac {
         if self.store.user(ADMIN)?.is_some() {
             return Ok(());
         }
-        let password = hexadecimal(&random::<16>());
+        let password = hexadecimal(&random::secret::<16>());
         let path = data_dir.join("admin-password");
         // The file first: a crash in between writes another one at the next start.
-        write_private(&path, format!("{password}\n").as_bytes())
+        durable::replace(&path, format!("{password}\n").as_bytes(), 0o600)
             .map_err(|error| StoreError::File { path: path.clone(), cause: error.to_string() })?;
         let admin = User {
             id: uuid::Uuid::new_v4().to_string(),
@@ -131,7 +130,7 @@ impl Rbac {
             Some(asked) => asked,
         };
         let lifetime = i64::try_from(lifetime.min(self.lifetime_max).as_millis()).unwrap_or(i64::MAX);
-        let text = hexadecimal(&random::<32>());
+        let text = hexadecimal(&random::secret::<32>());
         let created = WallTime::now();
         let token = Token {
             hash: sha256(&text),
@@ -198,8 +197,7 @@ fn hash_password(argon2: &Argon2<'_>, password: &str) -> Result<String, StoreErr
 /// Tokens have 256 random bits: one round of a fast hash is enough, and looking one up by its hash tells nothing by the
 /// time it takes.
 fn sha256(text: &str) -> [u8; 32] {
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    Sha256::of(text.as_bytes())
 }
 
 /// Lets few password hashes be computed at once, and few wait for that.

@@ -1,16 +1,14 @@
 //! Parameters of jobs that have not ended, sealed with AES-256-GCM: a restart needs them, sensitive values included, and
 //! nobody who reads the database may. The key is in a file of its own, `<data_dir>/keys/job-parameters`, mode 0600.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand;
 
 use super::store::StoreError;
 use super::store::sqlite::create_private_dir;
+use crate::{durable, random};
 
 /// Length of the key in bytes.
 const KEY_LENGTH: usize = 32;
@@ -34,8 +32,8 @@ impl Vault {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key: [u8; KEY_LENGTH] = random();
-                write_private(&path, &key).map_err(|error| failed(error.to_string()))?;
+                let key: [u8; KEY_LENGTH] = random::secret();
+                durable::replace(&path, &key, 0o600).map_err(|error| failed(error.to_string()))?;
                 key.to_vec()
             }
             Err(error) => return Err(failed(error.to_string())),
@@ -47,7 +45,7 @@ impl Vault {
 
     /// Nonce, ciphertext and tag. Nonces are random: 2^32 jobs are safe with one key.
     pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE_LEN] = random();
+        let nonce: [u8; NONCE_LEN] = random::secret();
         let mut sealed = plain.to_vec();
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(CONTEXT), &mut sealed)
@@ -71,24 +69,6 @@ impl Vault {
         rest.truncate(length);
         Ok(rest)
     }
-}
-
-/// Random bytes from the operating system.
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the operating system has randomness");
-    bytes
-}
-
-/// Writes a new file with mode 0600 that is either whole or not there.
-pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    // The name is safe once the directory is.
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use crate::limits::{OUT_QUEUE_BYTES_MAX, WORKER_QUEUE_BYTES_MAX};
 use crate::link::{CloseReason, Opcode, PeerId, SendOutcome};
+use crate::random;
 use crate::reactor::connection::{Appetite, Stage};
 use crate::reactor::core::{Core, Notice};
 use crate::tls::failure::SealFailure;
@@ -94,7 +95,8 @@ impl<M: Send> Core<M> {
         open.last_frame = self.now;
         let mask = match open.session.role() {
             Role::Server => None,
-            Role::Client => Some(random_mask()),
+            // Not to be foreseen by the application, whose bytes it hides from intermediaries (RFC 6455, 10.3).
+            Role::Client => Some(random::secret()),
         };
         let length: usize = parts.iter().map(|part| part.len()).sum();
         self.out.clear();
@@ -233,13 +235,6 @@ impl<M: Send> Core<M> {
 fn wire_bytes(length: usize) -> usize {
     let frame = HEADER_BYTES_MAX + length;
     frame + frame.div_ceil(RECORD_PLAINTEXT_MAX) * RECORD_OVERHEAD_MAX
-}
-
-/// A mask that the application, whose bytes it hides from intermediaries, cannot foresee (RFC 6455, 10.3).
-fn random_mask() -> [u8; 4] {
-    let mut mask = [0; 4];
-    aws_lc_rs::rand::fill(&mut mask).expect("the system has random numbers");
-    mask
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{SHA256, digest};
 use crossbeam_channel::Receiver;
 use podium::agent::connect::{Executor, Mail};
 use podium::agent::execute::WrapperCommand;
@@ -17,6 +16,7 @@ use podium::agent::requests::{Verdict, judge};
 use podium::agent::spool::Spool;
 use podium::agent::task_cache::{Sources, TaskCache};
 use podium::agent::transaction::TransactionId;
+use podium::sha256::{Sha256, hexadecimal};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -79,8 +79,7 @@ impl Bench {
 
     /// Puts a file into the task cache, as if it had been downloaded, and describes it as requests do.
     pub fn file(&self, name: &str, content: &str) -> Value {
-        let sha256: String =
-            digest(&SHA256, content.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hexadecimal(&Sha256::of(content.as_bytes()));
         let directory = self.root.path().join("cache").join(&sha256);
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join(name.rsplit('/').next().unwrap());

@@ -18,8 +18,7 @@ use podium::link::{
 use podium::pcp::message::{InventoryResponse, InventoryUpdate};
 use podium::pcp::{Envelope, Outgoing, message_type};
 use podium::pxp::message_type as pxp;
-
-use super::random::Random;
+use podium::random::Random;
 
 const CONTROLLER: &str = "pcp://orch.example.com/orchestrator";
 /// Mail that fits into a worker's mailbox; small, so that it overflows now and then.
@@ -104,7 +103,7 @@ impl Network {
             allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
         });
         let mut network = Self {
-            random: Random::new(seed),
+            random: Random::seeded(seed),
             now: Moment::from_millis(0),
             cores: (0..workers).map(|index| BrokerCore::new(broker.clone(), seed ^ index as u64)).collect(),
             workers: (0..workers).map(|_| Worker::default()).collect(),
@@ -122,7 +121,7 @@ impl Network {
 
     /// One random happening.
     pub fn step(&mut self) {
-        match self.random.below(100) {
+        match self.random.index(100) {
             0..15 => self.connect(),
             15..22 => self.drop_connection(),
             22..55 => self.agent_sends(),
@@ -167,8 +166,8 @@ impl Network {
     }
 
     fn connect(&mut self) {
-        let name = format!("node{}", self.random.below(self.agents));
-        let index = self.random.below(self.workers.len());
+        let name = format!("node{}", self.random.index(self.agents));
+        let index = self.random.index(self.workers.len());
         let worker = &mut self.workers[index];
         let slot = worker.free_slots.pop().unwrap_or_else(|| {
             worker.next_slot += 1;
@@ -190,23 +189,23 @@ impl Network {
     }
 
     fn drop_connection(&mut self) {
-        let index = self.random.below(self.workers.len());
+        let index = self.random.index(self.workers.len());
         let open: Vec<u32> = self.workers[index].open.keys().copied().collect();
         if open.is_empty() {
             return;
         }
-        let slot = open[self.random.below(open.len())];
+        let slot = open[self.random.index(open.len())];
         let (peer, _) = self.workers[index].open.remove(&slot).unwrap();
         self.workers[index].closing.push(peer);
     }
 
     fn deliver_late_close(&mut self) {
-        let index = self.random.below(self.workers.len());
+        let index = self.random.index(self.workers.len());
         let count = self.workers[index].closing.len();
         if count == 0 {
             return;
         }
-        let peer = self.workers[index].closing.swap_remove(self.random.below(count));
+        let peer = self.workers[index].closing.swap_remove(self.random.index(count));
         self.shadow.newest.retain(|_, newest| *newest != peer);
         // Whoever waits for an answer over this connection will not get it.
         self.shadow.pending.retain(|_, (_, sender)| *sender != peer);
@@ -215,22 +214,22 @@ impl Network {
     }
 
     fn agent_sends(&mut self) {
-        let index = self.random.below(self.workers.len());
+        let index = self.random.index(self.workers.len());
         let open: Vec<(PeerId, String)> = self.workers[index].open.values().cloned().collect();
         if open.is_empty() {
             return;
         }
-        let (peer, uri) = open[self.random.below(open.len())].clone();
-        let target = format!("pcp://node{}/agent", self.random.below(self.agents));
+        let (peer, uri) = open[self.random.index(open.len())].clone();
+        let target = format!("pcp://node{}/agent", self.random.index(self.agents));
         let id = self.next_id();
-        let sender = self.random.chance(50).then_some(&*uri);
+        let sender = self.random.percent(50).then_some(&*uri);
         let message = Outgoing {
             id: &id,
             message_type: pxp::NON_BLOCKING_RESPONSE,
             target: Some(&target),
             sender,
             in_reply_to: None,
-            data: Some("x".repeat(self.random.below(200))),
+            data: Some("x".repeat(self.random.index(200))),
         }
         .encode();
         // What a superseded connection still says is ignored by its worker, so nothing is owed for it.
@@ -241,7 +240,7 @@ impl Network {
     }
 
     fn controller_sends(&mut self) {
-        let target = format!("pcp://node{}/agent", self.random.below(self.agents));
+        let target = format!("pcp://node{}/agent", self.random.index(self.agents));
         let id = self.next_id();
         let message = Outgoing {
             id: &id,
@@ -273,14 +272,14 @@ impl Network {
     }
 
     fn deliver_mail(&mut self) {
-        let index = self.random.below(self.workers.len());
+        let index = self.random.index(self.workers.len());
         if let Some(mail) = self.workers[index].mail.pop_front() {
             self.handle(index, Event::Mail(mail));
         }
     }
 
     fn pass_time(&mut self) {
-        self.now = self.now + Duration::from_millis(self.random.next() % 700);
+        self.now = self.now + Duration::from_millis(self.random.below(700));
         self.fire_timers();
     }
 
@@ -376,7 +375,7 @@ impl Shell<BrokerMail> for SimulatedShell<'_> {
             self.shadow.returned(envelope.in_reply_to.as_deref().unwrap());
             return SendOutcome::Sent;
         }
-        if self.random.chance(3) {
+        if self.random.percent(3) {
             return SendOutcome::Full;
         }
         assert_eq!(envelope.target.as_deref(), Some(&*uri), "delivered to a wrong connection");

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::cli::client::{Client, encode};
+use crate::cli::client::Client;
 use crate::cli::client_settings::ConnectionFlags;
 use crate::cli::follow::items;
 use crate::cli::output::{Failure, Format, Output, plain, table, text};
+use crate::percent::encode;
 
 /// Arguments of `task show`.
 #[derive(Debug, clap::Args)]

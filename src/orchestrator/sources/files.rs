@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use aws_lc_rs::digest;
-
 use crate::limits::FILE_HASHES_MAX;
+use crate::sha256::{Sha256, hexadecimal};
 
 /// Hashes of files.
 #[derive(Default)]
@@ -36,7 +35,9 @@ impl Hashes {
         if let Some(sha256) = known(&self.known.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok((sha256, length));
         }
-        let (sha256, read) = hash(&mut file)?;
+        let mut hash = Sha256::default();
+        let read = io::copy(&mut file, &mut hash)?;
+        let sha256 = hexadecimal(&hash.finish());
         // A file that grows while it is read is not remembered.
         if read == length {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,24 +48,4 @@ impl Hashes {
         }
         Ok((sha256, read))
     }
-}
-
-fn hash(file: &mut File) -> io::Result<(String, u64)> {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let mut buffer = vec![0; 64 * 1024];
-    let mut total = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((hexadecimal(context.finish().as_ref()), total)),
-            count => {
-                context.update(&buffer[..count]);
-                total += count as u64;
-            }
-        }
-    }
-}
-
-/// Bytes in lower-case hexadecimal.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,40 +4,29 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-
-/// Numbers from a seed (splitmix64), so that what each client does can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
+use crate::random::Random;
 
 /// One thing after another until the connection is gone. Errors are expected: the other end closes as well.
-fn misbehave(bench: &Bench, dice: &mut Dice) -> Option<()> {
-    if dice.roll(8) == 0 {
-        bench.tcp().write_all(&[dice.roll(256) as u8; 300]).ok()?;
+fn misbehave(bench: &Bench, random: &mut Random) -> Option<()> {
+    if random.below(8) == 0 {
+        bench.tcp().write_all(&[random.below(256) as u8; 300]).ok()?;
         return None;
     }
     let mut client = bench.connect();
     loop {
-        match dice.roll(12) {
+        match random.below(12) {
             0 => return None,
             1 => client.close(None).ok()?,
             2 => client.send(Message::text("abort")).ok()?,
             3 => client.send(Message::text("close 4000")).ok()?,
             4 => client.send(Message::text("last 200000")).ok()?,
-            5 => client.get_mut().write_all(&frame(0x82, &[1; 500])[..dice.roll(500) as usize]).ok()?,
-            6 => client.get_mut().write_all(&[dice.roll(256) as u8; 20]).ok()?,
-            7 => client.get_mut().sock.write_all(&[dice.roll(256) as u8; 20]).ok()?,
+            5 => client.get_mut().write_all(&frame(0x82, &[1; 500])[..random.below(500) as usize]).ok()?,
+            6 => client.get_mut().write_all(&[random.below(256) as u8; 20]).ok()?,
+            7 => client.get_mut().sock.write_all(&[random.below(256) as u8; 20]).ok()?,
             8 => client.send(Message::text("all x")).ok()?,
             9 => client.get_mut().write_all(&[frame(0x01, b"a"), frame(0x89, b"p")].concat()).ok()?,
             _ => {
-                let size = dice.roll(60_000) as usize;
+                let size = random.below(60_000) as usize;
                 client.send(Message::binary(vec![0; size])).ok()?;
                 client.read().ok()?;
             }
@@ -54,9 +43,9 @@ fn nothing_is_left_of_clients_that_do_anything() {
         for thread in 0..6 {
             let (bench, runs) = (&bench, &runs);
             scope.spawn(move || {
-                let mut dice = Dice(seed * 1000 + thread);
+                let mut random = Random::seeded(seed * 1000 + thread);
                 while runs.fetch_add(1, Ordering::Relaxed) < 150 {
-                    let _ = misbehave(bench, &mut dice);
+                    let _ = misbehave(bench, &mut random);
                 }
             });
         }

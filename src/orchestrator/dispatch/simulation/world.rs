@@ -8,6 +8,7 @@ use super::*;
 use crate::orchestrator::model::NodeState;
 use crate::pcp::Envelope;
 use crate::pxp::status::execution_error;
+use crate::random::Random;
 
 /// The longest that a task takes.
 pub const TASK_SECONDS_MAX: Duration = Duration::from_secs(40);
@@ -31,26 +32,6 @@ pub struct Faults {
 impl Faults {
     pub const NONE: Self = Self { network: false, agents: false, spools: false, restarts: false };
     pub const ALL: Self = Self { network: true, agents: true, spools: true, restarts: true };
-}
-
-/// Splitmix64.
-pub struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
 }
 
 /// What came of a world.
@@ -114,14 +95,14 @@ fn dispatcher(random: &mut Random, limit: usize, now: Moment) -> Dispatcher {
     };
     let brokers = vec![BROKER.to_owned()];
     let inventory = Arc::new(RwLock::new(Inventory::new(brokers.clone(), vec![])));
-    let mut ids = Random(random.next());
-    let new_id = move || Uuid::from_u64_pair(ids.next(), ids.next());
+    let mut ids = Random::seeded(random.next_u64());
+    let new_id = move || Uuid::from_u64_pair(ids.next_u64(), ids.next_u64());
     Dispatcher::new(settings, brokers, inventory, Box::new(new_id), now)
 }
 
 impl World {
     pub fn new(seed: u64, agents: usize, limit: usize, faults: Faults) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::seeded(seed);
         let now = Moment::from_millis(1_000);
         let mut world = Self {
             dispatcher: dispatcher(&mut random, limit, now),
@@ -152,7 +133,7 @@ impl World {
         let nodes = names.iter().zip(0..).map(|(name, position)| UnfinishedNode {
             position,
             name: name.clone(),
-            transaction: Uuid::from_u64_pair(self.random.next(), self.random.next()),
+            transaction: Uuid::from_u64_pair(self.random.next_u64(), self.random.next_u64()),
             start: None,
             acknowledged: false,
             resent: false,

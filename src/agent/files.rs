@@ -1,10 +1,11 @@
-//! Files that are whole or absent, also after a crash: written beside their place, synced, renamed, and the directory
-//! synced too.
+//! The agent's files: who may read them, and names that nobody else uses.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::durable;
 
 /// Mode of the agent's directories.
 pub const DIRECTORY_MODE: u32 = 0o750;
@@ -12,19 +13,9 @@ pub const DIRECTORY_MODE: u32 = 0o750;
 /// Mode of the files of a transaction.
 pub const FILE_MODE: u32 = 0o640;
 
-/// Replaces `path` by a file with `content`. The name with `~` appended is used on the way.
+/// Replaces `path` by a file with `content`; it is whole or absent, also after a crash.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = appended(path, "~");
-    let mut file = create(&beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    sync_parent(path)
-}
-
-/// Makes sure that a rename or creation of `path` survives a crash.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    durable::replace(path, content, FILE_MODE)
 }
 
 /// Opens an empty file for writing, readable by the owner's group.
@@ -35,13 +26,6 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// Creates a directory and what is missing above it.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
-}
-
-/// `path` with `suffix` glued to its last component.
-pub fn appended(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// `prefix` and 64 random bits in groups: `temp_file_8f3c-...`.
