@@ -264,7 +264,8 @@ pub(crate) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::https::testing::{Pki, Reply, Server};
+    use crate::https::testing::{Reply, Server};
+    use crate::tls::testing::Pki;
 
     pub(crate) fn sha256(content: &[u8]) -> String {
         hexadecimal(&Sha256::of(content))
@@ -285,7 +286,7 @@ pub(crate) mod tests {
         let cache = TaskCache::open(Sources {
             directory: directory.path().join("cache"),
             primaries,
-            tls: Arc::new(ArcSwap::new(pki.client_config())),
+            tls: Arc::new(ArcSwap::new(pki.material("node.example").client_config().unwrap())),
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(10),
             pause: |_| {},
@@ -306,7 +307,7 @@ pub(crate) mod tests {
 
     #[test]
     fn downloads_once_and_again_if_tampered_with() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let (server, count) = counting(&pki, |path| {
             assert_eq!(path, "/file?environment=a%20b");
             Reply::ok("content")
@@ -329,7 +330,7 @@ pub(crate) mod tests {
 
     #[test]
     fn tries_every_primary_and_five_times() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let (without, refused) = counting(&pki, |_| Reply { status: 404, ..Reply::ok("no such file") });
         let (with, _) = counting(&pki, |_| Reply::ok("content"));
         let (_root, both) = cache(&pki, &[without.port(), with.port()]);
@@ -351,7 +352,7 @@ pub(crate) mod tests {
 
     #[test]
     fn wrong_content_is_never_kept() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let (server, count) = counting(&pki, |_| Reply::ok("evil"));
         let (_root, cache) = cache(&pki, &[server.port()]);
         let file = file(b"content");
@@ -366,7 +367,7 @@ pub(crate) mod tests {
 
     #[test]
     fn nothing_is_asked_for_without_a_plain_hash_or_a_primary() {
-        let (_root, cache) = cache(&Pki::new(), &[]);
+        let (_root, cache) = cache(&Pki::new("ca"), &[]);
         let error = cache.get(&file(b"content"), "init.sh").unwrap_err();
         assert_eq!(error, "Failed to download file with: Cannot download file. No master-uris were provided");
         for bad in ["", "../../etc", &"g".repeat(64), &"a".repeat(63)] {
@@ -377,7 +378,7 @@ pub(crate) mod tests {
 
     #[test]
     fn purges_what_was_not_used_for_long() {
-        let (_root, cache) = cache(&Pki::new(), &[]);
+        let (_root, cache) = cache(&Pki::new("ca"), &[]);
         let directory = &cache.sources.directory;
         let hour = Duration::from_secs(3600);
         let now = WallTime::now();

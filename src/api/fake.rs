@@ -4,17 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::{Map, Value, json};
 
 use super::{Backend, Server, Service, ServiceHealth, ServiceState, Setup};
 use crate::clock::WallTime;
-use crate::config::settings::CertificatePaths;
 use crate::orchestrator::CodeFile;
 use crate::orchestrator::model::{
     Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
@@ -22,7 +19,8 @@ use crate::orchestrator::model::{
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::pxp::task::{FileUri, TaskFile};
-use crate::tls::material::{ClientAuth, Material};
+use crate::tls::material::ClientAuth;
+use crate::tls::testing::Pki;
 
 /// A token that is good.
 pub(crate) const TOKEN: &str = "0AbC-good";
@@ -368,47 +366,6 @@ fn old_events() -> Vec<Event> {
 fn object(value: Value) -> Map<String, Value> {
     let Value::Object(object) = value else { panic!("not an object") };
     object
-}
-
-/// A CA, a server certificate for `localhost` and one for the client `agent01.example.com`, as files.
-pub(crate) struct Pki {
-    /// Holds the files.
-    pub(crate) directory: tempfile::TempDir,
-}
-
-impl Pki {
-    /// A new CA with new certificates.
-    pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "Test CA");
-        std::fs::write(directory.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        for name in ["localhost", "agent01.example.com"] {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            params.distinguished_name.push(DnType::CommonName, name);
-            let certificate = params.signed_by(&key, &issuer).unwrap();
-            std::fs::write(directory.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-            std::fs::write(directory.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        Self { directory }
-    }
-
-    /// The CA's certificate.
-    pub(crate) fn ca(&self) -> PathBuf {
-        self.directory.path().join("ca.pem")
-    }
-
-    /// The files of one of the two names.
-    pub(crate) fn material(&self, name: &str) -> Material {
-        let path = |suffix: &str| -> PathBuf { Path::new(self.directory.path()).join(format!("{name}.{suffix}")) };
-        let paths = CertificatePaths { certificate: path("pem"), key: path("key"), ca: self.ca(), crl: None };
-        Material::load(&paths).unwrap()
-    }
 }
 
 /// What a server is started with.

@@ -13,10 +13,11 @@ use axum::http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use super::fake::{Fake, Pki, TOKEN, setup};
+use super::fake::{Fake, TOKEN, setup};
 use super::gate::{Peer, handle};
 use super::routes::router;
 use super::shared::Shared;
+use crate::tls::testing::Pki;
 
 /// What came back.
 struct Answer {
@@ -44,7 +45,7 @@ struct Api {
 impl Api {
     fn new() -> Self {
         let fake = Fake::new();
-        let shared = Arc::new(Shared::new(&setup(fake.clone(), &Pki::new())));
+        let shared = Arc::new(Shared::new(&setup(fake.clone(), &Pki::new("ca"))));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { fake, shared, runtime, certificate: None }
     }

@@ -218,8 +218,9 @@ impl Drop for Hidden {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fake::{Fake, LOGIN, Pki, TOKEN, serve};
+    use crate::api::fake::{Fake, LOGIN, TOKEN, serve};
     use crate::cli::testing::{Page, settings};
+    use crate::tls::testing::Pki;
 
     #[test]
     fn passwords_are_edited_without_being_shown() {
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_login_saves_the_token_or_prints_it() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let server = serve(Fake::new(), &pki);
         let settings = settings(&pki, server.local_addr().port());
         std::fs::remove_file(&settings.token_file).unwrap();

@@ -67,8 +67,9 @@ fn render(nodes: &[Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fake::{Fake, Pki, serve};
+    use crate::api::fake::{Fake, serve};
     use crate::cli::testing::{Page, client};
+    use crate::tls::testing::Pki;
 
     #[test]
     fn a_table_and_a_count() {
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn asked_nodes_must_be_connected() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let server = serve(Fake::new(), &pki);
         let mut client = client(&pki, server.local_addr().port());
         let mut shown = |names: &[&str]| {

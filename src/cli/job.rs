@@ -149,8 +149,9 @@ fn section(state: &str, nodes: &[Value]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::fake::{Fake, Pki, serve};
+    use crate::api::fake::{Fake, serve};
     use crate::cli::testing::{Page, client};
+    use crate::tls::testing::Pki;
 
     fn job() -> Value {
         json!({
@@ -204,7 +205,7 @@ web02
 
     #[test]
     fn jobs_of_a_server() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let server = serve(Fake::new(), &pki);
         let mut client = client(&pki, server.local_addr().port());
         let mut shown = |job, format| {

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use super::client::Client;
 use super::client_settings::{ClientSettings, Endpoint};
 use super::output::Output;
-use crate::api::fake::{Pki, TOKEN};
+use crate::api::fake::TOKEN;
+use crate::tls::testing::Pki;
 
 /// What was printed.
 #[derive(Clone, Default)]
@@ -37,7 +38,7 @@ impl Write for Page {
 
 /// Settings for the server at this port of this host; the token's file holds a good one.
 pub(super) fn settings(pki: &Pki, port: u16) -> ClientSettings {
-    let token_file = pki.directory.path().join("token");
+    let token_file = pki.directory().join("token");
     std::fs::write(&token_file, TOKEN).unwrap();
     let orchestrator = Endpoint { host: "localhost".into(), port, path: String::new() };
     let rbac = Endpoint { path: "/rbac-api".into(), ..orchestrator.clone() };

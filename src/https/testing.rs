@@ -1,77 +1,13 @@
-//! A small HTTPS server and a certificate authority of its own, for the tests of whatever downloads something.
+//! A small HTTPS server for the tests of whatever downloads something.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::tls::material::provider;
-
-/// A CA, a server's certificate for `localhost` and a client's for `node.example`.
-pub struct Pki {
-    ca: CertificateDer<'static>,
-    server: (CertificateDer<'static>, Vec<u8>),
-    client: (CertificateDer<'static>, Vec<u8>),
-}
-
-impl Pki {
-    /// A new CA with new certificates.
-    pub fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "Test CA");
-        let ca = params.self_signed(&key).unwrap().der().clone();
-        let issuer = Issuer::new(params, key);
-        let leaf = |name: &str| {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            params.distinguished_name.push(DnType::CommonName, name);
-            let certificate = params.signed_by(&key, &issuer).unwrap();
-            (certificate.der().clone(), key.serialize_der())
-        };
-        Self { ca, server: leaf("localhost"), client: leaf("node.example") }
-    }
-
-    /// Trusts this CA and presents the client's certificate.
-    pub fn client_config(&self) -> Arc<ClientConfig> {
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.roots())
-            .with_client_auth_cert(vec![self.client.0.clone()], der_key(&self.client.1))
-            .unwrap();
-        Arc::new(config)
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.ca.clone()).unwrap();
-        roots
-    }
-
-    fn server_config(&self, clients: &Pki) -> Arc<ServerConfig> {
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(clients.roots()), provider()).build().unwrap();
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![self.server.0.clone()], der_key(&self.server.1))
-            .unwrap();
-        Arc::new(config)
-    }
-}
-
-fn der_key(bytes: &[u8]) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::try_from(bytes.to_vec()).unwrap()
-}
+use crate::tls::testing::Pki;
 
 /// What a handler sees.
 pub struct Received {
@@ -134,7 +70,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new((Mutex::new(Counts::default()), Condvar::new()));
-        let (config, handler): (_, Handler) = (pki.server_config(clients), Arc::new(handler));
+        let (config, handler): (_, Handler) = (pki.server_for_clients_of("localhost", clients), Arc::new(handler));
         let shared = counts.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {

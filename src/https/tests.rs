@@ -1,12 +1,13 @@
 //! The client against a server of its own.
 
-use super::testing::{Pki, Reply, Server};
+use super::testing::{Reply, Server};
 use super::*;
+use crate::tls::testing::Pki;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
 fn client(pki: &Pki) -> Client {
-    Client::new(pki.client_config(), CONNECT, CONNECT).unwrap()
+    Client::new(pki.material("node.example").client_config().unwrap(), CONNECT, CONNECT).unwrap()
 }
 
 fn get<'a>(server: &Server, path_and_query: &'a str) -> Request<'a> {
@@ -16,7 +17,7 @@ fn get<'a>(server: &Server, path_and_query: &'a str) -> Request<'a> {
 
 #[test]
 fn keeps_the_connection_and_replaces_it_when_it_is_gone() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = Server::start(&pki, |request| match request.path.as_str() {
         "/close" => Reply::ok("bye").closing_silently(),
         _ => Reply::ok(format!("{} {} {}", request.method, request.path, request.body)),
@@ -39,7 +40,7 @@ fn keeps_the_connection_and_replaces_it_when_it_is_gone() {
 
 #[test]
 fn bodies_are_bounded() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = Server::start(&pki, |_| Reply::ok("x".repeat(1000)));
     let mut client = client(&pki);
     assert_eq!(client.request(&get(&server, "/"), 999).unwrap_err().kind, HttpErrorKind::TooLarge);
@@ -51,7 +52,7 @@ fn bodies_are_bounded() {
 
 #[test]
 fn downloads_only_what_is_answered_with_200() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = Server::start(&pki, |request| match request.path.as_str() {
         "/file?environment=a%20b" => Reply::ok("content"),
         _ => Reply { status: 302, ..Reply::ok("elsewhere") },
@@ -68,10 +69,10 @@ fn downloads_only_what_is_answered_with_200() {
 
 #[test]
 fn errors_name_their_cause() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = Server::start(&pki, |_| Reply::ok(""));
     let mut here = client(&pki);
-    let mut stranger = client(&Pki::new());
+    let mut stranger = client(&Pki::new("other"));
     let mut by_address = get(&server, "/");
     by_address.host = "127.0.0.1";
     let mut bad_path = get(&server, "/a b");
@@ -100,7 +101,12 @@ fn errors_name_their_cause() {
 fn a_silent_server_times_out() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let mut client = Client::new(Pki::new().client_config(), Duration::from_millis(50), CONNECT).unwrap();
+    let mut client = Client::new(
+        Pki::new("ca").material("node.example").client_config().unwrap(),
+        Duration::from_millis(50),
+        CONNECT,
+    )
+    .unwrap();
     let (method, headers, body) = (Method::GET, &[][..], Vec::new());
     let request = Request { method, host: "localhost", port, path_and_query: "/", headers, body };
     assert_eq!(client.request(&request, 9).unwrap_err().kind, HttpErrorKind::Timeout);
@@ -108,8 +114,8 @@ fn a_silent_server_times_out() {
 
 #[test]
 fn a_server_without_our_ca_refuses_us() {
-    let pki = Pki::new();
-    let server = Server::start_demanding_certificates(&pki, &Pki::new(), |_| Reply::ok(""));
+    let pki = Pki::new("ca");
+    let server = Server::start_demanding_certificates(&pki, &Pki::new("other"), |_| Reply::ok(""));
     let error = client(&pki).request(&get(&server, "/"), 9).unwrap_err();
     assert_eq!(error.kind, HttpErrorKind::Tls, "{error}");
     assert!(error.message.contains("does not accept us"), "{error}");

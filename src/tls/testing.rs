@@ -1,6 +1,6 @@
 //! A small PKI for tests, as Puppet would issue it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,16 +91,38 @@ impl Pki {
 
     /// The files of a host of this CA.
     pub(crate) fn paths(&self, issued: &Issued) -> CertificatePaths {
-        let path = |name: String| -> PathBuf { self.directory.path().join(name) };
+        let path = |name: String| -> PathBuf { self.directory().join(name) };
         let certificate = path(format!("{}.pem", issued.serial));
         let key = path(format!("{}.key", issued.serial));
         std::fs::write(&certificate, issued.certificate.pem()).unwrap();
         std::fs::write(&key, issued.key.serialize_pem()).unwrap();
-        CertificatePaths { certificate, key, ca: path("ca.pem".to_owned()), crl: Some(path("crl.pem".to_owned())) }
+        CertificatePaths { certificate, key, ca: self.ca(), crl: Some(path("crl.pem".to_owned())) }
+    }
+
+    /// Where the files are; there is room for others.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The CA's certificate.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.directory().join("ca.pem")
+    }
+
+    /// The material of a host that gets a certificate for it.
+    pub(crate) fn material(&self, name: &str) -> Material {
+        Material::load(&self.paths(&self.issue(name))).unwrap()
     }
 
     pub(crate) fn server(&self, issued: &Issued) -> Arc<ServerConfig> {
         Material::load(&self.paths(issued)).unwrap().server_config(ClientAuth::Required).unwrap()
+    }
+
+    /// A server with a certificate of this CA that asks clients for certificates of another.
+    pub(crate) fn server_for_clients_of(&self, name: &str, clients: &Pki) -> Arc<ServerConfig> {
+        let theirs = clients.paths(&clients.issue("unused"));
+        let paths = CertificatePaths { ca: theirs.ca, crl: theirs.crl, ..self.paths(&self.issue(name)) };
+        Material::load(&paths).unwrap().server_config(ClientAuth::Required).unwrap()
     }
 
     /// As the program dials.

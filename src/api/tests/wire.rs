@@ -8,11 +8,12 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::api::fake::{Fake, Pki, TOKEN, file_content, serve};
+use crate::api::fake::{Fake, TOKEN, file_content, serve};
 use crate::clock::{Clock, Moment};
 use crate::https::{Client, Downloaded, Method, Request};
 use crate::limits::{API_BODY_BYTES_MAX, API_HEAD_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::tls::material::anonymous_client_config;
+use crate::tls::testing::Pki;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -33,7 +34,7 @@ fn raw(config: Arc<ClientConfig>, port: u16) -> StreamOwned<ClientConnection, Tc
 
 #[test]
 fn a_certificate_opens_the_files_and_none_does_not() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = serve(Fake::new(), &pki);
     let port = server.local_addr().port();
     let path = "/puppet/v3/file_content/tasks/demo/a%20file.sh?environment=production";
@@ -55,11 +56,10 @@ fn a_certificate_opens_the_files_and_none_does_not() {
 
 #[test]
 fn a_certificate_of_another_ca_gets_no_connection() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = serve(Fake::new(), &pki);
-    let stranger = Pki::new();
-    std::fs::copy(pki.ca(), stranger.ca()).unwrap();
-    let config = stranger.material("agent01.example.com").client_config().unwrap();
+    let foreign = Pki::new("other").issue("agent01.example.com");
+    let config = pki.client(&rustls::version::TLS13, Some(&foreign));
     let mut stranger = Client::new(config, LIMIT, LIMIT).unwrap();
     let path_and_query = "/status/v1/simple";
     let port = server.local_addr().port();
@@ -70,7 +70,7 @@ fn a_certificate_of_another_ca_gets_no_connection() {
 
 #[test]
 fn a_body_that_is_too_large_is_answered_before_it_is_sent() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = serve(Fake::new(), &pki);
     let mut stream = raw(anonymous_client_config(&pki.ca()).unwrap(), server.local_addr().port());
     let length = API_BODY_BYTES_MAX + 1;
@@ -87,7 +87,7 @@ fn a_body_that_is_too_large_is_answered_before_it_is_sent() {
 
 #[test]
 fn stopping_ends_idle_connections() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = serve(Fake::new(), &pki);
     let mut stream = raw(anonymous_client_config(&pki.ca()).unwrap(), server.local_addr().port());
     write!(stream, "GET /status/v1/simple/status-service HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -106,7 +106,7 @@ fn stopping_ends_idle_connections() {
 #[test]
 #[ignore = "takes as long as the deadlines it tests: 15 s"]
 fn peers_that_dawdle_are_dropped() {
-    let pki = Pki::new();
+    let pki = Pki::new("ca");
     let server = serve(Fake::new(), &pki);
     let port = server.local_addr().port();
     let patience = Some(API_HEAD_TIMEOUT + LIMIT);

@@ -236,9 +236,10 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::api::fake::{BROKEN_NODE, Fake, Pki, serve, setup};
+    use crate::api::fake::{BROKEN_NODE, Fake, serve, setup};
     use crate::api::{Server, Setup};
     use crate::cli::testing::{Page, client};
+    use crate::tls::testing::Pki;
 
     #[derive(clap::Parser)]
     struct Line {
@@ -254,7 +255,7 @@ mod tests {
     const QUICK: Pace = Pace { poll: Duration::from_millis(5), retry_for: Duration::from_secs(20) };
 
     fn run_line(line: &str) -> (Result<u8, Failure>, String) {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let server = serve(Fake::new(), &pki);
         let mut client = client(&pki, server.local_addr().port());
         let page = Page::default();
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn an_operator_who_will_not_wait_leaves_the_job_running() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let server = serve(Fake::new(), &pki);
         let mut client = client(&pki, server.local_addr().port());
         let mut output = Page::default().output();
@@ -344,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_restart_of_the_server_is_waited_for() {
-        let pki = Pki::new();
+        let pki = Pki::new("ca");
         let fake = Fake::new();
         let server = serve(fake.clone(), &pki);
         let address = server.local_addr();
