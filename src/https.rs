@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderName, HeaderValue};
-pub use hyper::{HeaderMap, Method, StatusCode};
+pub use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
@@ -43,8 +43,6 @@ pub struct Request<'a> {
 pub struct Response {
     /// Of the answer.
     pub status: StatusCode,
-    /// Of the answer.
-    pub headers: HeaderMap,
     /// The whole body.
     pub body: Vec<u8>,
 }
@@ -167,7 +165,7 @@ impl Client {
                 }
                 bytes.extend_from_slice(&chunk);
             }
-            Ok(Response { status: head.status, headers: head.headers, body: bytes })
+            Ok(Response { status: head.status, body: bytes })
         })
     }
 

@@ -156,11 +156,6 @@ impl Orchestrator {
         Ok((events, next))
     }
 
-    /// The number to ask for to get the events that a job does not have yet.
-    pub fn next_event(&self, id: JobId) -> Result<i64, Refusal> {
-        known(id, self.inner.store.next_event(id))
-    }
-
     /// The tasks of an environment, private ones included, sorted by name.
     pub fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {
         let environment = self.inner.code_dir.environment(environment)?;

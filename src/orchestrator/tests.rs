@@ -158,7 +158,7 @@ fn a_task_runs_and_its_secrets_stay_secret() {
     let (events, next) = orchestrator.events(id, 0).unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event.kind.word()).collect();
     assert_eq!(kinds, ["node_running", "node_finished", "job_finished"]);
-    assert_eq!((orchestrator.events(id, next).unwrap(), orchestrator.next_event(id).unwrap()), ((vec![], next), next));
+    assert_eq!(orchestrator.events(id, next).unwrap(), (vec![], next));
     assert_eq!(orchestrator.inventory()[0].connection.as_ref().unwrap().broker, "pcp://broker/server");
     orchestrator.stop();
     assert_eq!(

@@ -214,9 +214,8 @@ pub(in crate::cli) fn job_seconds(job: &Value) -> u64 {
         Value::String(text) => text.parse().unwrap_or(0.0),
         other => other.as_f64().unwrap_or(0.0),
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
-    let whole = seconds.clamp(0.0, 1e12).round() as u64;
-    whole
+    // Bounded on both sides, so that nothing is cut off.
+    seconds.clamp(0.0, 1e12).round() as u64
 }
 
 /// The one JSON object of `--format json`.

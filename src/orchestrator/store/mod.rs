@@ -41,9 +41,6 @@ pub trait Store: Send + Sync {
     /// no such job.
     fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError>;
 
-    /// One more than the number of a job's last event, 0 if it has none; `None` if there is no such job.
-    fn next_event(&self, id: JobId) -> Result<Option<i64>, StoreError>;
-
     /// The jobs that have not ended, ascending, with those of their nodes that have not.
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
 

@@ -174,13 +174,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn next_event(&self, id: JobId) -> Result<Option<i64>, StoreError> {
-        self.read("find a job's last event", |connection| {
-            let sql = "SELECT (SELECT coalesce(max(id) + 1, 0) FROM events WHERE job = ?1) FROM jobs WHERE id = ?1";
-            connection.prepare_cached(sql)?.query_row(params![id.0], |row| row.get(0)).optional()
-        })
-    }
-
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError> {
         self.read("list unfinished jobs", list_unfinished)
     }

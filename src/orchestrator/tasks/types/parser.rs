@@ -299,7 +299,6 @@ fn float_range(arguments: &[Argument]) -> Result<Range<f64>, TypeError> {
     let end = |argument: &Argument| match argument {
         Argument::Float(value) => Ok(Some(*value)),
         // Exact up to 2^53, and nobody writes larger ends.
-        #[expect(clippy::cast_precision_loss, reason = "see above")]
         Argument::Integer(value) => Ok(Some(*value as f64)),
         Argument::Default => Ok(None),
         _ => syntax("the range of Float takes numbers or `default`"),
