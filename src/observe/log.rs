@@ -1,7 +1,7 @@
 //! The log: one line per event, in UTC, written by a thread of its own so that a slow disk never holds up a worker.
 //!
 //! ```text
-//! 2026-03-01T10:15:30.120Z INFO  podium::broker connection opened uri=pcp://web1/agent remote=10.0.0.7:41522
+//! 2026-03-01T10:15:30.120Z INFO  podium::broker::core connected uri=pcp://web1/agent remote=10.0.0.7:41522
 //! ```
 //!
 //! Whatever a peer can put into a line is escaped: nobody can end a line and begin one of his own. A file that is moved
