@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  6  cli            one file per subcommand; main.rs only parses and calls
-//!  5  api            REST v1, RBAC tokens, error shape, task files for agents (axum on a small tokio runtime)
+//!  5  api            REST v1, tokens, error shape, task files for agents (axum on a small tokio runtime)
 //!  4  orchestrator   jobs, tasks, dispatch, scope, sources, store
 //!     agent          connection, actions, spool, task cache, execution
 //!  3  broker         sessions, directory, routing, inventory, controllers                    PURE
@@ -24,13 +24,16 @@
 //! ```
 //!
 //! PURE means no socket, no clock, no thread, no randomness of its own: time and seeds come in as arguments, so that a
-//! seeded simulation can drive the same code as production.
+//! seeded simulation can drive the same code as production. `tests/tidy.rs` checks all of this.
 //!
 //! # Walks
 //!
 //! * A message: `reactor::worker` decrypts into the worker's scratch buffer, `websocket` finds the frame,
 //!   [`broker::core`] reads the envelope's routing fields and asks the [`broker::directory`] for the target, and
 //!   [`link::Shell::send`] encrypts the same bytes to the target's socket, or a mailbox takes them to another worker.
+//! * An agent arrives: [`reactor`] accepts it into a waiting room, newest first out, and shakes hands beside the messages;
+//!   `tls` names it by its certificate, `websocket` reads the upgrade, [`broker::core`] admits it, and the directory makes
+//!   it the holder of its URI, instead of an older connection if there is one. Subscribers hear of it in the next batch.
 //! * A task: `api` checks the token, [`orchestrator`] resolves tasks and nodes and commits the job before the answer,
 //!   the dispatcher sends a request per node and takes the result from the response or from a status query, whichever
 //!   is first.
@@ -41,8 +44,10 @@
 //!
 //! * Bytes from a peer never panic and never grow anything without a limit named in [`limits`].
 //! * A URI has at most one live connection: the newest; see [`broker::directory`].
-//! * A transaction id is sent to an agent as a request only by the commit that created it, never after a restart
-//!   without asking the agent first.
+//! * Agents may only answer: nobody gives orders but the server's orchestrator and named clients; see
+//!   [`broker::authorize`].
+//! * A request with a transaction id is sent once, after the commit that says so; a second and last time only if the agent
+//!   answers that it has never heard of it.
 //! * Values of sensitive parameters reach agents and nothing else.
 
 #![forbid(unsafe_code)]
