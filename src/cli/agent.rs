@@ -15,7 +15,6 @@ use crate::config::settings::AgentSettings;
 use crate::config::{Loaded, load_agent};
 use crate::limits::CLOSE_TIMEOUT;
 use crate::observe::log;
-
 use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 
