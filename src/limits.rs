@@ -278,7 +278,7 @@ pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a task's metadata file, or of an `environment.conf`.
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
 
-/// Files of one task, directories expanded.
+/// Files of one task, directories expanded; the directories count too.
 pub const TASK_FILES_MAX: usize = 10_000;
 
 /// Depth of directories below an extra directory of a task.

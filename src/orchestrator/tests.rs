@@ -198,6 +198,16 @@ fn dropping_the_last_handle_stops_the_threads() {
 }
 
 #[test]
+fn stopping_does_not_wait_for_a_heartbeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let (orchestrator, _) = start(&dir, true);
+    until("the connection of a", || orchestrator.inventory_of(&["a".into()])[0].connection.is_some());
+    let started = Instant::now();
+    orchestrator.stop();
+    assert!(started.elapsed() < Duration::from_millis(700), "stopping took {:?}", started.elapsed());
+}
+
+#[test]
 fn commands_are_refused_with_reasons() {
     let dir = tempfile::tempdir().unwrap();
     code(&dir);

@@ -104,6 +104,22 @@ fn stopping_ends_idle_connections() {
 }
 
 #[test]
+fn stopping_is_quick_when_nothing_is_under_way() {
+    let pki = Pki::new();
+    let server = serve(Fake::new(), &pki);
+    let port = server.local_addr().port();
+    // Several, so that the blocking threads of both loops have worked and are idle now.
+    for _ in 0..8 {
+        let mut client = Client::new(anonymous_client_config(&pki.ca()).unwrap(), LIMIT, LIMIT).unwrap();
+        assert_eq!(get(&mut client, port, "/orchestrator/v1/jobs/82").0, 200);
+    }
+    let clock = Clock::start();
+    server.stop(LIMIT);
+    let took = clock.now().since(Moment::default());
+    assert!(took < Duration::from_secs(1), "stopping took {took:?}");
+}
+
+#[test]
 #[ignore = "takes as long as the deadlines it tests: 15 s"]
 fn peers_that_dawdle_are_dropped() {
     let pki = Pki::new();
