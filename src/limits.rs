@@ -135,6 +135,10 @@ pub const API_BLOCKING_THREADS_MAX: usize = 8;
 /// Bytes of an API request's line and headers.
 pub const API_HEAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Depth of JSON in requests, and in results of tasks that are kept as JSON. Clients give up on whole answers that are
+/// deeper than theirs (Ruby's parser: 100, serde's: 128), and an answer has a few levels more than what is in it.
+pub const JSON_DEPTH_MAX: usize = 64;
+
 /// Time for an API client to send a request's line and headers.
 pub const API_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -107,7 +107,10 @@ mod tests {
             ("Array[Sensitive[String]]", json!(["hunter2"])),
             ("Hash[String, Sensitive]", json!({"k": "hunter2"})),
             ("Tuple[String, Sensitive[String]]", json!(["a", "hunter2"])),
-            ("Optional[Struct[{user => String, password => Sensitive[String]}]]", json!({"user": "a", "password": "hunter2"})),
+            (
+                "Optional[Struct[{user => String, password => Sensitive[String]}]]",
+                json!({"user": "a", "password": "hunter2"}),
+            ),
         ];
         for (data_type, value) in types {
             let metadata = json!({"parameters": {"p": {"type": data_type}}});
