@@ -227,6 +227,9 @@ pub const INVENTORY_NODES_MAX: usize = 500_000;
 /// Nodes that the dispatcher starts or gives up in one step, so that answers are read in between.
 pub const DISPATCH_STEP_NODES_MAX: usize = 250;
 
+/// Bytes of messages above which a step of the dispatcher makes no more requests; one of the largest size may be on top.
+pub const DISPATCH_STEP_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Messages that the dispatcher reads before it commits what they changed.
 pub const DISPATCH_BATCH_MESSAGES_MAX: usize = 250;
 
@@ -254,6 +257,9 @@ pub const STORE_QUEUE_MAX: usize = 256;
 
 /// Connections that read from the store at once are kept up to this number.
 pub const STORE_READERS_MAX: usize = 8;
+
+/// Bytes of results, parameters and texts that one answer takes out of the store; whoever wants more asks for parts.
+pub const STORE_ANSWER_BYTES_MAX: usize = CLIENT_ANSWER_BYTES_MAX;
 
 /// Events in one answer; the rest is found from the answer's next number on.
 pub const EVENTS_PAGE_MAX: u32 = 10_000;
@@ -302,6 +308,9 @@ pub const CLIENT_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Time between two questions of the operator's client about a job.
 pub const CLIENT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same after the first question about a job; it doubles up to [`CLIENT_POLL_INTERVAL`].
+pub const CLIENT_POLL_INTERVAL_FIRST: Duration = Duration::from_millis(50);
 
 /// The same if the answers are slow.
 pub const CLIENT_POLL_INTERVAL_MAX: Duration = Duration::from_secs(30);

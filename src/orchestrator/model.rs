@@ -362,6 +362,8 @@ pub struct NodeQuery {
     pub descending: bool,
     /// Only nodes in this state.
     pub state: Option<NodeState>,
+    /// Whether results are wanted; they may be large.
+    pub with_results: bool,
 }
 
 /// A task as its environment's list shows it.

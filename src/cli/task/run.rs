@@ -17,7 +17,8 @@ use crate::cli::output::{EXIT_FAILED, Failure, Format, Output, duration, note, r
 pub(super) struct Arguments {
     /// The task: module or module::name
     task: String,
-    /// Parameters; integers, floats, booleans, JSON arrays and objects are recognised
+    /// Parameters; integers, floats, booleans, JSON arrays and objects are recognised. Other users of this host can read
+    /// them in the list of processes: give secrets with --params @FILE
     #[arg(value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// Nodes, separated by commas, or @FILE with one per line
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
     /// Every node that is connected
     #[arg(long)]
     all: bool,
-    /// All parameters as one JSON object, or @FILE with it
+    /// All parameters as one JSON object, or @FILE with it; @- reads standard input
     #[arg(long, value_name = "JSON")]
     params: Option<String>,
     /// Only show what would be done; the task must support it
@@ -251,7 +252,8 @@ mod tests {
         Line::try_parse_from(words).map(|line| line.arguments)
     }
 
-    const QUICK: Pace = Pace { poll: Duration::from_millis(5), retry_for: Duration::from_secs(20) };
+    const POLL: Duration = Duration::from_millis(5);
+    const QUICK: Pace = Pace { first: POLL, poll: POLL, retry_for: Duration::from_secs(20) };
 
     fn run_line(line: &str) -> (Result<u8, Failure>, String) {
         let pki = Pki::new();
