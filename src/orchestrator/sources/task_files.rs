@@ -166,7 +166,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn add(&mut self, below: &str, path: &Path, depth: usize) -> Result<(), BrokenTask> {
         let invalid = |why: &str| broken(INVALID_FILE, format!("the extra file {} {why}", path.display()));
-        // Directories count too: two links from a directory to itself make a tree of four thousand million of them.
+        // Directories count too: two links to each next one make a million of twenty.
         *self.visited += 1;
         if *self.visited > TASK_FILES_MAX {
             return invalid(&format!("is one too many: a task has at most {TASK_FILES_MAX} files and directories"));

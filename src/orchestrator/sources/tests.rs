@@ -89,10 +89,14 @@ fn nothing_in_the_code_directory_holds_up_a_thread_or_leads_out_of_its_module() 
 fn links_that_multiply_directories_end_in_an_error() {
     let tree = Tree::new();
     tree.demo("tasks/init.sh", "").demo("tasks/init.json", "{\"files\": [\"demo/files/d/\"]}");
-    let dir = tree.dir.path().join("environments/production/modules/demo/files/d");
-    fs::create_dir_all(&dir).unwrap();
-    symlink(&dir, dir.join("a")).unwrap();
-    symlink(&dir, dir.join("b")).unwrap();
+    let files = tree.dir.path().join("environments/production/modules/demo/files");
+    let level = |number: usize| if number == 0 { files.join("d") } else { files.join(number.to_string()) };
+    for number in 0..20 {
+        fs::create_dir_all(level(number)).unwrap();
+        symlink(level(number + 1), level(number).join("a")).unwrap();
+        symlink(level(number + 1), level(number).join("b")).unwrap();
+    }
+    fs::create_dir_all(level(20)).unwrap();
     assert!(tree.task("init").unwrap_err().message.contains("one too many"));
 }
 

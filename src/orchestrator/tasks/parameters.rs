@@ -116,7 +116,7 @@ mod tests {
             let metadata = json!({"parameters": {"p": {"type": data_type}}});
             let checked = run(metadata.clone(), json!({"p": value})).unwrap();
             assert_eq!((json!(checked.shown), &*checked.sensitive), (json!({}), &["p".to_owned()][..]), "{data_type}");
-            let problems = run(metadata, json!({"p": {"hunter2": ["hunter2"]}})).unwrap_err();
+            let problems = run(metadata, json!({"p": "hunter2"})).unwrap_err();
             assert!(!problems.concat().contains("hunter2"), "{problems:?}");
         }
     }
@@ -133,6 +133,14 @@ mod tests {
                 "parameter 'secret' does not match its type Optional[String] (its value is sensitive and not shown)",
             ]
         );
+    }
+
+    #[test]
+    fn a_missing_or_wrong_collection_is_a_problem() {
+        let metadata = json!({"parameters": {"p": {"type": "Array[String]"}}});
+        assert_eq!(run(metadata.clone(), json!({})).unwrap_err(), ["expects a value for parameter 'p'"]);
+        let problems = run(metadata, json!({"p": "x"})).unwrap_err();
+        assert_eq!(problems, ["parameter 'p' expects an Array[String] value, got String"]);
     }
 
     #[test]

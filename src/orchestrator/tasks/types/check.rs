@@ -57,6 +57,8 @@ impl Type {
                     None => Some(format!("unrecognized key '{key}'")),
                 })
             }
+            // Not by what is below: `accepts` asks here in turn, without end.
+            (Self::Array(..) | Self::Hash(..) | Self::Tuple(..) | Self::Struct(_), _) => Some(mismatch(self, value)),
             // Asked once: asking first whether the inside accepts would double the work with every level.
             (Self::Optional(inner), _) => (!value.is_null()).then(|| inner.problem(value)).flatten(),
             (Self::NotUndef(inner) | Self::Sensitive(inner), _) if !value.is_null() => inner.problem(value),
@@ -72,9 +74,14 @@ impl Type {
                 Some(format!("expects a value of type {}, got {}", one_of(&names), type_name(value)))
             }
             (Self::Impossible(name), _) => Some(format!("expects a value of type {name}, which JSON cannot express")),
-            _ => Some(format!("expects {} {self} value, got {}", article(&self.to_string()), got(self, value))),
+            _ => Some(mismatch(self, value)),
         }
     }
+}
+
+fn mismatch(expected: &Type, value: &Value) -> String {
+    let name = expected.to_string();
+    format!("expects {} {name} value, got {}", article(&name), got(expected, value))
 }
 
 fn length(count: usize) -> i64 {
@@ -237,6 +244,13 @@ mod tests {
             ("Enum['a', 'b']", json!("c"), "expects a match for Enum['a', 'b'], got 'c'"),
             ("Pattern[/^a$/]", json!("b"), "expects a match for Pattern[/^a$/], got 'b'"),
             ("Variant[String, Integer]", json!(true), "expects a value of type String or Integer, got Boolean"),
+            ("Array[String]", json!("a"), "expects an Array[String] value, got String"),
+            ("Array[String]", json!(null), "expects an Array[String] value, got Undef"),
+            ("Hash", json!([1]), "expects a Hash[Any, Any] value, got Tuple"),
+            ("Tuple[String]", json!({}), "expects a Tuple[String] value, got Hash"),
+            ("Struct[{a => Integer}]", json!(1), "expects a Struct[{'a' => Integer}] value, got Integer"),
+            ("Optional[Array[Integer]]", json!("a"), "expects an Array[Integer] value, got String"),
+            ("Variant[Array, Hash]", json!("a"), "expects a value of type Array[Any] or Hash[Any, Any], got String"),
             ("Array[String]", json!(["a", 1]), "index 1 expects a String value, got Integer"),
             ("Array[Any, 2]", json!([1]), "expects size to be at least 2, got 1"),
             ("Tuple[String]", json!(["a", "b"]), "expects size to be between 1 and 1, got 2"),
@@ -285,6 +299,32 @@ mod tests {
         }
     }
 
+    const TYPES: [&str; 20] = [
+        "Any",
+        "Undef",
+        "Data",
+        "Scalar",
+        "Numeric",
+        "Boolean",
+        "Integer[1]",
+        "Float",
+        "String[1]",
+        "Enum[a]",
+        "Pattern[/a/]",
+        "Collection",
+        "Array[String]",
+        "Hash[String, Integer]",
+        "Tuple[String, Integer]",
+        "Struct[{a => Integer}]",
+        "Optional[Array]",
+        "Variant[Array[String], Hash]",
+        "Sensitive[Tuple[Integer]]",
+        "NotUndef",
+    ];
+
+    const VALUES: [&str; 12] =
+        ["null", "true", "0", "7", "1.5", "\"\"", "\"a\"", "[]", "[\"a\"]", "[\"a\", 1]", "{}", "{\"a\": 1}"];
+
     #[test]
     fn knows_secrets() {
         let is_sensitive = |text: &str| -> bool { parse(text, &alias).map(|one: Type| one.is_sensitive()).unwrap() };
@@ -294,6 +334,14 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn every_value_is_accepted_or_has_a_problem(ty in 0..TYPES.len(), value in 0..VALUES.len(), wrap in 0..4_usize) {
+            let text = ["$", "Optional[$]", "Array[$]", "NotUndef[Sensitive[$]]"][wrap].replace('$', TYPES[ty]);
+            let value: Value = serde_json::from_str(VALUES[value]).unwrap();
+            let parsed = parse(&text, &alias).unwrap();
+            proptest::prop_assert_eq!(parsed.accepts(&value), parsed.problem(&value).is_none(), "{}", text);
+        }
+
         #[test]
         fn never_panics(text in "[A-Za-z\\[\\]{},=>'\"/#0-9 .:\\\\-]{0,60}") {
             drop(parse(&text, &alias));
