@@ -282,6 +282,9 @@ pub const TYPE_NODES_MAX: usize = 4096;
 /// Bytes of a Puppet data type's text, or of the file of an alias.
 pub const TYPE_BYTES_MAX: usize = 64 * 1024;
 
+/// Nodes that a pattern of a data type counts for: at most 128 patterns, 128 MiB when compiled.
+pub const TYPE_PATTERN_NODES: usize = TYPE_NODES_MAX / 128;
+
 /// Bytes that a compiled pattern of a data type may take.
 pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::values;
 use crate::cli::client::{Client, is_passing};
@@ -48,21 +48,22 @@ pub(super) struct Arguments {
 
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<u8, Failure> {
-    // What was typed is checked before anything is asked of the server.
-    values::parameters(&arguments.parameters, arguments.params.as_deref())?;
+    // What was typed is checked before anything is asked of the server; once, as standard input can be read once.
+    let parameters = values::parameters(&arguments.parameters, arguments.params.as_deref())?;
     let mut client = Client::from_flags(&arguments.connection)?;
     let interrupted = interruption()?;
-    run_with(arguments, &mut client, Pace::default(), &interrupted, output)
+    run_with(arguments, parameters, &mut client, Pace::default(), &interrupted, output)
 }
 
 fn run_with(
     arguments: &Arguments,
+    parameters: Map<String, Value>,
     client: &mut Client,
     pace: Pace,
     interrupted: &AtomicBool,
     output: &mut Output,
 ) -> Result<u8, Failure> {
-    let command = command(arguments, client)?;
+    let command = command(arguments, parameters, client)?;
     let node_count = command["scope"]["nodes"].as_array().map_or(0, Vec::len);
     let is_text = arguments.format == Format::Text;
     if is_text {
@@ -103,8 +104,7 @@ fn run_with(
 }
 
 /// The body of `POST /command/task`.
-fn command(arguments: &Arguments, client: &mut Client) -> Result<Value, Failure> {
-    let parameters = values::parameters(&arguments.parameters, arguments.params.as_deref())?;
+fn command(arguments: &Arguments, parameters: Map<String, Value>, client: &mut Client) -> Result<Value, Failure> {
     let nodes = match &arguments.nodes {
         Some(nodes) => values::nodes(nodes)?,
         None => connected_nodes(client)?,
@@ -262,7 +262,9 @@ mod tests {
         let page = Page::default();
         let mut output = page.output();
         let arguments = parse(line).unwrap();
-        let outcome = run_with(&arguments, &mut client, QUICK, &AtomicBool::new(false), &mut output);
+        let outcome = values::parameters(&arguments.parameters, arguments.params.as_deref()).and_then(|parameters| {
+            run_with(&arguments, parameters, &mut client, QUICK, &AtomicBool::new(false), &mut output)
+        });
         (outcome, page.text())
     }
 
@@ -312,7 +314,7 @@ mod tests {
         let mut client = client(&pki, server.local_addr().port());
         let mut output = Page::default().output();
         let arguments = parse("facter -n web01.example.com").unwrap();
-        let outcome = run_with(&arguments, &mut client, QUICK, &AtomicBool::new(true), &mut output);
+        let outcome = run_with(&arguments, Map::new(), &mut client, QUICK, &AtomicBool::new(true), &mut output);
         assert_eq!(outcome.unwrap(), EXIT_FAILED);
     }
 

@@ -294,7 +294,8 @@ mod tests {
         }
         assert_eq!(parse("Stdlib::Port", &alias).unwrap_err(), TypeError::Unknown("Stdlib::Port".into()));
         let deep = format!("{}Any{}", "Array[".repeat(1000), "]".repeat(1000));
-        for text in [deep.as_str(), "Lib::Self", "Lib::Bomb", &"A".repeat(100_000)] {
+        let patterns = format!("Pattern[{}]", "/a/,".repeat(200));
+        for text in [deep.as_str(), &patterns, "Lib::Self", "Lib::Bomb", &"A".repeat(100_000)] {
             assert!(matches!(parse(text, &alias), Err(TypeError::TooLarge(_))), "{}", &text[..9]);
         }
     }
