@@ -135,6 +135,10 @@ pub const API_BLOCKING_THREADS_MAX: usize = 8;
 /// Bytes of an API request's line and headers.
 pub const API_HEAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Depth of JSON in requests, and in results of tasks that are kept as JSON. Clients give up on whole answers that are
+/// deeper than theirs (Ruby's parser: 100, serde's: 128), and an answer has a few levels more than what is in it.
+pub const JSON_DEPTH_MAX: usize = 64;
+
 /// Time for an API client to send a request's line and headers.
 pub const API_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -223,6 +227,9 @@ pub const INVENTORY_NODES_MAX: usize = 500_000;
 /// Nodes that the dispatcher starts or gives up in one step, so that answers are read in between.
 pub const DISPATCH_STEP_NODES_MAX: usize = 250;
 
+/// Bytes of messages above which a step of the dispatcher makes no more requests; one of the largest size may be on top.
+pub const DISPATCH_STEP_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Messages that the dispatcher reads before it commits what they changed.
 pub const DISPATCH_BATCH_MESSAGES_MAX: usize = 250;
 
@@ -251,6 +258,9 @@ pub const STORE_QUEUE_MAX: usize = 256;
 /// Connections that read from the store at once are kept up to this number.
 pub const STORE_READERS_MAX: usize = 8;
 
+/// Bytes of results, parameters and texts that one answer takes out of the store; whoever wants more asks for parts.
+pub const STORE_ANSWER_BYTES_MAX: usize = CLIENT_ANSWER_BYTES_MAX;
+
 /// Events in one answer; the rest is found from the answer's next number on.
 pub const EVENTS_PAGE_MAX: u32 = 10_000;
 
@@ -272,13 +282,16 @@ pub const TYPE_NODES_MAX: usize = 4096;
 /// Bytes of a Puppet data type's text, or of the file of an alias.
 pub const TYPE_BYTES_MAX: usize = 64 * 1024;
 
+/// Nodes that a pattern of a data type counts for: at most 128 patterns, 128 MiB when compiled.
+pub const TYPE_PATTERN_NODES: usize = TYPE_NODES_MAX / 128;
+
 /// Bytes that a compiled pattern of a data type may take.
 pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of a task's metadata file, or of an `environment.conf`.
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
 
-/// Files of one task, directories expanded.
+/// Files of one task, directories expanded; the directories count too.
 pub const TASK_FILES_MAX: usize = 10_000;
 
 /// Depth of directories below an extra directory of a task.
@@ -298,6 +311,9 @@ pub const CLIENT_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Time between two questions of the operator's client about a job.
 pub const CLIENT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same after the first question about a job; it doubles up to [`CLIENT_POLL_INTERVAL`].
+pub const CLIENT_POLL_INTERVAL_FIRST: Duration = Duration::from_millis(50);
 
 /// The same if the answers are slow.
 pub const CLIENT_POLL_INTERVAL_MAX: Duration = Duration::from_secs(30);

@@ -57,17 +57,10 @@ async fn log_in(shared: &Arc<Shared>, address: IpAddr, request: Request) -> Resu
     let (head, body) = request.into_parts();
     let body = shared.read_body(&head.headers, body, API_LOGIN_BODY_BYTES_MAX).await?;
     let credentials = Credentials::parse(&body)?;
-    if shared.logins.is_shut_out(address, shared.clock.now()) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "puppetlabs.rbac/too-many-attempts",
-            format!(
-                "Too many logins from your address were refused. Try again in {} s.",
-                LOGIN_FAILURE_WINDOW.as_secs()
-            ),
-        ));
-    }
+    shared.logins.admit(address, shared.clock.now())?;
     let turn = tokio::time::timeout(LOGIN_WAIT_MAX, shared.logins.turns.acquire()).await;
+    // Others from the same address may have been refused meanwhile: a burst must not get more guesses than a row.
+    shared.logins.admit(address, shared.clock.now())?;
     let outcome = match &turn {
         Ok(_turn) => blocking(shared, move |shared| credentials.check(shared)).await?,
         Err(_) => {
@@ -78,20 +71,22 @@ async fn log_in(shared: &Arc<Shared>, address: IpAddr, request: Request) -> Resu
             ));
         }
     };
-    drop(turn);
-    match outcome {
+    let error = match outcome {
         Ok(token) => {
             shared.logins.succeeded(address);
-            Ok(token)
+            return Ok(token);
         }
-        Err(error) => {
-            if matches!(error, AuthError::WrongCredentials | AuthError::UserRevoked) {
-                shared.logins.failed(address, shared.clock.now());
-                tokio::time::sleep(LOGIN_FAILURE_DELAY).await;
-            }
-            Err(error.into())
-        }
+        Err(error) => error,
+    };
+    if matches!(error, AuthError::WrongCredentials | AuthError::UserRevoked) {
+        // Counted before the turn is given on, so that whoever has it next sees it.
+        shared.logins.failed(address, shared.clock.now());
+        drop(turn);
+        // Without the name: people type passwords there. The rate is limited by what is above.
+        tracing::warn!(%address, "a login was refused");
+        tokio::time::sleep(LOGIN_FAILURE_DELAY).await;
     }
+    Err(error.into())
 }
 
 /// A login's body. Not `Debug`: the password must not reach a log.
@@ -178,6 +173,18 @@ impl Logins {
     /// Nobody has tried yet.
     pub(super) fn new() -> Self {
         Self { turns: Semaphore::new(LOGINS_IN_FLIGHT_MAX), failures: Mutex::new(HashMap::new()) }
+    }
+
+    fn admit(&self, address: IpAddr, now: Moment) -> Result<(), Problem> {
+        if !self.is_shut_out(address, now) {
+            return Ok(());
+        }
+        let seconds = LOGIN_FAILURE_WINDOW.as_secs();
+        Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "puppetlabs.rbac/too-many-attempts",
+            format!("Too many logins from your address were refused. Try again in {seconds} s."),
+        ))
     }
 
     fn is_shut_out(&self, address: IpAddr, now: Moment) -> bool {

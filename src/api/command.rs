@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
-use crate::orchestrator::model::{Scope, TaskCommand};
+use crate::limits::JSON_DEPTH_MAX;
+use crate::orchestrator::model::{Scope, TaskCommand, is_deeper};
 
 /// Keys of a scope that this server can resolve.
 const SCOPES: [&str; 3] = ["nodes", "query", "node_group"];
@@ -15,7 +16,10 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
         return Err(Problem::invalid("The request has no body; it must be a JSON object."));
     }
     match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Object(object)) if object.values().all(|value| !is_deeper(value, JSON_DEPTH_MAX - 1)) => Ok(object),
+        Ok(Value::Object(_)) => {
+            Err(Problem::invalid(format!("The request's body is nested more than {JSON_DEPTH_MAX} levels deep.")))
+        }
         Ok(other) => {
             Err(Problem::invalid(format!("The request's body must be a JSON object, not {}.", type_of(&other))))
         }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -78,17 +78,39 @@ pub(super) async fn handle(shared: Arc<Shared>, router: Router, peer: Peer, requ
         }
         Err(response) => (None, *response),
     };
-    tracing::info!(
-        target: "podium::api::access",
-        %method,
-        path,
-        status = response.status().as_u16(),
-        millis = shared.clock.now().since(start).as_millis() as u64,
-        subject = subject.as_deref().or(peer.certificate.as_deref()).unwrap_or("-"),
-        remote = %peer.remote,
-        "request"
-    );
+    let line = Line {
+        method: &method,
+        path: &path,
+        status: response.status(),
+        millis: shared.clock.now().since(start).as_millis() as u64,
+        subject: subject.as_deref().or(peer.certificate.as_deref()).unwrap_or("-"),
+        remote: peer.remote,
+    };
+    // Whoever reaches the port could fill the disk with the others.
+    line.write(subject.is_some());
     response
+}
+
+/// A line of the access log.
+struct Line<'a> {
+    method: &'a Method,
+    path: &'a str,
+    status: StatusCode,
+    millis: u64,
+    subject: &'a str,
+    remote: SocketAddr,
+}
+
+impl Line<'_> {
+    fn write(&self, is_user: bool) {
+        let Self { method, path, status, millis, subject, remote } = self;
+        let status = status.as_u16();
+        if is_user {
+            tracing::info!(target: "podium::api::access", %method, path, status, millis, subject, %remote, "request");
+        } else {
+            tracing::debug!(target: "podium::api::access", %method, path, status, millis, subject, %remote, "request");
+        }
+    }
 }
 
 /// Who asks, if the path needs to know; the refusal if they may not.

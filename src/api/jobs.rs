@@ -31,9 +31,15 @@ const TYPES: [&str; 9] = [
     "plan_apply_prep",
 ];
 
-/// Every node of a job, by name.
-const ALL_NODES: NodeQuery =
-    NodeQuery { limit: None, offset: 0, order_by: NodeOrder::Name, descending: false, state: None };
+/// Every node of a job, by name, without what came of it.
+const ALL_NODES: NodeQuery = NodeQuery {
+    limit: None,
+    offset: 0,
+    order_by: NodeOrder::Name,
+    descending: false,
+    state: None,
+    with_results: false,
+};
 
 /// `POST /command/task`.
 pub(super) async fn run_task(
@@ -156,5 +162,6 @@ fn node_query(parameters: &Parameters) -> Result<NodeQuery, Problem> {
         order_by: parameters.word("order_by", NodeOrder::from_word, orders)?.unwrap_or(NodeOrder::Name),
         descending: parameters.descending()?,
         state: parameters.word("state", NodeState::from_word, states)?,
+        with_results: true,
     })
 }

@@ -35,7 +35,7 @@ pub struct ConnectionFlags {
     #[arg(long, value_name = "FILE")]
     pub ca_cert: Option<PathBuf>,
     /// File with the token (also PODIUM_TOKEN_FILE)
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::client::{Client, is_passing};
 use super::output::{Failure, duration, text};
 use crate::clock::{Clock, Moment};
-use crate::limits::{CLIENT_POLL_INTERVAL, CLIENT_POLL_INTERVAL_MAX, CLIENT_RETRY_FOR};
+use crate::limits::{CLIENT_POLL_INTERVAL, CLIENT_POLL_INTERVAL_FIRST, CLIENT_POLL_INTERVAL_MAX, CLIENT_RETRY_FOR};
 use crate::orchestrator::model::{JobState, NodeState};
 
 /// How often an operator's Ctrl-C is looked for.
@@ -49,6 +49,8 @@ impl Ended {
 /// How patient to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
+    /// After the first poll; twice as long after each further one, up to `poll`.
+    pub first: Duration,
     /// Between polls, if they are quick.
     pub poll: Duration,
     /// How long a server may be away.
@@ -57,7 +59,14 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { poll: CLIENT_POLL_INTERVAL, retry_for: CLIENT_RETRY_FOR }
+        Self { first: CLIENT_POLL_INTERVAL_FIRST, poll: CLIENT_POLL_INTERVAL, retry_for: CLIENT_RETRY_FOR }
+    }
+}
+
+impl Pace {
+    /// The pauses between polls: most jobs are over soon, and the others can wait for a second.
+    fn pauses(self) -> impl Iterator<Item = Duration> {
+        std::iter::successors(Some(self.first.min(self.poll)), move |pause| Some((*pause * 2).min(self.poll)))
     }
 }
 
@@ -84,6 +93,7 @@ pub fn follow(
     let clock = Clock::start();
     let mut follower = Follower { client, id, start: 0, ended_unseen: false, seen: HashSet::new() };
     let mut away_since: Option<Moment> = None;
+    let mut pauses = pace.pauses();
     while !interrupted.load(Ordering::Relaxed) {
         let begun = clock.now();
         let outcome = follower.poll(observer);
@@ -108,8 +118,11 @@ pub fn follow(
             Err(failure) => return Err(failure),
         }
         // A job of many nodes makes long answers: asking takes at most a fifth of the time.
-        let pause = pace.poll.max(took * 4).min(CLIENT_POLL_INTERVAL_MAX);
-        wait(pause, interrupted);
+        let pause = match away_since {
+            None => pauses.next().unwrap_or(pace.poll),
+            Some(_) => pace.poll,
+        };
+        wait(pause.max(took * 4).min(CLIENT_POLL_INTERVAL_MAX), interrupted);
     }
     Ok(None)
 }
@@ -166,8 +179,8 @@ impl Follower<'_> {
                 observer.ended(node);
             }
         }
-        match answer["items"].take() {
-            Value::Array(nodes) => Ok(nodes),
+        match answer.get_mut("items").map(Value::take) {
+            Some(Value::Array(nodes)) => Ok(nodes),
             _ => Ok(Vec::new()),
         }
     }
@@ -188,5 +201,17 @@ fn wait(time: Duration, interrupted: &AtomicBool) {
             break;
         }
         std::thread::sleep(left.min(GLANCE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_quick_at_first_and_then_a_second_apart() {
+        let pauses: Vec<_> = Pace::default().pauses().map(|pause| pause.as_millis()).take(8).collect();
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1000, 1000, 1000]);
+        assert_eq!(Pace::default().pauses().nth(10_000), Some(CLIENT_POLL_INTERVAL));
     }
 }

@@ -125,7 +125,13 @@ impl Output {
 }
 
 fn without_control(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// What a terminal obeys, and what makes a text look like another: marks that turn the direction of writing.
+fn is_harmful(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() && c != '\n' && c != '\t'
 }
 
 /// A table without lines.
@@ -250,5 +256,6 @@ mod tests {
     #[test]
     fn terminals_get_no_control_characters() {
         assert_eq!(without_control("a\x1b[2Jb\n\tc"), "a\u{fffd}[2Jb\n\tc");
+        assert_eq!(without_control("\u{9b}2J\u{202e}x\rä"), "\u{fffd}2J\u{fffd}x\u{fffd}ä");
     }
 }

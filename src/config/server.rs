@@ -23,7 +23,7 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("global.hostname", "the name of the certificate is used"),
     ("webserver.*.client-auth", "the broker always requires a client certificate, the API accepts one"),
     ("webserver.*.default-server", "each listener has one purpose"),
-    ("webserver.*.access-log-config", "requests are in the log at level debug"),
+    ("webserver.*.access-log-config", "requests of users are in the log at level info, all others at level debug"),
     ("webserver.*.max-threads", "size the broker with pcp-broker.workers"),
     ("webserver.*.acceptor-threads", "size the broker with pcp-broker.workers"),
     ("webserver.*.selector-threads", "size the broker with pcp-broker.workers"),

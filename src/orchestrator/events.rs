@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::model::{EventType, NodeState};
+use super::model::{EventType, NodeState, is_deeper};
 use super::store::{Change, NewEvent, NodeKey};
 use crate::clock::WallTime;
+use crate::limits::JSON_DEPTH_MAX;
 use crate::pxp::response::ProcessResults;
 use crate::pxp::status::EXECUTION_ERROR_KIND;
 
@@ -55,7 +56,8 @@ impl Ending {
     pub fn ran(task: &str, node: &str, results: &ProcessResults) -> Self {
         let stdout = results.stdout.as_deref().unwrap_or_default();
         let mut result = match serde_json::from_str(stdout) {
-            Ok(Value::Object(object)) => object,
+            // One that is deeper would make the whole job's answer unreadable for clients: it is shown as text.
+            Ok(Value::Object(object)) if object.values().all(|value| !is_deeper(value, JSON_DEPTH_MAX - 1)) => object,
             _ => Map::from_iter([("_output".to_owned(), stdout.into())]),
         };
         if let Some(sensitive) = result.get_mut("_sensitive") {
@@ -90,7 +92,7 @@ impl Ending {
 /// The object below `_error` of an agent's own error.
 fn agent_error(stdout: &str) -> Option<Value> {
     let mut object: Map<String, Value> = serde_json::from_str(stdout).ok()?;
-    object.remove("_error")
+    object.remove("_error").filter(|error| !is_deeper(error, JSON_DEPTH_MAX - 1))
 }
 
 /// Whether a status answer's `stdout` is the agent's own error and not a task's output.
@@ -174,6 +176,17 @@ mod tests {
         for ((state, result), expected_state, expected) in cases {
             assert_eq!((state, result), (expected_state, expected));
         }
+    }
+
+    #[test]
+    fn output_too_deep_for_clients_is_text() {
+        let nested = |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(ran(0, &nested(JSON_DEPTH_MAX), "").1.get("a").is_some());
+        let deep = nested(JSON_DEPTH_MAX + 1);
+        assert_eq!(ran(0, &deep, "").1, json!({"_output": deep}));
+        let error = format!("{{\"_error\": {{\"msg\": \"m\", \"details\": {deep}}}}}");
+        let ending = Ending::agent_error("t", "n", Some(&error));
+        assert_eq!(ending.result["_error"]["kind"], EXECUTION_FAILURE);
     }
 
     #[test]

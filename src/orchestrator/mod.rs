@@ -130,6 +130,11 @@ impl Orchestrator {
 
     /// Accepts a task job; what it returns is committed and survives a crash.
     pub fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
+        if !self.is_dispatching() {
+            let message = "No job is accepted because nothing would come of it: the dispatcher has stopped. The server's log \
+                           says why; restart the server once that is mended.";
+            return Err(Refusal::new(RefusalKind::UnknownError, message));
+        }
         jobs::run_task(&self.inner, subject, command)
     }
 

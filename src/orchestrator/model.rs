@@ -19,6 +19,15 @@ impl fmt::Display for JobId {
     }
 }
 
+/// Whether arrays and objects are nested more than `levels` deep in `value`.
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(entries) => levels == 0 || entries.values().any(|entry| is_deeper(entry, levels - 1)),
+        _ => false,
+    }
+}
+
 /// A closed set of words with one spelling for the store, the API and the log.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -353,6 +362,8 @@ pub struct NodeQuery {
     pub descending: bool,
     /// Only nodes in this state.
     pub state: Option<NodeState>,
+    /// Whether results are wanted; they may be large.
+    pub with_results: bool,
 }
 
 /// A task as its environment's list shows it.

@@ -134,7 +134,14 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn nodes(orchestrator: &Orchestrator, id: JobId) -> Vec<Node> {
-    let query = NodeQuery { limit: None, offset: 0, order_by: NodeOrder::Name, descending: false, state: None };
+    let query = NodeQuery {
+        limit: None,
+        offset: 0,
+        order_by: NodeOrder::Name,
+        descending: false,
+        state: None,
+        with_results: true,
+    };
     orchestrator.nodes(id, &query).unwrap().items
 }
 
@@ -195,6 +202,33 @@ fn dropping_the_last_handle_stops_the_threads() {
     let (orchestrator, _) = start(&dir, true);
     drop(orchestrator);
     until("the end of the threads", || SqliteStore::open(dir.path()).is_ok());
+}
+
+#[test]
+fn stopping_does_not_wait_for_a_heartbeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let (orchestrator, _) = start(&dir, true);
+    until("the connection of a", || orchestrator.inventory_of(&["a".into()])[0].connection.is_some());
+    let started = Instant::now();
+    orchestrator.stop();
+    assert!(started.elapsed() < Duration::from_millis(700), "stopping took {:?}", started.elapsed());
+}
+
+#[test]
+fn no_job_is_accepted_once_the_dispatcher_has_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    code(&dir);
+    let (orchestrator, _) = start(&dir, true);
+    until("the connection of a", || orchestrator.inventory_of(&["a".into()])[0].connection.is_some());
+    let subject = admin(&orchestrator, &dir);
+    // Jobs can be written, what happens to them cannot.
+    let database = rusqlite::Connection::open(dir.path().join("podium.db")).unwrap();
+    database.execute_batch("DROP TABLE events").unwrap();
+    orchestrator.run_task(&subject, command(json!({"name": "a"}))).unwrap();
+    until("the end of the dispatcher", || !orchestrator.is_dispatching());
+    let refusal = orchestrator.run_task(&subject, command(json!({"name": "a"}))).unwrap_err();
+    assert!(refusal.message.contains("the dispatcher has stopped"), "{}", refusal.message);
+    orchestrator.stop();
 }
 
 #[test]

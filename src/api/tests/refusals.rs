@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::extract::Request;
 use serde_json::{Value, json};
 
-use super::{Answer, Api};
+use super::{Answer, Api, Peer, handle, router};
 use crate::api::fake::{LOGIN, TOKEN};
-use crate::limits::{API_BODY_BYTES_MAX, LOGIN_FAILURES_MAX};
+use crate::limits::{API_BODY_BYTES_MAX, JSON_DEPTH_MAX, LOGIN_FAILURES_MAX, LOGINS_IN_FLIGHT_MAX};
 
 const COMMAND: &str = "/orchestrator/v1/command/task";
 
@@ -123,6 +123,10 @@ fn commands() {
     let answer = api.post(COMMAND, r#"{"task": "facter", "params": {}, "scope": {"query": "nodes {}"}}"#);
     let expected = json!({"kind": "puppetlabs.orchestrator/query-error", "msg": "PuppetDB is not configured"});
     assert_refused(&answer, 400, expected);
+    let deep = format!("{}1{}", "[".repeat(JSON_DEPTH_MAX), "]".repeat(JSON_DEPTH_MAX));
+    let deep =
+        format!(r#"{{"task": "facter", "params": {{}}, "userdata": {{"x": {deep}}}, "scope": {{"nodes": ["a"]}}}}"#);
+    assert_eq!(post(&deep), bad("The request's body is nested more than 64 levels deep."));
     assert_eq!(kind_and_message(&api.post("/orchestrator/v1/inventory", "")).0, 400);
     assert_eq!(
         kind_and_message(&api.post("/orchestrator/v1/inventory", r#"{"nodes": "a"}"#)),
@@ -220,6 +224,30 @@ fn guessing_is_shut_out() {
     }
     let answer = guess();
     assert_eq!((answer.status.as_u16(), &answer.json()["kind"]), (429, &json!("puppetlabs.rbac/too-many-attempts")));
+}
+
+#[test]
+fn a_burst_gets_no_more_guesses_than_a_row() {
+    let api = Api::new();
+    let burst = usize::try_from(LOGIN_FAILURES_MAX).unwrap() * 5;
+    let statuses: Vec<u16> = api.runtime.block_on(async {
+        let guesses: Vec<_> = (0..burst)
+            .map(|_| {
+                let peer = Peer { remote: "192.0.2.7:4711".parse().unwrap(), certificate: None };
+                let body = Body::from(r#"{"login": "ada", "password": "guess"}"#);
+                let request = Request::post("/rbac-api/v1/auth/token").body(body).unwrap();
+                tokio::spawn(handle(api.shared.clone(), router(api.shared.clone()), peer, request))
+            })
+            .collect();
+        let mut statuses = Vec::new();
+        for guess in guesses {
+            statuses.push(guess.await.unwrap().status().as_u16());
+        }
+        statuses
+    });
+    let looked_at = statuses.iter().filter(|status| **status == 401).count();
+    assert!(looked_at < usize::try_from(LOGIN_FAILURES_MAX).unwrap() + LOGINS_IN_FLIGHT_MAX, "{looked_at}");
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 429)), "{statuses:?}");
 }
 
 #[test]

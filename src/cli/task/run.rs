@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::values;
 use crate::cli::client::{Client, is_passing};
@@ -17,7 +17,8 @@ use crate::cli::output::{EXIT_FAILED, Failure, Format, Output, duration, note, r
 pub(super) struct Arguments {
     /// The task: module or module::name
     task: String,
-    /// Parameters; integers, floats, booleans, JSON arrays and objects are recognised
+    /// Parameters; integers, floats, booleans, JSON arrays and objects are recognised. Other users of this host can read
+    /// them in the list of processes: give secrets with --params @FILE
     #[arg(value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// Nodes, separated by commas, or @FILE with one per line
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
     /// Every node that is connected
     #[arg(long)]
     all: bool,
-    /// All parameters as one JSON object, or @FILE with it
+    /// All parameters as one JSON object, or @FILE with it; @- reads standard input
     #[arg(long, value_name = "JSON")]
     params: Option<String>,
     /// Only show what would be done; the task must support it
@@ -47,21 +48,22 @@ pub(super) struct Arguments {
 
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<u8, Failure> {
-    // What was typed is checked before anything is asked of the server.
-    values::parameters(&arguments.parameters, arguments.params.as_deref())?;
+    // What was typed is checked before anything is asked of the server; once, as standard input can be read once.
+    let parameters = values::parameters(&arguments.parameters, arguments.params.as_deref())?;
     let mut client = Client::from_flags(&arguments.connection)?;
     let interrupted = interruption()?;
-    run_with(arguments, &mut client, Pace::default(), &interrupted, output)
+    run_with(arguments, parameters, &mut client, Pace::default(), &interrupted, output)
 }
 
 fn run_with(
     arguments: &Arguments,
+    parameters: Map<String, Value>,
     client: &mut Client,
     pace: Pace,
     interrupted: &AtomicBool,
     output: &mut Output,
 ) -> Result<u8, Failure> {
-    let command = command(arguments, client)?;
+    let command = command(arguments, parameters, client)?;
     let node_count = command["scope"]["nodes"].as_array().map_or(0, Vec::len);
     let is_text = arguments.format == Format::Text;
     if is_text {
@@ -102,8 +104,7 @@ fn run_with(
 }
 
 /// The body of `POST /command/task`.
-fn command(arguments: &Arguments, client: &mut Client) -> Result<Value, Failure> {
-    let parameters = values::parameters(&arguments.parameters, arguments.params.as_deref())?;
+fn command(arguments: &Arguments, parameters: Map<String, Value>, client: &mut Client) -> Result<Value, Failure> {
     let nodes = match &arguments.nodes {
         Some(nodes) => values::nodes(nodes)?,
         None => connected_nodes(client)?,
@@ -251,7 +252,8 @@ mod tests {
         Line::try_parse_from(words).map(|line| line.arguments)
     }
 
-    const QUICK: Pace = Pace { poll: Duration::from_millis(5), retry_for: Duration::from_secs(20) };
+    const POLL: Duration = Duration::from_millis(5);
+    const QUICK: Pace = Pace { first: POLL, poll: POLL, retry_for: Duration::from_secs(20) };
 
     fn run_line(line: &str) -> (Result<u8, Failure>, String) {
         let pki = Pki::new("ca");
@@ -260,7 +262,9 @@ mod tests {
         let page = Page::default();
         let mut output = page.output();
         let arguments = parse(line).unwrap();
-        let outcome = run_with(&arguments, &mut client, QUICK, &AtomicBool::new(false), &mut output);
+        let outcome = values::parameters(&arguments.parameters, arguments.params.as_deref()).and_then(|parameters| {
+            run_with(&arguments, parameters, &mut client, QUICK, &AtomicBool::new(false), &mut output)
+        });
         (outcome, page.text())
     }
 
@@ -310,7 +314,7 @@ mod tests {
         let mut client = client(&pki, server.local_addr().port());
         let mut output = Page::default().output();
         let arguments = parse("facter -n web01.example.com").unwrap();
-        let outcome = run_with(&arguments, &mut client, QUICK, &AtomicBool::new(true), &mut output);
+        let outcome = run_with(&arguments, Map::new(), &mut client, QUICK, &AtomicBool::new(true), &mut output);
         assert_eq!(outcome.unwrap(), EXIT_FAILED);
     }
 

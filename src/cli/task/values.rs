@@ -28,7 +28,8 @@ pub(super) fn nodes(argument: &str) -> Result<Vec<String>, Failure> {
 pub(super) fn parameters(inline: &[String], json: Option<&str>) -> Result<Map<String, Value>, Failure> {
     let Some(json) = json else { return inline.iter().map(|text| parameter(text)).collect() };
     if let Some(first) = inline.first() {
-        return Err(Failure::Usage(format!("{first:?} and --params exclude each other; give all parameters one way")));
+        let name = first.split('=').next().unwrap_or_default();
+        return Err(Failure::Usage(format!("{name:?} and --params exclude each other; give all parameters one way")));
     }
     let text = at_file("--params", json)?;
     match serde_json::from_str(&text) {
@@ -41,7 +42,9 @@ pub(super) fn parameters(inline: &[String], json: Option<&str>) -> Result<Map<St
 fn parameter(text: &str) -> Result<(String, Value), Failure> {
     match text.split_once('=') {
         Some((name, text)) if !name.is_empty() => Ok((name.to_owned(), value(text))),
-        _ => Err(Failure::Usage(format!("{text:?} is not a parameter; write name=value"))),
+        // What is behind the sign may be a secret, and standard error may be a log.
+        Some(_) => Err(Failure::Usage("a parameter has no name; write name=value".to_owned())),
+        None => Err(Failure::Usage(format!("{text:?} is not a parameter; write name=value"))),
     }
 }
 
@@ -62,6 +65,8 @@ fn value(text: &str) -> Value {
 fn at_file(flag: &str, argument: &str) -> Result<String, Failure> {
     match argument.strip_prefix('@') {
         None => Ok(argument.to_owned()),
+        Some("-") => std::io::read_to_string(std::io::stdin())
+            .map_err(|error| Failure::Usage(format!("{flag}: standard input cannot be read: {error}"))),
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("{flag}: the file {path:?} cannot be read: {error}"))),
     }
@@ -111,6 +116,11 @@ mod tests {
             (vec![], Some("{")),
             (vec![], Some("@/nosuch/file")),
         ];
+        for texts in [&["pw=hunter2"][..], &["=hunter2"]] {
+            let json = (texts[0] != "=hunter2").then_some("{}");
+            let Err(Failure::Usage(message)) = parameters(&inline(texts), json) else { panic!("{texts:?}") };
+            assert!(!message.contains("hunter2"), "{message}");
+        }
         for (texts, json) in bad {
             assert!(matches!(parameters(&texts, json), Err(Failure::Usage(_))), "{texts:?} {json:?}");
         }

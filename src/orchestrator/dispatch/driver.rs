@@ -112,7 +112,9 @@ impl Driver {
                 tracing::error!(%error, "the dispatcher stops: what happens to jobs cannot be stored any more; restart the server once this is mended");
                 return;
             }
-            self.wait();
+            if !self.is_stopping {
+                self.wait();
+            }
         }
     }
 

@@ -28,7 +28,9 @@ use super::inventory::{Inventory, LinkIndex};
 use super::model::{JobId, JobState};
 use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
 use crate::clock::{Moment, WallTime};
-use crate::limits::{DISPATCH_STEP_NODES_MAX, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH, START_GRACE};
+use crate::limits::{
+    DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH, START_GRACE,
+};
 use crate::pcp::Outgoing;
 use crate::pcp::message::InventoryRequest;
 use node::{Delivery, RunningNode};
@@ -82,6 +84,13 @@ pub struct Output {
     pub sends: Vec<Send>,
     /// Number of nodes that have ended.
     pub ended: usize,
+}
+
+impl Output {
+    /// Bytes of all messages.
+    fn bytes(&self) -> usize {
+        self.sends.iter().map(|send| send.message.len()).sum()
+    }
 }
 
 /// The state machine.
@@ -241,8 +250,10 @@ impl Dispatcher {
             budget -= 1;
             self.alarm(now, key, out);
         }
+        // A request has the job's parameters, which may be megabytes: what does not fit into this step is for the next.
         while budget > 0
             && self.pace == Pace::Go
+            && out.bytes() < DISPATCH_STEP_BYTES_MAX
             && let Some(key) = self.turns.take()
         {
             budget -= 1;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Dispatcher, Now, Output, Send};
 use crate::clock::Moment;
+use crate::limits::DISPATCH_STEP_BYTES_MAX;
 use crate::orchestrator::events::Ending;
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::{Change, NodeKey};
@@ -202,8 +203,8 @@ impl Dispatcher {
         let node = self.running.get_mut(&key).expect("only running nodes are sent requests");
         debug_assert_eq!(node.delivery, Delivery::Sent, "a request is sent at most twice");
         let name = node.name.clone();
-        // Without a link the next query asks again, and the answer leads here again.
-        let Some(link) = self.link_of(&name) else { return };
+        // Without a link, or with too much to send already, the next query asks again, and the answer leads here again.
+        let Some(link) = self.link_of(&name).filter(|_| out.bytes() < DISPATCH_STEP_BYTES_MAX) else { return };
         self.running.get_mut(&key).expect("looked up above").delivery = Delivery::SentTwice;
         out.changes.push(Change::NodeResent(key));
         self.send_request(key, link, out);

@@ -67,6 +67,10 @@ impl Bench {
     }
 
     fn job(&mut self, names: &[&str], change: impl FnOnce(&mut UnfinishedJob)) {
+        self.job_with(names, r#"{"task":"demo"}"#, change);
+    }
+
+    fn job_with(&mut self, names: &[&str], params: &str, change: impl FnOnce(&mut UnfinishedJob)) {
         let nodes = names.iter().zip(0..).map(|(name, position)| UnfinishedNode {
             position,
             name: (*name).to_owned(),
@@ -87,7 +91,7 @@ impl Bench {
             nodes: nodes.collect(),
         };
         change(&mut job);
-        let params = Ok(RawValue::from_string(r#"{"task":"demo"}"#.to_owned()).unwrap());
+        let params = Ok(RawValue::from_string(params.to_owned()).unwrap());
         self.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
     }
 
@@ -214,7 +218,9 @@ fn nobody_speaks_for_another() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |_| {});
     let outcome = json!({"transaction_id": of_a(), "results": {"exitcode": 0}});
+    let id = bench.sends[0]["id"].as_str().unwrap().to_owned();
     for sender in ["pcp://b/agent", "pcp://a/ctl"] {
+        assert_eq!(bench.receive("error_message", sender, Some(&id), &"Not connected.".into()), Received::Forged);
         assert_eq!(bench.receive("rpc_non_blocking_response", sender, None, &outcome), Received::Forged);
     }
     let gone = json!({"changes": [{"client": "pcp://a/agent", "change": -1}]});
@@ -339,6 +345,21 @@ fn nothing_starts_while_brokers_do_not_keep_up() {
     bench.dispatcher.set_pace(Pace::Go);
     bench.pass(Duration::ZERO);
     assert_eq!(bench.requests(), 1);
+}
+
+#[test]
+fn large_requests_are_made_a_few_at_a_time() {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let mut bench = Bench::connected();
+    let uris: Vec<String> = names.iter().map(|name| format!("pcp://{name}/agent")).collect();
+    bench.broker("inventory_response", &json!({"uris": uris}));
+    let large = format!("\"{}\"", "x".repeat(DISPATCH_STEP_BYTES_MAX / 3));
+    bench.job_with(&names, &large, |_| {});
+    assert_eq!(bench.requests(), 3);
+    assert!(bench.dispatcher.next_deadline() <= Some(bench.now), "there is more to do at once");
+    bench.pass(Duration::ZERO);
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.requests(), names.len());
 }
 
 #[test]

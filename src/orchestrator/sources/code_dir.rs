@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::files::Hashes;
+use super::files::{Hashes, open_regular};
 use super::task_files::{self, BrokenTask};
 use crate::limits::METADATA_BYTES_MAX;
 use crate::orchestrator::CodeFile;
@@ -147,13 +147,19 @@ impl CodeDir {
     /// The text of the file that defines the type alias `name` (`Module::Part`), if a module has it.
     pub fn type_alias(&self, environment: &Environment, name: &str) -> Option<String> {
         let mut parts = name.split("::").map(str::to_lowercase);
-        let mut path = environment.modules.get(&parts.next()?)?.join("types");
+        let module = environment.modules.get(&parts.next()?)?;
+        let mut path = module.join("types");
         let parts: Vec<String> = parts.collect();
         let (last, dirs) = parts.split_last()?;
         for part in dirs {
             path.push(single(part)?);
         }
         path.push(format!("{}.pp", single(last)?));
+        // What a link out of the module leads to would be quoted in messages about its syntax.
+        let path = path.canonicalize().ok()?;
+        if !path.starts_with(module) {
+            return None;
+        }
         read_text(&path)
     }
 
@@ -182,11 +188,7 @@ impl CodeDir {
             if !path.starts_with(module_dir) {
                 return Err(illegal());
             }
-            // Opening a pipe would wait for its other end.
-            if path.is_file()
-                && let Ok(file) = fs::File::open(&path)
-                && let Ok(status) = file.metadata()
-            {
+            if let Ok((file, status)) = open_regular(&path) {
                 return Ok(Some(CodeFile { file, length: status.len() }));
             }
         }
@@ -241,8 +243,17 @@ pub(super) fn single(part: &str) -> Option<&str> {
 /// The files of a module's `tasks` directory by task name.
 fn find_tasks(module_dir: &Path) -> BTreeMap<String, FoundTask> {
     let mut tasks: BTreeMap<String, FoundTask> = BTreeMap::new();
-    let Ok(entries) = fs::read_dir(module_dir.join("tasks")) else { return tasks };
+    let is_within = |path: &Path| path.canonicalize().is_ok_and(|path| path.starts_with(module_dir));
+    let dir = module_dir.join("tasks");
+    if !is_within(&dir) {
+        return tasks;
+    }
+    let Ok(entries) = fs::read_dir(dir) else { return tasks };
     for entry in entries.flatten() {
+        // Agents would not get what a link out of the module leads to, and nobody may read it as metadata.
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) && !is_within(&entry.path()) {
+            continue;
+        }
         let Ok(file_name) = entry.file_name().into_string() else { continue };
         let (name, extension) = file_name.rsplit_once('.').unwrap_or((&file_name, ""));
         if !is_plain_name(name) || matches!(extension, "md" | "conf") || !entry.path().is_file() {
@@ -262,7 +273,7 @@ fn find_tasks(module_dir: &Path) -> BTreeMap<String, FoundTask> {
 fn read_text(path: &Path) -> Option<String> {
     let mut text = String::new();
     let limit = u64::try_from(METADATA_BYTES_MAX).unwrap_or(u64::MAX);
-    fs::File::open(path).ok()?.take(limit).read_to_string(&mut text).ok()?;
+    open_regular(path).ok()?.0.take(limit).read_to_string(&mut text).ok()?;
     Some(text)
 }
 

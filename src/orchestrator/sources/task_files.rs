@@ -114,8 +114,9 @@ pub(super) fn check_files(
         return broken(NO_IMPLEMENTATION, message);
     }
     let entries = metadata.files.iter().chain(metadata.implementations.iter().flat_map(|one| &one.files));
+    let mut visited = 0;
     for entry in entries.collect::<BTreeSet<_>>() {
-        add_extra(environment, entry, &mut files)?;
+        add_extra(environment, entry, &mut files, &mut visited)?;
     }
     let mut seen = BTreeSet::new();
     files.retain(|file| seen.insert(file.filename.clone()));
@@ -123,7 +124,12 @@ pub(super) fn check_files(
 }
 
 /// Adds what an entry `<module>/<mount>/<path>` of the metadata means.
-fn add_extra(environment: &Environment, entry: &str, files: &mut Vec<LocatedFile>) -> Result<(), BrokenTask> {
+fn add_extra(
+    environment: &Environment,
+    entry: &str,
+    files: &mut Vec<LocatedFile>,
+    visited: &mut usize,
+) -> Result<(), BrokenTask> {
     let invalid = |why: &str| broken(INVALID_FILE, format!("the extra file '{entry}' {why}"));
     let parts: Option<Vec<&str>> = entry.strip_suffix('/').unwrap_or(entry).split('/').map(single).collect();
     let Some([module, mount, path @ ..]) = parts.as_deref() else {
@@ -143,8 +149,8 @@ fn add_extra(environment: &Environment, entry: &str, files: &mut Vec<LocatedFile
     if on_disk.is_dir() != entry.ends_with('/') {
         return invalid("must end with a slash if and only if it is a directory");
     }
-    let walk = Walk { module, mount, module_dir };
-    walk.add(&path.join("/"), &module_dir.join(&relative), 0, files)
+    let mut walk = Walk { module, mount, module_dir, files, visited };
+    walk.add(&path.join("/"), &module_dir.join(&relative), 0)
 }
 
 /// What stays the same while a directory is walked.
@@ -152,19 +158,25 @@ struct Walk<'a> {
     module: &'a str,
     mount: &'a str,
     module_dir: &'a Path,
+    files: &'a mut Vec<LocatedFile>,
+    /// Files and directories looked at for the task so far.
+    visited: &'a mut usize,
 }
 
 impl Walk<'_> {
-    fn add(&self, below: &str, path: &Path, depth: usize, files: &mut Vec<LocatedFile>) -> Result<(), BrokenTask> {
+    fn add(&mut self, below: &str, path: &Path, depth: usize) -> Result<(), BrokenTask> {
         let invalid = |why: &str| broken(INVALID_FILE, format!("the extra file {} {why}", path.display()));
+        // Directories count too: two links to each next one make a million of twenty.
+        *self.visited += 1;
+        if *self.visited > TASK_FILES_MAX {
+            return invalid(&format!("is one too many: a task has at most {TASK_FILES_MAX} files and directories"));
+        }
         if !path.canonicalize().is_ok_and(|path| path.starts_with(self.module_dir)) {
             return invalid("is a link that leaves its module");
         }
         if path.is_file() {
-            if files.len() >= TASK_FILES_MAX {
-                return invalid(&format!("is one too many: a task has at most {TASK_FILES_MAX} files"));
-            }
-            files.push(self.located(below, path));
+            let located = self.located(below, path);
+            self.files.push(located);
             return Ok(());
         }
         if depth >= TASK_DIRECTORY_DEPTH_MAX {
@@ -177,7 +189,7 @@ impl Walk<'_> {
             let child = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             let path = path.join(&name);
             if path.is_dir() || path.is_file() {
-                self.add(&child, &path, depth + 1, files)?;
+                self.add(&child, &path, depth + 1)?;
             }
         }
         Ok(())

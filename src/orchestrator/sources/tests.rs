@@ -58,6 +58,49 @@ impl Tree {
 }
 
 #[test]
+fn nothing_in_the_code_directory_holds_up_a_thread_or_leads_out_of_its_module() {
+    let tree = Tree::new();
+    let demo = tree.dir.path().join("environments/production/modules/demo");
+    let fifo = |path: &Path| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    };
+    fifo(&tree.dir.path().join("environments/production/environment.conf"));
+    fifo(&demo.join("types/pipe.pp"));
+    fifo(&demo.join("files/pipe"));
+    tree.write("secret", "type Demo::Out = hunter2").write("secret.json", "{\"description\": \"hunter2\"}");
+    let out = |name: &str, to: &str| symlink(tree.dir.path().join(name), demo.join(to)).unwrap();
+    out("secret", "types/out.pp");
+    fs::create_dir_all(demo.join("tasks")).unwrap();
+    out("secret", "tasks/out.sh");
+    tree.demo("tasks/plain.sh", "");
+    out("secret.json", "tasks/plain.json");
+    let code_dir = tree.code_dir();
+    let environment = code_dir.environment("production").unwrap();
+    assert_eq!(code_dir.type_alias(&environment, "Demo::Pipe"), None);
+    assert_eq!(code_dir.type_alias(&environment, "Demo::Out"), None);
+    assert_eq!(tree.content("modules/demo/pipe"), Ok(None));
+    assert_eq!(tree.names(), ["demo::plain"]);
+    assert_eq!(tree.task("plain").unwrap().metadata, Map::new());
+    assert_eq!(tree.task("out").unwrap_err().kind, RefusalKind::UnknownTask);
+}
+
+#[test]
+fn links_that_multiply_directories_end_in_an_error() {
+    let tree = Tree::new();
+    tree.demo("tasks/init.sh", "").demo("tasks/init.json", "{\"files\": [\"demo/files/d/\"]}");
+    let files = tree.dir.path().join("environments/production/modules/demo/files");
+    let level = |number: usize| if number == 0 { files.join("d") } else { files.join(number.to_string()) };
+    for number in 0..20 {
+        fs::create_dir_all(level(number)).unwrap();
+        symlink(level(number + 1), level(number).join("a")).unwrap();
+        symlink(level(number + 1), level(number).join("b")).unwrap();
+    }
+    fs::create_dir_all(level(20)).unwrap();
+    assert!(tree.task("init").unwrap_err().message.contains("one too many"));
+}
+
+#[test]
 fn lists_tasks_and_leaves_broken_ones_out() {
     let tree = Tree::new();
     tree.demo("tasks/init.sh", "#!/bin/sh").demo("tasks/hello.rb", "").demo("tasks/hello.json", r#"{"private": true}"#);

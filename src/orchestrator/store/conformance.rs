@@ -67,7 +67,7 @@ fn event(kind: EventType, message: &str) -> NewEvent {
     NewEvent { kind, details: Map::from_iter([("node".to_owned(), json!("n"))]), message: message.into() }
 }
 
-fn key(job: JobId, position: u32) -> NodeKey {
+pub fn key(job: JobId, position: u32) -> NodeKey {
     NodeKey { job, position }
 }
 
@@ -75,7 +75,7 @@ fn started(node: NodeKey, millis: i64) -> Change {
     Change::NodeStarted { node, at: at(millis), event: event(EventType::NodeRunning, "started") }
 }
 
-fn ended(node: NodeKey, state: NodeState, millis: i64) -> Change {
+pub fn ended(node: NodeKey, state: NodeState, millis: i64) -> Change {
     let event = event(EventType::NodeFinished, "ended");
     let details = Map::from_iter([("message".to_owned(), json!("m"))]);
     Change::NodeEnded { node, state, at: at(millis), details, result: json!({"x": 1}), event }
@@ -85,11 +85,11 @@ fn entered(job: JobId, state: JobState, millis: i64, event: Option<NewEvent>) ->
     Change::JobEntered { job, state, at: at(millis), event }
 }
 
-fn all_nodes() -> NodeQuery {
-    NodeQuery { limit: None, offset: 0, order_by: NodeOrder::Name, descending: false, state: None }
+pub fn all_nodes() -> NodeQuery {
+    NodeQuery { limit: None, offset: 0, order_by: NodeOrder::Name, descending: false, state: None, with_results: true }
 }
 
-fn all_jobs() -> JobQuery {
+pub fn all_jobs() -> JobQuery {
     JobQuery {
         limit: 100,
         offset: 0,

@@ -279,6 +279,11 @@ pub enum StoreError {
     },
     /// A row holds what this program never writes.
     Corrupt(String),
+    /// What was asked for has more bytes than one answer may take.
+    TooLarge {
+        /// The most.
+        bytes_max: usize,
+    },
     /// The store was closed.
     Closed,
 }
@@ -300,6 +305,12 @@ impl fmt::Display for StoreError {
             ),
             Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
             Self::Corrupt(what) => write!(f, "the database holds what was never written to it: {what}"),
+            Self::TooLarge { bytes_max } => {
+                write!(
+                    f,
+                    "the answer would have more than {bytes_max} bytes: ask for parts of it with limit and offset"
+                )
+            }
             Self::Closed => f.write_str("the store is closed: the server is stopping"),
         }
     }
@@ -309,6 +320,10 @@ impl std::error::Error for StoreError {}
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Refusal::new(RefusalKind::UnknownError, error.to_string())
+        let kind = match error {
+            StoreError::TooLarge { .. } => RefusalKind::ValidationError,
+            _ => RefusalKind::UnknownError,
+        };
+        Refusal::new(kind, error.to_string())
     }
 }

@@ -16,6 +16,14 @@ pub fn database(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError 
     move |error| StoreError::Database { action, cause: error.to_string() }
 }
 
+/// Bytes that columns of a row have.
+pub fn bytes(row: &Row<'_>, columns: &[&str]) -> rusqlite::Result<usize> {
+    columns.iter().try_fold(0, |sum, column| {
+        let value = row.get_ref(*column)?;
+        Ok(sum + value.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len))
+    })
+}
+
 /// A value as JSON text.
 pub fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what is stored has string keys only")

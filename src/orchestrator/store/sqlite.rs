@@ -9,12 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, ToSql, params};
 
 use super::rows::{self, database};
 use super::writer::{self, Write};
 use super::{Change, NewJob, Store, StoreError, Token, UnfinishedJob, User};
-use crate::limits::{EVENTS_PAGE_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
+use crate::limits::{EVENTS_PAGE_MAX, STORE_ANSWER_BYTES_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
 use crate::orchestrator::model::{Event, Job, JobId, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
 
 /// The schema's steps; a database of version n has had the first n of them.
@@ -25,6 +25,7 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: Mutex<Option<(Sender<Write>, JoinHandle<()>)>>,
     readers: Mutex<Vec<Connection>>,
+    answer_bytes_max: usize,
     /// Held as long as the store lives: a second process is refused.
     _lock: File,
 }
@@ -50,7 +51,8 @@ impl SqliteStore {
             .name("store".into())
             .spawn(move || writer::run(connection, &queue))
             .map_err(|error| StoreError::File { path: path.clone(), cause: error.to_string() })?;
-        Ok(Self { path, writer: Mutex::new(Some((requests, thread))), readers: Mutex::new(Vec::new()), _lock: lock })
+        let (writer, readers) = (Mutex::new(Some((requests, thread))), Mutex::new(Vec::new()));
+        Ok(Self { path, writer, readers, answer_bytes_max: STORE_ANSWER_BYTES_MAX, _lock: lock })
     }
 
     fn write<T>(&self, request: impl FnOnce(Sender<Result<T, StoreError>>) -> Write) -> Result<T, StoreError> {
@@ -155,11 +157,11 @@ impl Store for SqliteStore {
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, StoreError> {
-        self.read("list jobs", |connection| list_jobs(connection, query))
+        self.read("list jobs", |connection| list_jobs(connection, query, self.answer_bytes_max))?
     }
 
     fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Option<Page<Node>>, StoreError> {
-        self.read("list nodes", |connection| list_nodes(connection, id, query))
+        self.read("list nodes", |connection| list_nodes(connection, id, query, self.answer_bytes_max))?
     }
 
     fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError> {
@@ -169,8 +171,16 @@ impl Store for SqliteStore {
             }
             let sql = "SELECT * FROM events WHERE job = ?1 AND id >= ?2 ORDER BY id LIMIT ?3";
             let mut statement = connection.prepare_cached(sql)?;
-            let events = statement.query_map(params![id.0, start, EVENTS_PAGE_MAX], rows::event)?;
-            events.collect::<Result<_, _>>().map(Some)
+            let mut found = statement.query(params![id.0, start, EVENTS_PAGE_MAX])?;
+            let (mut events, mut bytes) = (Vec::new(), 0);
+            // The rest is found from the number of the last one on.
+            while bytes <= self.answer_bytes_max
+                && let Some(row) = found.next()?
+            {
+                bytes += rows::bytes(row, &["details", "message"])?;
+                events.push(rows::event(row)?);
+            }
+            Ok(Some(events))
         })
     }
 
@@ -214,7 +224,29 @@ fn job_exists(connection: &Connection, id: JobId) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?.exists(params![id.0])
 }
 
-fn list_jobs(connection: &Connection, query: &JobQuery) -> rusqlite::Result<Page<Job>> {
+/// Reads rows as long as they fit into an answer.
+fn within<T>(
+    mut found: Rows<'_>,
+    columns: &[&str],
+    bytes_max: usize,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Result<Vec<T>, StoreError>> {
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        bytes += rows::bytes(row, columns)?;
+        if bytes > bytes_max {
+            return Ok(Err(StoreError::TooLarge { bytes_max }));
+        }
+        items.push(read(row)?);
+    }
+    Ok(Ok(items))
+}
+
+fn list_jobs(
+    connection: &Connection,
+    query: &JobQuery,
+    bytes_max: usize,
+) -> rusqlite::Result<Result<Page<Job>, StoreError>> {
     let order = match query.order_by {
         JobOrder::Owner => "owner_login",
         JobOrder::Timestamp => "timestamp",
@@ -233,15 +265,23 @@ fn list_jobs(connection: &Connection, query: &JobQuery) -> rusqlite::Result<Page
     let sql =
         format!("SELECT * FROM jobs WHERE {filter} ORDER BY {order} {direction}, id {direction} LIMIT ?4 OFFSET ?5");
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![query.task, min, max, query.limit, query.offset], rows::job)?;
-    let mut items: Vec<Job> = rows.collect::<Result<_, _>>()?;
+    let found = statement.query(params![query.task, min, max, query.limit, query.offset])?;
+    let mut items = match within(found, &["params", "scope", "description", "userdata"], bytes_max, rows::job)? {
+        Ok(items) => items,
+        Err(error) => return Ok(Err(error)),
+    };
     items.iter_mut().try_for_each(|job| rows::complete(connection, job))?;
-    Ok(Page { items, total: total.unsigned_abs() })
+    Ok(Ok(Page { items, total: total.unsigned_abs() }))
 }
 
-fn list_nodes(connection: &Connection, id: JobId, query: &NodeQuery) -> rusqlite::Result<Option<Page<Node>>> {
+fn list_nodes(
+    connection: &Connection,
+    id: JobId,
+    query: &NodeQuery,
+    bytes_max: usize,
+) -> rusqlite::Result<Result<Option<Page<Node>>, StoreError>> {
     if !job_exists(connection, id)? {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let order = match query.order_by {
         NodeOrder::Name => "name",
@@ -256,13 +296,17 @@ fn list_nodes(connection: &Connection, id: JobId, query: &NodeQuery) -> rusqlite
     let total: i64 = connection
         .prepare_cached(&format!("SELECT count(*) FROM nodes WHERE {filter}"))?
         .query_row(params![id.0, state], |row| row.get(0))?;
-    let sql =
-        format!("SELECT * FROM nodes WHERE {filter} ORDER BY {order} {direction}, name {direction} LIMIT ?3 OFFSET ?4");
+    let result = if query.with_results { "result" } else { "NULL AS result" };
+    let columns = format!("name, state, start, finish, timestamp, latest_event_id, details, {result}");
+    let sql = format!(
+        "SELECT {columns} FROM nodes WHERE {filter} ORDER BY {order} {direction}, name {direction} LIMIT ?3 OFFSET ?4"
+    );
     // SQLite takes a negative limit for none.
     let limit = query.limit.map_or(-1, i64::from);
     let mut statement = connection.prepare_cached(&sql)?;
-    let items = statement.query_map(params![id.0, state, limit, query.offset], rows::node)?;
-    Ok(Some(Page { items: items.collect::<Result<_, _>>()?, total: total.unsigned_abs() }))
+    let found = statement.query(params![id.0, state, limit, query.offset])?;
+    let items = within(found, &["details", "result"], bytes_max, rows::node)?;
+    Ok(items.map(|items| Some(Page { items, total: total.unsigned_abs() })))
 }
 
 fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJob>> {
@@ -304,6 +348,7 @@ mod tests {
 
     use super::super::conformance;
     use super::*;
+    use crate::orchestrator::model::NodeState;
 
     #[test]
     fn conforms() {
@@ -374,6 +419,33 @@ mod tests {
             assert_eq!(mode(&data_dir.join(file)), 0o600, "{file}");
         }
         assert!(matches!(SqliteStore::open(&data_dir), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn answers_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(dir.path()).unwrap();
+        let id = store.create_job(conformance::new_job("t", &["a", "b"])).unwrap();
+        store.create_job(conformance::new_job("t", &["a"])).unwrap();
+        for position in 0..2 {
+            store.commit(vec![conformance::ended(conformance::key(id, position), NodeState::Finished, 1)]).unwrap();
+        }
+        let nodes = NodeQuery { with_results: true, ..conformance::all_nodes() };
+        let few = NodeQuery { limit: Some(1), ..nodes.clone() };
+        let without = NodeQuery { with_results: false, ..few.clone() };
+        let jobs = conformance::all_jobs();
+        assert!(store.nodes(id, &nodes).is_ok() && store.jobs(&jobs).is_ok());
+        store.answer_bytes_max = 25;
+        let refused = StoreError::TooLarge { bytes_max: 25 };
+        assert_eq!(store.nodes(id, &nodes).unwrap_err(), refused);
+        assert_eq!(store.nodes(id, &few).unwrap().unwrap().items.len(), 1);
+        assert_eq!(store.nodes(id, &without).unwrap().unwrap().items[0].result, None);
+        assert_eq!(store.jobs(&jobs).unwrap_err(), refused);
+        // Events come in parts, each with one at least.
+        store.answer_bytes_max = 0;
+        let first = store.events(id, 0).unwrap().unwrap();
+        assert_eq!(first.len(), 1);
+        assert_eq!(store.events(id, first[0].id + 1).unwrap().unwrap().len(), 1);
     }
 
     #[test]

@@ -66,6 +66,12 @@ fn write_batch(connection: &mut Connection, batch: Vec<Write>) {
         for write in batch {
             let savepoint = transaction.savepoint().map_err(database("set a savepoint"))?;
             outcomes.push(perform(savepoint, write));
+            // A full disk can make SQLite take everything back at once. What came after would be committed by itself,
+            // though its callers are told that it was not.
+            if transaction.is_autocommit() {
+                let cause = "the database has taken the transaction back".to_owned();
+                return Err(StoreError::Database { action: "go on with a transaction", cause });
+            }
         }
         transaction.commit().map_err(database("commit"))
     })();
@@ -252,3 +258,34 @@ fn issue_token(connection: &Connection, token: &Token) -> Result<(), StoreError>
 
 /// How long an expired token is still told from an unknown one: a day.
 const EXPIRED_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_batch_is_kept_once_the_database_has_taken_the_transaction_back() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        // What SQLite does by itself when the disk is full.
+        let schema = "CREATE TABLE known_nodes (name TEXT PRIMARY KEY); CREATE TRIGGER full BEFORE INSERT ON known_nodes \
+                      WHEN new.name = 'full' BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END;";
+        connection.execute_batch(schema).unwrap();
+        let (outcomes, batch): (Vec<_>, Vec<_>) = ["before", "full", "after"]
+            .map(|name| {
+                let (to, outcome) = bounded(1);
+                (outcome, Write::Commit(vec![Change::NodesSeen(vec![name.to_owned()])], to))
+            })
+            .into_iter()
+            .unzip();
+        write_batch(&mut connection, batch);
+        // An answer that never comes is a failure too.
+        assert!(!outcomes.iter().any(|outcome| outcome.try_recv().is_ok_and(|told| told.is_ok())));
+        let kept: i64 = connection.query_row("SELECT count(*) FROM known_nodes", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 0);
+        let (to, outcome) = bounded(1);
+        write_batch(&mut connection, vec![Write::Commit(vec![Change::NodesSeen(vec!["later".to_owned()])], to)]);
+        assert_eq!(outcome.recv().unwrap(), Ok(()));
+    }
+}

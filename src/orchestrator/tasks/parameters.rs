@@ -102,6 +102,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_within_a_value_hides_the_whole_value() {
+        let types = [
+            ("Array[Sensitive[String]]", json!(["hunter2"])),
+            ("Hash[String, Sensitive]", json!({"k": "hunter2"})),
+            ("Tuple[String, Sensitive[String]]", json!(["a", "hunter2"])),
+            (
+                "Optional[Struct[{user => String, password => Sensitive[String]}]]",
+                json!({"user": "a", "password": "hunter2"}),
+            ),
+        ];
+        for (data_type, value) in types {
+            let metadata = json!({"parameters": {"p": {"type": data_type}}});
+            let checked = run(metadata.clone(), json!({"p": value})).unwrap();
+            assert_eq!((json!(checked.shown), &*checked.sensitive), (json!({}), &["p".to_owned()][..]), "{data_type}");
+            let problems = run(metadata, json!({"p": "hunter2"})).unwrap_err();
+            assert!(!problems.concat().contains("hunter2"), "{problems:?}");
+        }
+    }
+
+    #[test]
     fn reports_every_problem_and_no_secret() {
         let problems = run(metadata(), json!({"count": "x", "nosuch": 1, "secret": 4711})).unwrap_err();
         assert_eq!(
@@ -113,6 +133,14 @@ mod tests {
                 "parameter 'secret' does not match its type Optional[String] (its value is sensitive and not shown)",
             ]
         );
+    }
+
+    #[test]
+    fn a_missing_or_wrong_collection_is_a_problem() {
+        let metadata = json!({"parameters": {"p": {"type": "Array[String]"}}});
+        assert_eq!(run(metadata.clone(), json!({})).unwrap_err(), ["expects a value for parameter 'p'"]);
+        let problems = run(metadata, json!({"p": "x"})).unwrap_err();
+        assert_eq!(problems, ["parameter 'p' expects an Array[String] value, got String"]);
     }
 
     #[test]

@@ -57,9 +57,10 @@ impl Type {
                     None => Some(format!("unrecognized key '{key}'")),
                 })
             }
-            (Self::Optional(inner), _) if value.is_null() || inner.accepts(value) => None,
-            // The inside says more, unless the value is of another kind altogether.
-            (Self::Optional(inner), _) => Some(inner.problem(value).unwrap_or_default()),
+            // Not by what is below: `accepts` asks here in turn, without end.
+            (Self::Array(..) | Self::Hash(..) | Self::Tuple(..) | Self::Struct(_), _) => Some(mismatch(self, value)),
+            // Asked once: asking first whether the inside accepts would double the work with every level.
+            (Self::Optional(inner), _) => (!value.is_null()).then(|| inner.problem(value)).flatten(),
             (Self::NotUndef(inner) | Self::Sensitive(inner), _) if !value.is_null() => inner.problem(value),
             _ if self.accepts(value) => None,
             (Self::Enum(..) | Self::Pattern(_), Value::String(text)) => {
@@ -73,9 +74,14 @@ impl Type {
                 Some(format!("expects a value of type {}, got {}", one_of(&names), type_name(value)))
             }
             (Self::Impossible(name), _) => Some(format!("expects a value of type {name}, which JSON cannot express")),
-            _ => Some(format!("expects {} {self} value, got {}", article(&self.to_string()), got(self, value))),
+            _ => Some(mismatch(self, value)),
         }
     }
+}
+
+fn mismatch(expected: &Type, value: &Value) -> String {
+    let name = expected.to_string();
+    format!("expects {} {name} value, got {}", article(&name), got(expected, value))
 }
 
 fn length(count: usize) -> i64 {
@@ -238,6 +244,13 @@ mod tests {
             ("Enum['a', 'b']", json!("c"), "expects a match for Enum['a', 'b'], got 'c'"),
             ("Pattern[/^a$/]", json!("b"), "expects a match for Pattern[/^a$/], got 'b'"),
             ("Variant[String, Integer]", json!(true), "expects a value of type String or Integer, got Boolean"),
+            ("Array[String]", json!("a"), "expects an Array[String] value, got String"),
+            ("Array[String]", json!(null), "expects an Array[String] value, got Undef"),
+            ("Hash", json!([1]), "expects a Hash[Any, Any] value, got Tuple"),
+            ("Tuple[String]", json!({}), "expects a Tuple[String] value, got Hash"),
+            ("Struct[{a => Integer}]", json!(1), "expects a Struct[{'a' => Integer}] value, got Integer"),
+            ("Optional[Array[Integer]]", json!("a"), "expects an Array[Integer] value, got String"),
+            ("Variant[Array, Hash]", json!("a"), "expects a value of type Array[Any] or Hash[Any, Any], got String"),
             ("Array[String]", json!(["a", 1]), "index 1 expects a String value, got Integer"),
             ("Array[Any, 2]", json!([1]), "expects size to be at least 2, got 1"),
             ("Tuple[String]", json!(["a", "b"]), "expects size to be between 1 and 1, got 2"),
@@ -270,6 +283,7 @@ mod tests {
             "Integer[a]",
             "Pattern[/(?=x)/]",
             "Pattern[/a",
+            "Integer[-0x-8000000000000000]",
             "Enum['a",
             "$x",
             "Lib::Wrong",
@@ -280,19 +294,55 @@ mod tests {
         }
         assert_eq!(parse("Stdlib::Port", &alias).unwrap_err(), TypeError::Unknown("Stdlib::Port".into()));
         let deep = format!("{}Any{}", "Array[".repeat(1000), "]".repeat(1000));
-        for text in [deep.as_str(), "Lib::Self", "Lib::Bomb", &"A".repeat(100_000)] {
+        let patterns = format!("Pattern[{}]", "/a/,".repeat(200));
+        for text in [deep.as_str(), &patterns, "Lib::Self", "Lib::Bomb", &"A".repeat(100_000)] {
             assert!(matches!(parse(text, &alias), Err(TypeError::TooLarge(_))), "{}", &text[..9]);
         }
     }
+
+    const TYPES: [&str; 20] = [
+        "Any",
+        "Undef",
+        "Data",
+        "Scalar",
+        "Numeric",
+        "Boolean",
+        "Integer[1]",
+        "Float",
+        "String[1]",
+        "Enum[a]",
+        "Pattern[/a/]",
+        "Collection",
+        "Array[String]",
+        "Hash[String, Integer]",
+        "Tuple[String, Integer]",
+        "Struct[{a => Integer}]",
+        "Optional[Array]",
+        "Variant[Array[String], Hash]",
+        "Sensitive[Tuple[Integer]]",
+        "NotUndef",
+    ];
+
+    const VALUES: [&str; 12] =
+        ["null", "true", "0", "7", "1.5", "\"\"", "\"a\"", "[]", "[\"a\"]", "[\"a\", 1]", "{}", "{\"a\": 1}"];
 
     #[test]
     fn knows_secrets() {
         let is_sensitive = |text: &str| -> bool { parse(text, &alias).map(|one: Type| one.is_sensitive()).unwrap() };
         assert!(is_sensitive("Optional[Sensitive[String]]"));
-        assert!(!is_sensitive("Optional[String]"));
+        assert!(is_sensitive("Array[Tuple[String, Struct[{a => Hash[String, Sensitive]}]]]"));
+        assert!(!is_sensitive("Optional[Array[Struct[{a => String}]]]"));
     }
 
     proptest::proptest! {
+        #[test]
+        fn every_value_is_accepted_or_has_a_problem(ty in 0..TYPES.len(), value in 0..VALUES.len(), wrap in 0..4_usize) {
+            let text = ["$", "Optional[$]", "Array[$]", "NotUndef[Sensitive[$]]"][wrap].replace('$', TYPES[ty]);
+            let value: Value = serde_json::from_str(VALUES[value]).unwrap();
+            let parsed = parse(&text, &alias).unwrap();
+            proptest::prop_assert_eq!(parsed.accepts(&value), parsed.problem(&value).is_none(), "{}", text);
+        }
+
         #[test]
         fn never_panics(text in "[A-Za-z\\[\\]{},=>'\"/#0-9 .:\\\\-]{0,60}") {
             drop(parse(&text, &alias));

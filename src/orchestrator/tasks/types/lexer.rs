@@ -103,9 +103,11 @@ fn number(rest: &str) -> Option<(Token, usize)> {
     let sign_length = usize::from(rest.starts_with(['-', '+']));
     let digits = word(&rest[sign_length..]);
     let text = &rest[..sign_length + digits.len()];
-    let hexadecimal = digits.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());
+    // The library would take a second sign.
+    let hexadecimal = digits.strip_prefix("0x").filter(|digits| !digits.starts_with(['-', '+']));
+    let hexadecimal = hexadecimal.and_then(|digits| i64::from_str_radix(digits, 16).ok());
     let token = match hexadecimal {
-        Some(value) => Token::Integer(if text.starts_with('-') { -value } else { value }),
+        Some(value) => Token::Integer(if text.starts_with('-') { value.checked_neg()? } else { value }),
         None => match text.parse() {
             Ok(value) => Token::Integer(value),
             Err(_) => Token::Float(text.parse().ok().filter(|value: &f64| value.is_finite())?),

@@ -101,12 +101,14 @@ impl Type {
         self.accepts(&serde_json::Value::Null)
     }
 
-    /// Whether values of the type are secret.
+    /// Whether values of the type, or parts of them, are secret.
     pub fn is_sensitive(&self) -> bool {
         match self {
             Self::Sensitive(_) => true,
-            Self::Optional(inner) | Self::NotUndef(inner) => inner.is_sensitive(),
-            Self::Variant(types) => types.iter().any(Self::is_sensitive),
+            Self::Optional(inner) | Self::NotUndef(inner) | Self::Array(inner, _) => inner.is_sensitive(),
+            Self::Hash(key, value, _) => key.is_sensitive() || value.is_sensitive(),
+            Self::Variant(types) | Self::Tuple(types, _) => types.iter().any(Self::is_sensitive),
+            Self::Struct(members) => members.iter().any(|member| member.value.is_sensitive()),
             _ => false,
         }
     }

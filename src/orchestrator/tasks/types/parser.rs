@@ -7,7 +7,7 @@ use regex::RegexBuilder;
 
 use super::lexer::{Token, tokens};
 use super::{Member, Range, Size, Type};
-use crate::limits::{TYPE_BYTES_MAX, TYPE_DEPTH_MAX, TYPE_NODES_MAX, TYPE_REGEX_BYTES_MAX};
+use crate::limits::{TYPE_BYTES_MAX, TYPE_DEPTH_MAX, TYPE_NODES_MAX, TYPE_PATTERN_NODES, TYPE_REGEX_BYTES_MAX};
 
 /// Gives the text of the file that defines an alias, `None` if no module on the path has it.
 pub type Resolver<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -96,17 +96,25 @@ impl<'a> Parser<'a> {
         if self.depth > TYPE_DEPTH_MAX {
             return Err(TypeError::TooLarge(format!("the type is nested more than {TYPE_DEPTH_MAX} deep")));
         }
-        let left = self.nodes_left.checked_sub(1);
-        *self.nodes_left =
-            left.ok_or_else(|| TypeError::TooLarge(format!("the type has more than {TYPE_NODES_MAX} parts")))?;
+        self.spend(1)?;
         let arguments =
             if self.tokens.next_if_eq(&Token::Mark('[')).is_some() { Some(self.arguments()?) } else { None };
+        if name == "Pattern" {
+            self.spend(TYPE_PATTERN_NODES * arguments.as_ref().map_or(0, Vec::len))?;
+        }
         let parsed = match build(name, arguments.unwrap_or_default())? {
             Some(parsed) => parsed,
             None => self.alias(name)?,
         };
         self.depth -= 1;
         Ok(parsed)
+    }
+
+    fn spend(&mut self, nodes: usize) -> Result<(), TypeError> {
+        let left = self.nodes_left.checked_sub(nodes);
+        *self.nodes_left =
+            left.ok_or_else(|| TypeError::TooLarge(format!("the type has more than {TYPE_NODES_MAX} parts")))?;
+        Ok(())
     }
 
     fn arguments(&mut self) -> Result<Vec<Argument>, TypeError> {
