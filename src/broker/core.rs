@@ -17,6 +17,7 @@ use super::{Broker, Outcome};
 use crate::clock::Moment;
 use crate::limits;
 use crate::link::{Admission, Application, CloseReason, Event, Opcode, Opening, PeerId, Shell, TimerKey};
+use crate::observe::pace::Pace;
 use crate::pcp::message::{AssociateResponse, error_text};
 use crate::pcp::{Envelope, Outgoing, PcpUri, SERVER_URI, message_type};
 
@@ -78,6 +79,9 @@ pub struct BrokerCore {
     /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
     postponed: VecDeque<(u16, PeerId)>,
     tick_armed: bool,
+    /// Of the present event.
+    now: Moment,
+    pace: Pace,
 }
 
 impl BrokerCore {
@@ -90,6 +94,8 @@ impl BrokerCore {
             identifiers: Identifiers::new(seed),
             postponed: VecDeque::new(),
             tick_armed: false,
+            now: Moment::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -230,8 +236,15 @@ impl BrokerCore {
         self.broker.observer.outcome(outcome);
     }
 
+    /// Whether there may be a line about a message: any client can cause them as fast as it can send.
+    pub(super) fn may_log(&mut self, label: &'static str) -> bool {
+        self.pace.allows(self.now, label)
+    }
+
     fn undecodable(&mut self, origin: &Origin, from: &str, label: &'static str, shell: &mut dyn Shell<BrokerMail>) {
-        warn!(uri = from, reason = label, "message could not be decoded");
+        if self.may_log(label) {
+            warn!(uri = from, reason = label, "message could not be decoded");
+        }
         self.broker.observer.outcome(Outcome::Undecodable(label));
         self.reply_error(origin, None, error_text::NOT_DECODED, shell);
     }
@@ -244,13 +257,15 @@ impl BrokerCore {
         text: &'static str,
         shell: &mut dyn Shell<BrokerMail>,
     ) -> Outcome {
-        warn!(
-            uri = said.from,
-            message_type = %said.envelope.message_type.escape_debug(),
-            target = %said.envelope.target.as_deref().unwrap_or(SERVER_URI).escape_debug(),
-            outcome = outcome.label(),
-            "message refused"
-        );
+        if self.may_log(outcome.label()) {
+            warn!(
+                uri = said.from,
+                message_type = %said.envelope.message_type.escape_debug(),
+                target = %said.envelope.target.as_deref().unwrap_or(SERVER_URI).escape_debug(),
+                outcome = outcome.label(),
+                "message refused"
+            );
+        }
         let to_server = said.envelope.target.as_deref().is_none_or(|target| target == SERVER_URI);
         if said.envelope.message_type == message_type::ASSOCIATE_REQUEST && to_server {
             self.refuse_association(said, text, shell);
@@ -265,7 +280,10 @@ impl BrokerCore {
             message_type::ASSOCIATE_REQUEST => self.associate(said, shell),
             message_type::INVENTORY_REQUEST => self.inventory_request(now, said, shell),
             other => {
-                warn!(uri = said.from, message_type = %other.escape_debug(), "message of a type the broker does not handle");
+                if self.may_log(Outcome::Unhandled.label()) {
+                    let other = other.escape_debug();
+                    warn!(uri = said.from, message_type = %other, "message of a type the broker does not handle");
+                }
                 return Outcome::Unhandled;
             }
         }
@@ -275,7 +293,9 @@ impl BrokerCore {
     /// A v2 client is associated by connecting; asking again for the same type is answered with success every time.
     fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
         if said.sender() != said.from {
-            info!(uri = said.from, asked = %said.sender().escape_debug(), "session was already associated");
+            if self.may_log("already-associated") {
+                info!(uri = said.from, asked = %said.sender().escape_debug(), "session was already associated");
+            }
             self.refuse_association(said, "Session already associated.", shell);
         } else {
             self.answer_association(said, None, shell);
@@ -378,6 +398,7 @@ impl Application for BrokerCore {
     }
 
     fn handle(&mut self, now: Moment, event: Event<'_, BrokerMail>, shell: &mut dyn Shell<BrokerMail>) {
+        self.now = now;
         match event {
             Event::Opened { peer, opening } => self.opened(now, peer, &opening, shell),
             Event::Message { peer, opcode, payload } => self.client_said(now, peer, opcode, payload, shell),
