@@ -108,6 +108,20 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process; 0 in the configuration means this.
 pub const CONNECTIONS_MAX: usize = 100_000;
 
+/// Connections of one certificate besides that of its agent, each as a client type of its own; privileged clients may
+/// have more.
+pub const CLIENTS_PER_NAME_MAX: u32 = 128;
+
+/// Connections of one URI that supersede each other quickly before the next ones are refused for a while: two hosts with
+/// the same certificate, which would otherwise take it from each other several times a second for ever.
+pub const SUPERSEDED_QUICKLY_MAX: u8 = 5;
+
+/// A connection that lives less long than this until it is superseded is superseded quickly.
+pub const SUPERSEDE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Time that a connection is left alone once its URI has been taken too often.
+pub const SUPERSEDE_PAUSE: Duration = Duration::from_secs(10);
+
 /// Messages waiting in one worker's mailbox.
 pub const MAILBOX_MAX: usize = 8192;
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use super::controllers::Controller;
+use super::directory::Room;
 use super::identifiers::Identifiers;
 use super::inventory::Subscriptions;
 use super::session::{Session, Sessions, Standing};
@@ -108,7 +109,7 @@ impl BrokerCore {
         let uri: Arc<str> = format!("pcp://{}/{client_type}", opening.identity.common_name).into();
         self.sessions.insert(Session { peer, uri: uri.clone(), standing: Standing::Associated });
         info!(%uri, remote = %opening.remote, "connected");
-        if let Some(old) = self.broker.directory.claim(&uri, peer) {
+        if let Some(old) = self.broker.directory.claim(&uri, peer, now) {
             info!(%uri, remote = %opening.remote, "supersedes an older connection");
             self.broker.observer.superseded();
             self.tell_superseded(now, old, shell);
@@ -387,13 +388,27 @@ impl Said<'_> {
 impl Application for BrokerCore {
     type Mail = BrokerMail;
 
-    fn admit(&mut self, _now: Moment, opening: &Opening<'_>) -> Admission {
+    fn admit(&mut self, now: Moment, opening: &Opening<'_>) -> Admission {
         if self.broker.is_stopping() {
             return Admission::Refuse { status: 503, reason: "Broker is not running." };
         }
-        match client_type(opening.path) {
-            Ok(_) => Admission::Accept,
-            Err(refusal) => refusal,
+        let name = opening.identity.common_name;
+        let uri = match client_type(opening.path) {
+            Ok(client_type) => format!("pcp://{name}/{client_type}"),
+            Err(refusal) => return refusal,
+        };
+        match self.broker.directory.room_for(&uri, now) {
+            Room::Contested => {
+                let what = "connections of one URI supersede each other; do two hosts have the same certificate?";
+                if self.pace.allows(now, "contested") {
+                    warn!(%uri, remote = %opening.remote, "{what}");
+                }
+                Admission::Refuse { status: 503, reason: "Superseded too often." }
+            }
+            Room::Full if !self.broker.policy.is_privileged(name) => {
+                Admission::Refuse { status: 503, reason: "Too many connections with one certificate." }
+            }
+            Room::Free | Room::Full => Admission::Accept,
         }
     }
 
