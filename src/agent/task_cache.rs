@@ -50,7 +50,7 @@ pub struct TaskCache {
 impl TaskCache {
     /// Opens the cache, creating its directory if needed.
     pub fn open(sources: Sources) -> io::Result<Self> {
-        durable::create_directory(&sources.directory)?;
+        durable::open_private(&sources.directory)?;
         Ok(Self { sources, in_flight: Mutex::default(), landed: Condvar::new() })
     }
 
