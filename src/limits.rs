@@ -122,6 +122,9 @@ pub const SUPERSEDE_WINDOW: Duration = Duration::from_secs(60);
 /// Time that a connection is left alone once its URI has been taken too often.
 pub const SUPERSEDE_PAUSE: Duration = Duration::from_secs(10);
 
+/// File descriptors of a server besides those of its connections; see above.
+pub const DESCRIPTORS_BESIDE_CONNECTIONS: usize = 64;
+
 /// Messages waiting in one worker's mailbox.
 pub const MAILBOX_MAX: usize = 8192;
 
