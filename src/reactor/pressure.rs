@@ -2,11 +2,20 @@
 //! newcomers refused instead, a few peers that read nothing, or never finish a message, could stop everybody's messages
 //! for as long as they liked.
 
+use crate::clock::Moment;
 use crate::limits::EVICTIONS_MAX;
 use crate::link::CloseReason;
 use crate::reactor::connection::{Connection, Stage};
 use crate::reactor::core::Core;
 use crate::websocket::violation::Violation;
+
+/// For whom nobody could be found to make way at which moment. Looking means looking at every connection: whoever holds
+/// the most himself must not have that done for each of his messages.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    queue: Option<(Moment, usize)>,
+    partial: Option<(Moment, u128)>,
+}
 
 impl<M: Send> Core<M> {
     /// Whether the worker's queues have room for `wire` more bytes for this connection, after those that are longer than
@@ -18,8 +27,14 @@ impl<M: Send> Core<M> {
             if self.queued_bytes + wire <= limit {
                 return true;
             }
+            if self.crowd.queue.is_some_and(|(when, least)| when == self.now && own >= least) {
+                return false;
+            }
             let queued = |connection: &Connection| connection.queue.len();
-            let Some(victim) = self.largest(slot, &own, queued) else { return false };
+            let Some(victim) = self.largest(slot, &own, queued) else {
+                self.crowd.queue = Some((self.now, own));
+                return false;
+            };
             self.lose(victim, CloseReason::Overflow);
         }
         self.queued_bytes + wire <= limit
@@ -36,7 +51,13 @@ impl<M: Send> Core<M> {
             if self.partial_bytes + wanted <= limit {
                 break;
             }
-            let Some(victim) = self.largest(slot, &own, |connection| connection.hoard(now)) else { break };
+            if self.crowd.partial.is_some_and(|(when, least)| when == now && own >= least) {
+                break;
+            }
+            let Some(victim) = self.largest(slot, &own, |connection| connection.hoard(now)) else {
+                self.crowd.partial = Some((now, own));
+                break;
+            };
             match self.connections[victim].stage {
                 Stage::Open(_) => {
                     let violation = Violation::NoRoom;
