@@ -13,10 +13,12 @@ pub const MESSAGE_BYTES_MAX: usize = 32_000_000;
 /// Bytes that may wait for one connection whose socket is blocked. One message of the largest size must fit.
 pub const OUT_QUEUE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
 
-/// Bytes that may wait over all connections of one worker, so that many slow readers together are bounded too.
+/// Bytes that may wait over all connections of one worker, so that many slow readers together are bounded too. At the
+/// limit the longest queue is dropped with its connection.
 pub const WORKER_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of incomplete messages held over all connections of one worker.
+/// Bytes of incomplete messages held over all connections of one worker. At the limit the largest and oldest is dropped
+/// with its connection.
 pub const WORKER_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of an upgrade request or of the answer to one.
@@ -35,7 +37,8 @@ pub const ACCEPT_QUEUE_MAX: usize = 1024;
 /// handshake.
 pub const ACCEPT_QUEUE_WAIT: Duration = Duration::from_secs(3);
 
-/// Pause of accepting after the process or the host ran out of descriptors or memory, so that the loop does not spin.
+/// Pause of accepting after the system gave no connection, for lack of descriptors for instance, so that the loop does
+/// not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections waiting in the kernel for each listener. The kernel cuts it to `net.core.somaxconn`.
@@ -46,6 +49,16 @@ pub const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Bytes read from one connection before the others of its worker have their turn.
 pub const TURN_READ_BYTES: usize = 4 * READ_CHUNK_BYTES;
+
+/// Reads from one connection before the others have their turn: a peer that sends byte by byte is not read for as long.
+pub const TURN_READS: usize = 64;
+
+/// What a frame counts for at least against [`TURN_READ_BYTES`]: an empty one costs about as much work as this many
+/// bytes of a large one.
+pub const TURN_FRAME_BYTES: usize = 256;
+
+/// Connections that may be dropped to make room for one message; each is looked for among all of the worker.
+pub const EVICTIONS_MAX: usize = 16;
 
 /// Connections that may go on with their handshake in one turn of a worker, so that a reconnect storm (up to 4 ms each
 /// with RSA-4096) does not stop the messages of everybody else.
@@ -76,8 +89,11 @@ pub const PONGS_MISSED_MAX: u8 = 3;
 /// Time at the end of the process for close frames to leave.
 pub const STOP_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Log lines per second, worker and label about connections that failed; the rest is counted.
+/// Log lines per second, worker and label about connections and messages that failed; the rest is counted.
 pub const FAILURE_LOG_LINES: u32 = 5;
+
+/// Bytes of a line's message and, apart from it, of its fields in the log; what peers say may be as long as a message.
+pub const LOG_TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
@@ -91,6 +107,23 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections of one process; 0 in the configuration means this.
 pub const CONNECTIONS_MAX: usize = 100_000;
+
+/// Connections of one certificate besides that of its agent, each as a client type of its own; privileged clients may
+/// have more.
+pub const CLIENTS_PER_NAME_MAX: u32 = 128;
+
+/// Connections of one URI that supersede each other quickly before the next ones are refused for a while: two hosts with
+/// the same certificate, which would otherwise take it from each other several times a second for ever.
+pub const SUPERSEDED_QUICKLY_MAX: u8 = 5;
+
+/// A connection that lives less long than this until it is superseded is superseded quickly.
+pub const SUPERSEDE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Time that a connection is left alone once its URI has been taken too often.
+pub const SUPERSEDE_PAUSE: Duration = Duration::from_secs(10);
+
+/// File descriptors of a server besides those of its connections; see above.
+pub const DESCRIPTORS_BESIDE_CONNECTIONS: usize = 64;
 
 /// Messages waiting in one worker's mailbox.
 pub const MAILBOX_MAX: usize = 8192;

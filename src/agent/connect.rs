@@ -20,6 +20,7 @@ use crate::link::{
     Admission, Application, CloseReason, Dial, DialError, DialTag, Event, Opcode, Opening, PeerId, SendOutcome, Shell,
     TimerKey,
 };
+use crate::observe::pace::Pace;
 use crate::pcp::Outgoing;
 use crate::random::Random;
 
@@ -71,6 +72,7 @@ pub struct Agent<E> {
     backoff: Backoff,
     random: Random,
     data_max: usize,
+    pace: Pace,
 }
 
 /// Bytes that the data of a message may have: what the settings allow, as long as brokers forward it.
@@ -93,6 +95,7 @@ impl<E: Executor> Agent<E> {
             backoff: Backoff::default(),
             random: Random::seeded(seed),
             data_max: data_max(message_bytes_max),
+            pace: Pace::default(),
         }
     }
 
@@ -166,19 +169,26 @@ impl<E: Executor> Agent<E> {
         shell.arm(RECONNECT, now + pause);
     }
 
-    fn message(&mut self, peer: PeerId, opcode: Opcode, payload: &[u8], shell: &mut dyn Shell<Mail>) {
+    fn message(&mut self, now: Moment, peer: PeerId, opcode: Opcode, payload: &[u8], shell: &mut dyn Shell<Mail>) {
         if opcode == Opcode::Binary {
-            tracing::warn!("ignored a binary message: this agent speaks PCP version 2 only; check the broker's path");
-            return;
+            let why = "a binary message: this agent speaks PCP version 2 only; check the broker's path";
+            return self.ignored(now, why);
         }
         match judge(payload, self.data_max) {
-            Verdict::Ignore { why } => tracing::warn!("ignored: {why}"),
+            Verdict::Ignore { why } => self.ignored(now, &why),
             Verdict::Answer(reply) => self.send(peer, &reply, shell),
             Verdict::Order(order) => {
                 if let Err(order) = self.executor.submit(order) {
                     self.refuse(peer, &order, shell);
                 }
             }
+        }
+    }
+
+    /// Every holder of a certificate may send answers and errors to every agent.
+    fn ignored(&mut self, now: Moment, why: &str) {
+        if self.pace.allows(now, "ignored") {
+            tracing::warn!("ignored: {why}");
         }
     }
 
@@ -265,7 +275,7 @@ impl<E: Executor> Application for Agent<E> {
     fn handle(&mut self, now: Moment, event: Event<'_, Mail>, shell: &mut dyn Shell<Mail>) {
         match event {
             Event::Opened { peer, opening } => self.opened(now, peer, &opening, shell),
-            Event::Message { peer, opcode, payload } => self.message(peer, opcode, payload, shell),
+            Event::Message { peer, opcode, payload } => self.message(now, peer, opcode, payload, shell),
             Event::Closed { peer, reason } => self.closed(now, peer, &reason, shell),
             Event::Drained { .. } => {}
             Event::DialFailed { tag, error } => self.dial_failed(now, tag, &error, shell),

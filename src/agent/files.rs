@@ -1,8 +1,8 @@
 //! The agent's files: who may read them, and names that nobody else uses.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::durable;
@@ -28,10 +28,47 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
+/// Opens a directory of which everything is trusted: what runs as this user, what becomes the result of a task. It is
+/// created if it is missing, and refused if anybody else could put something into it.
+pub fn open_private(path: &Path) -> io::Result<()> {
+    create_directory(path)?;
+    let metadata = fs::metadata(path)?;
+    let owner = metadata.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to another user (uid {owner})")));
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(io::Error::other(format!("others may write to it (mode {mode:o}); chmod go-w")));
+    }
+    Ok(())
+}
+
 /// `prefix` and 64 random bits in groups: `temp_file_8f3c-...`.
 pub fn random_name(prefix: &str) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     // The digits around the middle hold the UUID's version and variant, which are not random.
     let (a, b, c, d) = (&random[0..4], &random[4..8], &random[20..24], &random[24..28]);
     format!("{prefix}{a}-{b}-{c}-{d}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        open_private(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, DIRECTORY_MODE);
+        for mode in [0o777, 0o1777, 0o770] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(open_private(&path).unwrap_err().to_string().contains("others may write"), "{mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        open_private(&path).unwrap();
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -85,8 +86,20 @@ pub enum Process {
 impl Spool {
     /// Opens the spool at `root`, creating it if needed. Results that are larger than `message_bytes_max` are not read.
     pub fn open(root: &Path, message_bytes_max: usize) -> io::Result<Self> {
-        files::create_directory(root)?;
-        Ok(Self { root: root.to_owned(), message_bytes_max, busy: Arc::default() })
+        files::open_private(root)?;
+        let spool = Self { root: root.to_owned(), message_bytes_max, busy: Arc::default() };
+        spool.remove_unborn();
+        Ok(spool)
+    }
+
+    /// Removes directories that a crash kept from getting their names; see [`Spool::create`].
+    fn remove_unborn(&self) {
+        let is_unborn = |name: &str| name.strip_suffix('~').is_some_and(|id| TransactionId::parse(id).is_some());
+        for name in self.names().iter().filter(|name| is_unborn(name)) {
+            if let Err(error) = remove_directory(&self.root.join(name)) {
+                tracing::warn!("the unfinished directory {name} in the spool cannot be removed: {error}");
+            }
+        }
     }
 
     /// The directory of a transaction.
@@ -208,8 +221,15 @@ impl Spool {
             let alive = rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
             return if alive { Process::Alive } else { Process::Dead };
         }
+        let directory = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        // Anybody can read a wrapper's command line, and use its words in one of his own. What the kernel does not let
+        // itself be looked into belongs to root there.
+        let own = [0, rustix::process::geteuid().as_raw()];
+        if !fs::metadata(&directory).is_ok_and(|metadata| own.contains(&metadata.uid())) {
+            return Process::Dead;
+        }
         // Empty for a zombie. The second name is the wrapper of pxp-agent, whose transaction may still run.
-        let command_line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        let command_line = fs::read(directory.join("cmdline")).unwrap_or_default();
         let is_ours = |word: &[u8]| word == id.as_str().as_bytes() || word.ends_with(b"execution_wrapper");
         if command_line.split(|&byte| byte == 0).any(is_ours) { Process::Alive } else { Process::Dead }
     }
@@ -272,9 +292,12 @@ impl Spool {
     }
 
     fn ids(&self) -> Vec<TransactionId> {
+        self.names().iter().filter_map(|name| TransactionId::parse(name)).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter_map(|name| TransactionId::parse(&name)).collect()
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
     }
 }
 
@@ -386,6 +409,19 @@ pub(crate) mod tests {
         assert!(spool.create(&claim, &running(&id("7"), WallTime::now())).is_err());
         drop(claim);
         assert!(matches!(spool.claim(&id("7")), Claimed::New(_)));
+    }
+
+    #[test]
+    fn what_a_crash_left_half_made_is_removed_at_the_start() {
+        let (_root, spool) = spool();
+        drop(create(&spool, "7", WallTime::now()));
+        for name in ["8~", "not an id~"] {
+            fs::create_dir(spool.root.join(name)).unwrap();
+            fs::write(spool.root.join(name).join("metadata~"), "{").unwrap();
+        }
+        let mut names = Spool::open(&spool.root, 1000).unwrap().names();
+        names.sort();
+        assert_eq!(names, ["7", "not an id~"]);
     }
 
     #[test]

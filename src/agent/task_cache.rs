@@ -51,7 +51,7 @@ pub struct TaskCache {
 impl TaskCache {
     /// Opens the cache, creating its directory if needed.
     pub fn open(sources: Sources) -> io::Result<Self> {
-        files::create_directory(&sources.directory)?;
+        files::open_private(&sources.directory)?;
         Ok(Self { sources, in_flight: Mutex::default(), landed: Condvar::new() })
     }
 

@@ -40,7 +40,8 @@ impl Policy {
         ANYONE.contains(&message_type) || (PRIVILEGED.contains(&message_type) && self.is_privileged(common_name))
     }
 
-    fn is_privileged(&self, common_name: &str) -> bool {
+    /// Whether the holder of the certificate name may give orders.
+    pub fn is_privileged(&self, common_name: &str) -> bool {
         self.privileged.contains(common_name)
             || (common_name.bytes().any(|byte| byte.is_ascii_uppercase())
                 && self.privileged.contains(&*common_name.to_ascii_lowercase()))

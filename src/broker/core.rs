@@ -10,12 +10,14 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 
 use super::controllers::Controller;
+use super::directory::Room;
 use super::inventory::Subscriptions;
 use super::session::{Session, Sessions, Standing};
 use super::{Broker, Outcome};
 use crate::clock::Moment;
 use crate::limits;
 use crate::link::{Admission, Application, CloseReason, Event, Opcode, Opening, PeerId, Shell, TimerKey};
+use crate::observe::pace::Pace;
 use crate::pcp::message::{AssociateResponse, error_text};
 use crate::pcp::{Envelope, Outgoing, PcpUri, SERVER_URI, message_type};
 use crate::random::Random;
@@ -78,6 +80,9 @@ pub struct BrokerCore {
     /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
     postponed: VecDeque<(u16, PeerId)>,
     tick_armed: bool,
+    /// Of the present event.
+    now: Moment,
+    pace: Pace,
 }
 
 impl BrokerCore {
@@ -90,6 +95,8 @@ impl BrokerCore {
             random: Random::seeded(seed),
             postponed: VecDeque::new(),
             tick_armed: false,
+            now: Moment::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -102,7 +109,7 @@ impl BrokerCore {
         let uri: Arc<str> = format!("pcp://{}/{client_type}", opening.identity.common_name).into();
         self.sessions.insert(Session { peer, uri: uri.clone(), standing: Standing::Associated });
         info!(%uri, remote = %opening.remote, "connected");
-        if let Some(old) = self.broker.directory.claim(&uri, peer) {
+        if let Some(old) = self.broker.directory.claim(&uri, peer, now) {
             info!(%uri, remote = %opening.remote, "supersedes an older connection");
             self.broker.observer.superseded();
             self.tell_superseded(now, old, shell);
@@ -230,8 +237,15 @@ impl BrokerCore {
         self.broker.observer.outcome(outcome);
     }
 
+    /// Whether there may be a line about a message: any client can cause them as fast as it can send.
+    pub(super) fn may_log(&mut self, label: &'static str) -> bool {
+        self.pace.allows(self.now, label)
+    }
+
     fn undecodable(&mut self, origin: &Origin, from: &str, label: &'static str, shell: &mut dyn Shell<BrokerMail>) {
-        warn!(uri = from, reason = label, "message could not be decoded");
+        if self.may_log(label) {
+            warn!(uri = from, reason = label, "message could not be decoded");
+        }
         self.broker.observer.outcome(Outcome::Undecodable(label));
         self.reply_error(origin, None, error_text::NOT_DECODED, shell);
     }
@@ -244,13 +258,15 @@ impl BrokerCore {
         text: &'static str,
         shell: &mut dyn Shell<BrokerMail>,
     ) -> Outcome {
-        warn!(
-            uri = said.from,
-            message_type = %said.envelope.message_type.escape_debug(),
-            target = %said.envelope.target.as_deref().unwrap_or(SERVER_URI).escape_debug(),
-            outcome = outcome.label(),
-            "message refused"
-        );
+        if self.may_log(outcome.label()) {
+            warn!(
+                uri = said.from,
+                message_type = %said.envelope.message_type.escape_debug(),
+                target = %said.envelope.target.as_deref().unwrap_or(SERVER_URI).escape_debug(),
+                outcome = outcome.label(),
+                "message refused"
+            );
+        }
         let to_server = said.envelope.target.as_deref().is_none_or(|target| target == SERVER_URI);
         if said.envelope.message_type == message_type::ASSOCIATE_REQUEST && to_server {
             self.refuse_association(said, text, shell);
@@ -265,7 +281,10 @@ impl BrokerCore {
             message_type::ASSOCIATE_REQUEST => self.associate(said, shell),
             message_type::INVENTORY_REQUEST => self.inventory_request(now, said, shell),
             other => {
-                warn!(uri = said.from, message_type = %other.escape_debug(), "message of a type the broker does not handle");
+                if self.may_log(Outcome::Unhandled.label()) {
+                    let other = other.escape_debug();
+                    warn!(uri = said.from, message_type = %other, "message of a type the broker does not handle");
+                }
                 return Outcome::Unhandled;
             }
         }
@@ -275,7 +294,9 @@ impl BrokerCore {
     /// A v2 client is associated by connecting; asking again for the same type is answered with success every time.
     fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
         if said.sender() != said.from {
-            info!(uri = said.from, asked = %said.sender().escape_debug(), "session was already associated");
+            if self.may_log("already-associated") {
+                info!(uri = said.from, asked = %said.sender().escape_debug(), "session was already associated");
+            }
             self.refuse_association(said, "Session already associated.", shell);
         } else {
             self.answer_association(said, None, shell);
@@ -367,17 +388,32 @@ impl Said<'_> {
 impl Application for BrokerCore {
     type Mail = BrokerMail;
 
-    fn admit(&mut self, _now: Moment, opening: &Opening<'_>) -> Admission {
+    fn admit(&mut self, now: Moment, opening: &Opening<'_>) -> Admission {
         if self.broker.is_stopping() {
             return Admission::Refuse { status: 503, reason: "Broker is not running." };
         }
-        match client_type(opening.path) {
-            Ok(_) => Admission::Accept,
-            Err(refusal) => refusal,
+        let name = opening.identity.common_name;
+        let uri = match client_type(opening.path) {
+            Ok(client_type) => format!("pcp://{name}/{client_type}"),
+            Err(refusal) => return refusal,
+        };
+        match self.broker.directory.room_for(&uri, now) {
+            Room::Contested => {
+                let what = "connections of one URI supersede each other; do two hosts have the same certificate?";
+                if self.pace.allows(now, "contested") {
+                    warn!(%uri, remote = %opening.remote, "{what}");
+                }
+                Admission::Refuse { status: 503, reason: "Superseded too often." }
+            }
+            Room::Full if !self.broker.policy.is_privileged(name) => {
+                Admission::Refuse { status: 503, reason: "Too many connections with one certificate." }
+            }
+            Room::Free | Room::Full => Admission::Accept,
         }
     }
 
     fn handle(&mut self, now: Moment, event: Event<'_, BrokerMail>, shell: &mut dyn Shell<BrokerMail>) {
+        self.now = now;
         match event {
             Event::Opened { peer, opening } => self.opened(now, peer, &opening, shell),
             Event::Message { peer, opcode, payload } => self.client_said(now, peer, opcode, payload, shell),

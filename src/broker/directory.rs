@@ -9,6 +9,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::clock::Moment;
+use crate::limits::{CLIENTS_PER_NAME_MAX, SUPERSEDE_PAUSE, SUPERSEDE_WINDOW, SUPERSEDED_QUICKLY_MAX};
 use crate::link::PeerId;
 use crate::pcp::PcpUri;
 
@@ -34,6 +36,17 @@ pub enum News {
     Behind,
 }
 
+/// What [`Directory::room_for`] says of a URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It may be claimed.
+    Free,
+    /// Connections supersede each other too quickly; the present one is left alone for a while.
+    Contested,
+    /// Its name has as many clients as it may have.
+    Full,
+}
+
 /// A place in the log of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition(u64);
@@ -45,9 +58,20 @@ pub struct Directory {
     log_max: usize,
 }
 
+/// The connection that has a URI.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    peer: PeerId,
+    since: Moment,
+    /// How many before it, without a pause, were superseded soon after they came.
+    hurried: u8,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    holders: HashMap<Arc<str>, PeerId>,
+    holders: HashMap<Arc<str>, Holder>,
+    /// Held URIs of other types than `agent`, by name: only these can be many.
+    others: HashMap<Box<str>, u32>,
     /// Changes not yet read by every subscriber; empty while there is none.
     log: VecDeque<Change>,
     /// Position of the first entry of `log`.
@@ -63,30 +87,50 @@ impl Directory {
     }
 
     /// Makes `peer` the holder of `uri` and returns the connection that it supersedes, if any.
-    pub fn claim(&self, uri: &Arc<str>, peer: PeerId) -> Option<PeerId> {
+    pub fn claim(&self, uri: &Arc<str>, peer: PeerId, now: Moment) -> Option<PeerId> {
         let mut state = self.write();
-        let superseded = state.holders.insert(uri.clone(), peer);
-        if superseded.is_some() {
-            state.record(uri, false, self.log_max);
+        let old = state.holders.get(uri).copied();
+        let hurried = match old {
+            Some(old) if now.since(old.since) < SUPERSEDE_WINDOW => old.hurried.saturating_add(1),
+            _ => 0,
+        };
+        state.holders.insert(uri.clone(), Holder { peer, since: now, hurried });
+        match old {
+            Some(_) => state.record(uri, false, self.log_max),
+            None => state.count_other(uri, true),
         }
         state.record(uri, true, self.log_max);
-        superseded
+        old.map(|old| old.peer)
     }
 
     /// Removes `uri` if `peer` holds it; false if another connection does, or none.
     pub fn release(&self, uri: &Arc<str>, peer: PeerId) -> bool {
         let mut state = self.write();
-        if state.holders.get(uri) != Some(&peer) {
+        if state.holders.get(uri).is_none_or(|holder| holder.peer != peer) {
             return false;
         }
         state.holders.remove(uri);
+        state.count_other(uri, false);
         state.record(uri, false, self.log_max);
         true
     }
 
+    /// Whether a newcomer may claim `uri`. Somebody who is about to is not counted yet.
+    pub fn room_for(&self, uri: &str, now: Moment) -> Room {
+        let state = self.read();
+        if let Some(holder) = state.holders.get(uri) {
+            let contested = holder.hurried >= SUPERSEDED_QUICKLY_MAX && now.since(holder.since) < SUPERSEDE_PAUSE;
+            return if contested { Room::Contested } else { Room::Free };
+        }
+        match other_name(uri).and_then(|name| state.others.get(name)) {
+            Some(&count) if count >= CLIENTS_PER_NAME_MAX => Room::Full,
+            _ => Room::Free,
+        }
+    }
+
     /// The connection that holds `uri`.
     pub fn locate(&self, uri: &str) -> Option<PeerId> {
-        self.read().holders.get(uri).copied()
+        self.read().holders.get(uri).map(|holder| holder.peer)
     }
 
     /// Number of URIs held.
@@ -172,6 +216,18 @@ impl State {
         uris
     }
 
+    fn count_other(&mut self, uri: &str, came: bool) {
+        let Some(name) = other_name(uri) else { return };
+        if came {
+            *self.others.entry(name.into()).or_default() += 1;
+        } else if let Some(count) = self.others.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.others.remove(name);
+            }
+        }
+    }
+
     fn record(&mut self, uri: &Arc<str>, came: bool, log_max: usize) {
         if self.readers.is_empty() {
             self.log_start += 1;
@@ -198,6 +254,11 @@ impl State {
             self.log.shrink_to(1024);
         }
     }
+}
+
+/// The name of a URI whose type is not `agent`.
+fn other_name(uri: &str) -> Option<&str> {
+    PcpUri::parse(uri).filter(|uri| uri.client_type != "agent").map(|uri| uri.authority)
 }
 
 /// The patterns of an inventory query.
@@ -236,6 +297,8 @@ impl Patterns {
 mod tests {
     use super::*;
 
+    const NOW: Moment = Moment::from_millis(0);
+
     fn peer(slot: u32, generation: u32) -> PeerId {
         PeerId { worker: 0, slot, generation }
     }
@@ -258,8 +321,8 @@ mod tests {
     fn the_newest_connection_wins_and_a_late_release_is_nothing() {
         let directory = Directory::new(10);
         let a = uri("a");
-        assert_eq!(directory.claim(&a, peer(1, 1)), None);
-        assert_eq!(directory.claim(&a, peer(2, 2)), Some(peer(1, 1)));
+        assert_eq!(directory.claim(&a, peer(1, 1), NOW), None);
+        assert_eq!(directory.claim(&a, peer(2, 2), NOW), Some(peer(1, 1)));
         assert!(!directory.release(&a, peer(1, 1)));
         assert_eq!(directory.locate(&a), Some(peer(2, 2)));
         assert!(directory.release(&a, peer(2, 2)));
@@ -267,13 +330,50 @@ mod tests {
     }
 
     #[test]
+    fn two_hosts_with_one_certificate_are_slowed_down() {
+        let directory = Directory::new(10);
+        let a = uri("a");
+        let at = Moment::from_millis;
+        for turn in 0..=u32::from(SUPERSEDED_QUICKLY_MAX) {
+            assert_eq!(directory.room_for(&a, at(u64::from(turn) * 300)), Room::Free);
+            directory.claim(&a, peer(turn, turn), at(u64::from(turn) * 300));
+        }
+        assert_eq!(directory.room_for(&a, at(1_800)), Room::Contested);
+        assert_eq!(directory.room_for(&uri("b"), at(1_800)), Room::Free);
+        assert_eq!(directory.room_for(&a, at(11_500)), Room::Free);
+        directory.claim(&a, peer(20, 20), at(11_500));
+        assert_eq!(directory.room_for(&a, at(11_800)), Room::Contested, "one every ten seconds");
+        directory.release(&a, peer(20, 20));
+        assert_eq!(directory.room_for(&a, at(11_800)), Room::Free, "a URI that nobody has is free");
+    }
+
+    #[test]
+    fn a_name_has_only_so_many_types() {
+        let directory = Directory::new(10);
+        let typed = |number: u32| -> Arc<str> { format!("pcp://a/t{number}").into() };
+        for number in 0..CLIENTS_PER_NAME_MAX {
+            assert_eq!(directory.room_for(&typed(number), NOW), Room::Free);
+            directory.claim(&typed(number), peer(number, 1), NOW);
+            directory.claim(&typed(number), peer(number, 2), NOW);
+        }
+        assert_eq!(directory.room_for("pcp://a/more", NOW), Room::Full);
+        assert_eq!(directory.room_for(&typed(0), NOW), Room::Free, "it has its place already");
+        assert_eq!(directory.room_for("pcp://a/agent", NOW), Room::Free);
+        assert_eq!(directory.room_for("pcp://b/more", NOW), Room::Free);
+        for number in 0..CLIENTS_PER_NAME_MAX {
+            directory.release(&typed(number), peer(number, 2));
+        }
+        assert!(directory.read().others.is_empty());
+    }
+
+    #[test]
     fn subscribers_see_each_change_once_and_in_order() {
         let directory = Directory::new(10);
-        directory.claim(&uri("a"), peer(1, 1));
+        directory.claim(&uri("a"), peer(1, 1), NOW);
         let (snapshot, id) = directory.subscribe(&agents());
         assert_eq!(snapshot, [uri("a")]);
-        directory.claim(&uri("b"), peer(2, 2));
-        directory.claim(&uri("b"), peer(3, 3));
+        directory.claim(&uri("b"), peer(2, 2), NOW);
+        directory.claim(&uri("b"), peer(3, 3), NOW);
         directory.release(&uri("a"), peer(1, 1));
         let (a, b) = (uri("a").to_string(), uri("b").to_string());
         assert_eq!(told(&directory, id), [(b.clone(), true), (b.clone(), false), (b, true), (a, false)]);
@@ -284,11 +384,11 @@ mod tests {
     fn unread_changes_are_kept_until_read_and_dropped_past_the_limit() {
         let directory = Directory::new(2);
         let (_, id) = directory.subscribe(&agents());
-        directory.claim(&uri("a"), peer(1, 1));
+        directory.claim(&uri("a"), peer(1, 1), NOW);
         assert!(matches!(directory.news(id, &agents()), News::Changes(changes, _) if changes.len() == 1));
         assert!(matches!(directory.news(id, &agents()), News::Changes(changes, _) if changes.len() == 1));
-        directory.claim(&uri("b"), peer(2, 2));
-        directory.claim(&uri("c"), peer(3, 3));
+        directory.claim(&uri("b"), peer(2, 2), NOW);
+        directory.claim(&uri("c"), peer(3, 3), NOW);
         assert_eq!(directory.news(id, &agents()), News::Behind);
         assert_eq!(directory.resume(id, &agents()).len(), 3);
         assert_eq!(told(&directory, id), []);
@@ -298,9 +398,9 @@ mod tests {
     fn nothing_is_logged_for_nobody() {
         let directory = Directory::new(10);
         let (_, id) = directory.subscribe(&agents());
-        directory.claim(&uri("a"), peer(1, 1));
+        directory.claim(&uri("a"), peer(1, 1), NOW);
         directory.unsubscribe(id);
-        directory.claim(&uri("b"), peer(2, 2));
+        directory.claim(&uri("b"), peer(2, 2), NOW);
         assert_eq!(directory.read().log.len(), 0);
         let (_, id) = directory.subscribe(&agents());
         directory.release(&uri("b"), peer(2, 2));
@@ -311,9 +411,9 @@ mod tests {
     fn queries_match_exactly_or_by_component() {
         let directory = Directory::new(10);
         for (slot, name) in ["a", "b"].into_iter().enumerate() {
-            directory.claim(&uri(name), peer(u32::try_from(slot).unwrap(), 0));
+            directory.claim(&uri(name), peer(u32::try_from(slot).unwrap(), 0), NOW);
         }
-        directory.claim(&"pcp://a/ctl".into(), peer(7, 7));
+        directory.claim(&"pcp://a/ctl".into(), peer(7, 7), NOW);
         let matching = |texts: &[&str]| directory.matching(&Patterns::new(texts.iter().copied())).len();
         assert_eq!(matching(&["pcp://a/agent", "pcp://a/agent", "pcp://x/agent", "nonsense"]), 1);
         assert_eq!(matching(&["pcp://*/agent", "pcp://a/agent"]), 2);

@@ -90,7 +90,7 @@ impl BrokerCore {
         match origin {
             Origin::Peer(peer) if peer.worker != shell.worker() => {
                 let mail = BrokerMail::Undeliverable { to: *peer, id: id.into(), text };
-                if shell.mail(peer.worker, mail).is_err() {
+                if shell.mail(peer.worker, mail).is_err() && self.may_log("sender-not-told") {
                     warn!(%peer, id = %id.escape_debug(), text, "the sender could not be told of a lost message");
                 }
             }

@@ -163,7 +163,7 @@ impl Appliance {
         let reactor = start_reactor(&settings.broker, workers, &tls, &broker, &metrics)?;
         let link = BrokerLink {
             broker_uri: format!("pcp://{}/server", tls.name),
-            to_broker: Box::new(ToBroker { mailboxes: reactor.mailboxes(), controller }),
+            to_broker: Box::new(ToBroker { mailboxes: reactor.mailboxes(), controller, bytes: Arc::default() }),
             from_broker,
         };
         let orchestrator = Orchestrator::start(&settings.orchestrator, &uri, vec![link])
@@ -226,6 +226,7 @@ fn start_reactor(
         metrics: metrics.clone(),
         ..Options::default()
     };
+    raise_descriptor_limit(connections_max);
     let broker = broker.clone();
     let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
         .map_err(|error| format!("the broker: {error}"))?;
@@ -239,6 +240,19 @@ fn start_reactor(
         "the broker listens"
     );
     Ok(reactor)
+}
+
+/// Takes all the file descriptors that the system allows. Connections that nobody has verified yet need some, too, and
+/// must not use up those of the API and the store.
+fn raise_descriptor_limit(connections_max: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let limit = if raised.is_ok() { maximum } else { current };
+    let wanted = (connections_max + limits::DESCRIPTORS_BESIDE_CONNECTIONS) as u64;
+    if limit.is_some_and(|limit| limit < wanted) {
+        warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
+    }
 }
 
 fn start_api(

@@ -26,6 +26,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::WallTime;
 use crate::config::settings::{LogLevel, LogSettings};
+use crate::limits::LOG_TEXT_BYTES_MAX;
 
 /// Lines that wait for the disk; more are counted and dropped.
 const LINES_WAITING_MAX: usize = 8192;
@@ -256,7 +257,7 @@ impl Fields {
             line.push_str(field.name());
             line.push('=');
         }
-        // Writing to a string cannot fail; a value's own Display may, and then its beginning has to do.
+        // A value that is too long, or whose own Display fails, leaves its beginning.
         let _ = Escaped(line).write_fmt(value);
     }
 }
@@ -276,12 +277,17 @@ impl Visit for Fields {
     }
 }
 
-/// Writes control characters as escapes.
+/// Writes control characters as escapes, and fails at [`LOG_TEXT_BYTES_MAX`], so that a value as long as the largest
+/// message is not even formatted: thousands of lines may wait for the disk.
 struct Escaped<'a>(&'a mut String);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
+            if self.0.len() >= LOG_TEXT_BYTES_MAX {
+                self.0.push_str("...");
+                return Err(fmt::Error);
+            }
             // The line and paragraph separators are not control characters and yet end lines for some readers.
             if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
                 self.0.extend(character.escape_default());
@@ -326,6 +332,17 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(!text.trim_end().contains(|c: char| c.is_control()), "{text:?}");
         assert_eq!(text.matches("\\n").count(), 4, "{text}");
+    }
+
+    #[test]
+    fn peers_cannot_write_long_lines() {
+        let long = "\u{7}x".repeat(1_000_000);
+        let text = logged(LogLevel::Info, |_| {
+            tracing::warn!(long, shown = %long.escape_debug(), "{long}");
+        });
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.len() < 3 * LOG_TEXT_BYTES_MAX, "{}", text.len());
+        assert!(text.contains("... long="), "the fields follow a message that is cut");
     }
 
     #[test]

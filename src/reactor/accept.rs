@@ -117,15 +117,17 @@ impl Gate {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accepting = Accepting::Idle,
-            Err(error) if is_exhaustion(&error) => {
-                count(&metrics.accept_errors, "exhausted");
-                self.accepting = Accepting::Paused(core.now + ACCEPT_PAUSE);
-                core.journal.note(core.now, "accept-exhausted", &error, "no connection can be accepted for now");
-            }
-            // The connection was reset before we came to it, or a firewall forbids it; the next one may be fine.
-            Err(error) => {
+            // The connection was reset before we came to it; the next one may be fine.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                 count(&metrics.accept_errors, "aborted");
                 core.journal.note(core.now, "accept-aborted", &error, "a connection could not be accepted");
+            }
+            // No descriptors or memory, a security module that forbids it: the connection stays where it is, and trying
+            // again at once would go on for ever.
+            Err(error) => {
+                count(&metrics.accept_errors, if is_exhaustion(&error) { "exhausted" } else { "failed" });
+                self.accepting = Accepting::Paused(core.now + ACCEPT_PAUSE);
+                core.journal.note(core.now, "accept-exhausted", &error, "no connection can be accepted for now");
             }
         }
     }
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lack_of_resources_pauses() {
+    fn a_lack_of_resources_is_told_apart() {
         assert!(is_exhaustion(&io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())));
         assert!(!is_exhaustion(&io::Error::from(io::ErrorKind::ConnectionAborted)));
     }

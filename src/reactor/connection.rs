@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 
 use crate::clock::Moment;
-use crate::limits::{PONG_TIMEOUT, PONGS_MISSED_MAX, WRITE_STALL_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, PONG_TIMEOUT, PONGS_MISSED_MAX, WRITE_STALL_TIMEOUT};
 use crate::link::Dial;
 use crate::reactor::buffers::OutQueue;
 use crate::tls::identity::PeerName;
@@ -85,6 +85,8 @@ pub(super) enum UpgradeSide {
 pub(super) struct Open {
     pub(super) session: Session,
     pub(super) last_frame: Moment,
+    /// Since when something incomplete has been held, if anything is.
+    pub(super) partial_since: Moment,
     /// Our pings, on connections that we have dialled.
     pub(super) keepalive: Option<Box<Keepalive>>,
     pub(super) appetite: Appetite,
@@ -189,6 +191,16 @@ impl Connection {
         let keepalive = open.keepalive.as_ref().map(|keepalive| keepalive.deadline());
         let stall = self.blocked_since.map(|since| since + WRITE_STALL_TIMEOUT);
         [Some(idle), keepalive, stall].into_iter().flatten().min()
+    }
+
+    /// How much the connection's incomplete message is in the way of others: its bytes and the time it has taken so far.
+    /// Whoever holds a lot for long is more likely not to mean to finish it than whoever has just begun.
+    pub(super) fn hoard(&self, now: Moment) -> u128 {
+        let age = match &self.stage {
+            Stage::Open(open) => now.since(open.partial_since),
+            _ => CLOSE_TIMEOUT,
+        };
+        self.partial_bytes() as u128 * (age.as_millis() + 1)
     }
 
     /// Bytes held for incomplete messages.

@@ -20,6 +20,7 @@ use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, 
 use crate::reactor::dial::Dialler;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
+use crate::reactor::pressure::Crowd;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::timer::Deadlines;
 use crate::tls::session::TlsSession;
@@ -105,6 +106,7 @@ pub(super) struct Core<M> {
     pub(super) staging: Vec<u8>,
     pub(super) queued_bytes: usize,
     pub(super) partial_bytes: usize,
+    pub(super) crowd: Crowd,
     pub(super) census: Census,
     pub(super) tally: Tally,
     published: Published,
@@ -130,6 +132,7 @@ impl<M: Send> Core<M> {
             staging: Vec::new(),
             queued_bytes: 0,
             partial_bytes: 0,
+            crowd: Crowd::default(),
             census: Census::default(),
             tally: Tally::default(),
             published: Published::default(),

@@ -10,6 +10,7 @@ mod core;
 mod dial;
 mod journal;
 mod mailbox;
+mod pressure;
 mod read;
 mod refusal;
 mod shell;
@@ -93,6 +94,10 @@ pub struct ConnectionLimits {
     pub handshake_timeout: Duration,
     /// Accepted connections in handshake or upgrade at once, per worker.
     pub handshakes_in_flight_max: usize,
+    /// Bytes that may wait over all connections of one worker.
+    pub worker_queue_bytes_max: usize,
+    /// Bytes of incomplete messages held over all connections of one worker.
+    pub worker_partial_bytes_max: usize,
 }
 
 impl Default for ConnectionLimits {
@@ -103,6 +108,8 @@ impl Default for ConnectionLimits {
             idle_timeout: limits::IDLE_TIMEOUT,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             handshakes_in_flight_max: limits::HANDSHAKES_IN_FLIGHT_MAX,
+            worker_queue_bytes_max: limits::WORKER_QUEUE_BYTES_MAX,
+            worker_partial_bytes_max: limits::WORKER_PARTIAL_BYTES_MAX,
         }
     }
 }

@@ -11,8 +11,8 @@ use mio::{Events, Poll, Token};
 
 use crate::clock::{Clock, Moment};
 use crate::limits::{
-    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_HANDSHAKES, TURN_READ_BYTES,
-    WORKER_PARTIAL_BYTES_MAX,
+    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_FRAME_BYTES, TURN_HANDSHAKES, TURN_READ_BYTES,
+    TURN_READS,
 };
 use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId};
 use crate::reactor::accept::Gate;
@@ -24,7 +24,7 @@ use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsState;
 use crate::websocket::frame::{Kind, Role};
-use crate::websocket::session::{Item, Session};
+use crate::websocket::session::{ControlPayload, Item, Session};
 use crate::websocket::upgrade;
 use crate::websocket::violation::code;
 
@@ -213,13 +213,13 @@ impl<A: Application> Worker<A> {
                 self.core.finish_handshake(peer);
             }
             self.upgrade(peer);
-            self.frames(peer);
+            let frames = self.frames(peer);
             if state == TlsState::PeerClosed
                 && let Some(slot) = self.core.slot(peer)
             {
                 return self.core.lose(slot, CloseReason::Lost);
             }
-            taken += count;
+            taken += count.max(TURN_READ_BYTES / TURN_READS) + frames * TURN_FRAME_BYTES;
             if taken >= TURN_READ_BYTES {
                 return self.core.queue_turn(peer);
             }
@@ -287,7 +287,7 @@ impl<A: Application> Worker<A> {
             Role::Client => options.ping_interval.map(|interval| Keepalive::new(interval, now)),
         };
         let session = Session::new(role, options.limits.message_bytes_max);
-        let open = Open { session, last_frame: now, keepalive, appetite: Appetite::Open, seat };
+        let open = Open { session, last_frame: now, partial_since: now, keepalive, appetite: Appetite::Open, seat };
         let Stage::AwaitingUpgrade(upgrade) = self.core.set_stage(slot, Stage::Open(open)) else {
             unreachable!("only an upgrade opens a connection");
         };
@@ -305,19 +305,22 @@ impl<A: Application> Worker<A> {
         self.deliver();
     }
 
-    /// Works through the plaintext in the scratch buffer, frame by frame.
-    fn frames(&mut self, peer: PeerId) {
-        let mut at = 0;
+    /// Works through the plaintext in the scratch buffer, frame by frame; returns how many there were.
+    fn frames(&mut self, peer: PeerId) -> usize {
+        let (mut at, mut count) = (0, 0);
+        let mut ping = None;
         while at < self.scratch.plain.len() {
-            let Some(slot) = self.core.slot(peer) else { return };
-            let room = WORKER_PARTIAL_BYTES_MAX.saturating_sub(self.core.partial_bytes);
+            let Some(slot) = self.core.slot(peer) else { return count };
+            let room = self.core.make_partial_room(slot, self.scratch.plain.len() - at);
             let held = self.core.partial_bytes;
-            let Some(session) = self.core.session(slot) else { return };
+            let Some(session) = self.core.session(slot) else { return count };
             let before = session.held_bytes();
             let result = session.next(&mut self.scratch.plain[at..], room);
             let after = session.held_bytes();
             self.core.partial_bytes = held - before + after;
+            self.core.note_partial(slot, before, after);
             let is_open = matches!(self.core.connections[slot].stage, Stage::Open(_));
+            count += 1;
             match result {
                 Ok((taken, Item::Nothing)) => {
                     at += taken;
@@ -333,24 +336,36 @@ impl<A: Application> Worker<A> {
                 Ok((taken, _)) if !is_open => at += taken,
                 Ok((taken, item)) => {
                     at += taken;
-                    let payload = match &item {
-                        Item::Message(opcode, bytes) => Some((*opcode, *bytes)),
-                        Item::Assembled(opcode, bytes) => Some((*opcode, &bytes[..])),
-                        _ => None,
-                    };
                     self.core.seen(slot, &item);
-                    if let Some((opcode, payload)) = payload {
-                        let event = Event::Message { peer, opcode, payload };
-                        self.application.handle(self.core.now, event, &mut self.core);
-                        self.deliver();
+                    match item {
+                        // Of those that came at once, only the last has to be answered (RFC 6455, 5.5.3).
+                        Item::Ping(payload) => ping = Some(payload),
+                        Item::Message(opcode, payload) => {
+                            self.core.pong(peer, ping.take());
+                            let event = Event::Message { peer, opcode, payload };
+                            self.application.handle(self.core.now, event, &mut self.core);
+                        }
+                        Item::Assembled(opcode, payload) => {
+                            self.core.pong(peer, ping.take());
+                            let event = Event::Message { peer, opcode, payload: &payload };
+                            self.application.handle(self.core.now, event, &mut self.core);
+                        }
+                        Item::Nothing | Item::Fragment | Item::Pong | Item::Close(..) => {}
                     }
+                    self.deliver();
                 }
                 Err(violation) if is_open => {
-                    return self.core.close_for_violation(slot, violation.close_code(), violation.label());
+                    self.core.close_for_violation(slot, violation.close_code(), violation.label());
+                    return count;
                 }
-                Err(_) => return self.core.remove(slot),
+                Err(_) => {
+                    self.core.remove(slot);
+                    return count;
+                }
             }
         }
+        self.core.pong(peer, ping);
+        count
     }
 
     /// A close frame has come.
@@ -455,12 +470,18 @@ impl<M: Send> Core<M> {
                     self.hasten(slot);
                 }
             }
-            Item::Ping(payload) if connection.queue.len() <= PONG_QUEUE_BYTES_MAX => {
-                if let Err(broken) = self.write_frame(slot, Kind::Pong, &[payload.as_slice()]) {
-                    self.lose(slot, broken.into());
-                }
-            }
             _ => {}
+        }
+    }
+
+    /// Answers the ping, if there was one and too much does not wait for the peer already.
+    fn pong(&mut self, peer: PeerId, ping: Option<ControlPayload>) {
+        let Some(payload) = ping else { return };
+        let Some(slot) = self.open_slot(peer) else { return };
+        if self.connections[slot].queue.len() <= PONG_QUEUE_BYTES_MAX
+            && let Err(broken) = self.write_frame(slot, Kind::Pong, &[payload.as_slice()])
+        {
+            self.lose(slot, broken.into());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use crate::limits::{OUT_QUEUE_BYTES_MAX, WORKER_QUEUE_BYTES_MAX};
+use crate::limits::OUT_QUEUE_BYTES_MAX;
 use crate::link::{CloseReason, Opcode, PeerId, SendOutcome};
 use crate::random;
 use crate::reactor::connection::{Appetite, Stage};
@@ -54,7 +54,7 @@ impl<M: Send> Core<M> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let wire = wire_bytes(length);
         let queued = self.connections[slot].queue.len();
-        if queued + wire > OUT_QUEUE_BYTES_MAX || self.queued_bytes + wire > WORKER_QUEUE_BYTES_MAX {
+        if queued + wire > OUT_QUEUE_BYTES_MAX || !self.make_queue_room(slot, wire) {
             self.refuse_send(slot, to);
             return SendOutcome::Full;
         }
@@ -218,7 +218,8 @@ impl<M: Send> Core<M> {
 
     /// Tells those who waited for the worker's limit, once a quarter of it is free.
     pub(super) fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.queued_bytes > WORKER_QUEUE_BYTES_MAX / 4 * 3 {
+        let limit = self.common.options.limits.worker_queue_bytes_max;
+        if self.starved.is_empty() || self.queued_bytes > limit / 4 * 3 {
             return;
         }
         for peer in std::mem::take(&mut self.starved) {

@@ -88,6 +88,15 @@ impl Session {
         self.stub.capacity() + self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
     }
 
+    /// By how much [`Session::next`] may grow what is held if it is given so many bytes, at most.
+    pub fn growth_max(&self, input: usize) -> usize {
+        match &self.partial {
+            Some(partial) if partial.bytes.len() + input <= partial.bytes.capacity() => 0,
+            Some(partial) => partial.bytes.capacity().max(input),
+            None => input,
+        }
+    }
+
     /// Takes one frame, or what there is of one, from the front of `input`, unmasking it in place. May grow what is
     /// held by `room` bytes. Returns the bytes consumed, at least one of a
     /// non-empty input, and what they were.

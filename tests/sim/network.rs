@@ -90,6 +90,7 @@ pub struct Network {
     broker: Arc<Broker>,
     agents: usize,
     messages: u64,
+    refused: usize,
 }
 
 impl Network {
@@ -113,6 +114,7 @@ impl Network {
             counts,
             broker,
             agents,
+            refused: 0,
             messages: 0,
         };
         network.controller_subscribes();
@@ -153,7 +155,9 @@ impl Network {
         assert_eq!(self.broker.directory.len(), truth.len());
         assert!(self.shadow.pending.is_empty(), "messages neither delivered nor returned: {:?}", self.shadow.pending);
         assert!(self.shadow.delivered > 100 && self.shadow.returned > 10, "the run was too quiet to prove anything");
-        assert!(self.counts.superseded.load(Ordering::Relaxed) > 10);
+        let superseded = self.counts.superseded.load(Ordering::Relaxed);
+        assert!(superseded > 10);
+        assert!(self.refused <= superseded / 4, "refusals are for storms: {} of {superseded}", self.refused);
         for (uri, peer) in &self.shadow.newest {
             assert_eq!(self.broker.directory.locate(uri), Some(*peer));
         }
@@ -168,6 +172,19 @@ impl Network {
     fn connect(&mut self) {
         let name = format!("node{}", self.random.index(self.agents));
         let index = self.random.index(self.workers.len());
+        let opening = Opening {
+            identity: Identity { common_name: &name, serial: &[1] },
+            path: "/pcp2/agent",
+            remote: "127.0.0.1:1".parse().unwrap(),
+            dialled: None,
+        };
+        let held = self.shadow.newest.contains_key(&format!("pcp://{name}/agent"));
+        match self.cores[index].admit(self.now, &opening) {
+            Admission::Accept => {}
+            // Too many have taken this name from each other in a short time.
+            Admission::Refuse { status: 503, .. } if held => return self.refused += 1,
+            refused => panic!("{refused:?}"),
+        }
         let worker = &mut self.workers[index];
         let slot = worker.free_slots.pop().unwrap_or_else(|| {
             worker.next_slot += 1;
@@ -177,13 +194,6 @@ impl Network {
         let peer = PeerId { worker: u16::try_from(index).unwrap(), slot, generation: worker.generation };
         let uri = format!("pcp://{name}/agent");
         worker.open.insert(slot, (peer, uri.clone()));
-        let opening = Opening {
-            identity: Identity { common_name: &name, serial: &[1] },
-            path: "/pcp2/agent",
-            remote: "127.0.0.1:1".parse().unwrap(),
-            dialled: None,
-        };
-        assert_eq!(self.cores[index].admit(self.now, &opening), Admission::Accept);
         self.shadow.newest.insert(uri, peer);
         self.handle(index, Event::Opened { peer, opening });
     }

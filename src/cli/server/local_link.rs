@@ -32,21 +32,29 @@ impl ToOrchestrator {
 
 impl Port for ToOrchestrator {
     fn offer(&self, message: Bytes) -> Result<(), Bytes> {
-        let length = message.len();
-        let before = self.bytes.fetch_add(length, Ordering::Relaxed);
-        if before > 0 && before + length > limits::ORCHESTRATOR_QUEUE_BYTES_MAX {
-            self.bytes.fetch_sub(length, Ordering::Relaxed);
-            return Err(message);
-        }
-        let counted = Bytes::from_owner(Counted { message: message.clone(), bytes: self.bytes.clone() });
+        let counted = Counted::take(&message, &self.bytes, limits::ORCHESTRATOR_QUEUE_BYTES_MAX);
+        let Some(counted) = counted else { return Err(message) };
         self.queue.try_send(counted).map_err(|_| message)
     }
 }
 
-/// A message that gives its bytes back to the count when the orchestrator is done with it.
+/// A message that gives its bytes back to the count when the other end is done with it.
 struct Counted {
     message: Bytes,
     bytes: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    /// Counts a message; `None` if it does not fit. One always fits into an empty queue.
+    fn take(message: &Bytes, bytes: &Arc<AtomicUsize>, max: usize) -> Option<Bytes> {
+        let length = message.len();
+        let before = bytes.fetch_add(length, Ordering::Relaxed);
+        if before > 0 && before + length > max {
+            bytes.fetch_sub(length, Ordering::Relaxed);
+            return None;
+        }
+        Some(Bytes::from_owner(Self { message: message.clone(), bytes: bytes.clone() }))
+    }
 }
 
 impl AsRef<[u8]> for Counted {
@@ -67,11 +75,15 @@ pub struct ToBroker {
     pub mailboxes: Mailboxes<BrokerMail>,
     /// The orchestrator as the broker knows it.
     pub controller: Arc<Controller>,
+    /// Bytes on their way.
+    pub bytes: Arc<AtomicUsize>,
 }
 
 impl Port for ToBroker {
     fn offer(&self, message: Bytes) -> Result<(), Bytes> {
-        let mail = BrokerMail::FromController(self.controller.clone(), message.clone());
+        let counted = Counted::take(&message, &self.bytes, limits::MAILBOX_BYTES_MAX);
+        let Some(counted) = counted else { return Err(message) };
+        let mail = BrokerMail::FromController(self.controller.clone(), counted);
         self.mailboxes.send(WORKER, mail).map_err(|_| message)
     }
 }
@@ -88,6 +100,17 @@ mod tests {
         assert!(port.offer(half.clone()).is_err());
         drop(receiver.recv().unwrap());
         assert!(port.offer(half).is_ok());
+    }
+
+    #[test]
+    fn what_is_counted_is_given_back() {
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let message = Bytes::from_static(b"four");
+        let counted = Counted::take(&message, &bytes, 7).unwrap();
+        assert!(Counted::take(&message, &bytes, 7).is_none());
+        assert_eq!(counted, message);
+        drop(counted);
+        assert_eq!(bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

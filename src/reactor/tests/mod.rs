@@ -3,6 +3,7 @@
 mod chaos;
 mod dialling;
 mod messages;
+mod pressure;
 mod refusals;
 
 use std::io::{Read, Write};

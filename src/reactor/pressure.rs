@@ -1,0 +1,88 @@
+//! What happens when the bytes of all connections of a worker reach its limits: whoever holds the most makes way. Were
+//! newcomers refused instead, a few peers that read nothing, or never finish a message, could stop everybody's messages
+//! for as long as they liked.
+
+use crate::clock::Moment;
+use crate::limits::EVICTIONS_MAX;
+use crate::link::CloseReason;
+use crate::reactor::connection::{Connection, Stage};
+use crate::reactor::core::Core;
+use crate::websocket::violation::Violation;
+
+/// For whom nobody could be found to make way at which moment. Looking means looking at every connection: whoever holds
+/// the most himself must not have that done for each of his messages.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    queue: Option<(Moment, usize)>,
+    partial: Option<(Moment, u128)>,
+}
+
+impl<M: Send> Core<M> {
+    /// Whether the worker's queues have room for `wire` more bytes for this connection, after those that are longer than
+    /// its own were dropped as far as needed.
+    pub(super) fn make_queue_room(&mut self, slot: usize, wire: usize) -> bool {
+        let limit = self.common.options.limits.worker_queue_bytes_max;
+        let own = self.connections[slot].queue.len();
+        for _ in 0..EVICTIONS_MAX {
+            if self.queued_bytes + wire <= limit {
+                return true;
+            }
+            if self.crowd.queue.is_some_and(|(when, least)| when == self.now && own >= least) {
+                return false;
+            }
+            let queued = |connection: &Connection| connection.queue.len();
+            let Some(victim) = self.largest(slot, &own, queued) else {
+                self.crowd.queue = Some((self.now, own));
+                return false;
+            };
+            self.lose(victim, CloseReason::Overflow);
+        }
+        self.queued_bytes + wire <= limit
+    }
+
+    /// By how much this connection's incomplete message may grow, after those that are more in the way were dropped as
+    /// far as needed for `input` bytes that have come.
+    pub(super) fn make_partial_room(&mut self, slot: usize, input: usize) -> usize {
+        let limit = self.common.options.limits.worker_partial_bytes_max;
+        let wanted = self.session(slot).map_or(0, |session| session.growth_max(input));
+        let now = self.now;
+        let own = self.connections[slot].hoard(now);
+        for _ in 0..EVICTIONS_MAX {
+            if self.partial_bytes + wanted <= limit {
+                break;
+            }
+            if self.crowd.partial.is_some_and(|(when, least)| when == now && own >= least) {
+                break;
+            }
+            let Some(victim) = self.largest(slot, &own, |connection| connection.hoard(now)) else {
+                self.crowd.partial = Some((now, own));
+                break;
+            };
+            match self.connections[victim].stage {
+                Stage::Open(_) => {
+                    let violation = Violation::NoRoom;
+                    self.close_for_violation(victim, violation.close_code(), violation.label());
+                }
+                _ => self.remove(victim),
+            }
+        }
+        limit.saturating_sub(self.partial_bytes)
+    }
+
+    /// What is held for something incomplete has changed.
+    pub(super) fn note_partial(&mut self, slot: usize, before: usize, after: usize) {
+        if before == 0
+            && after > 0
+            && let Stage::Open(open) = &mut self.connections[slot].stage
+        {
+            open.partial_since = self.now;
+        }
+    }
+
+    /// The connection that is most in the way, if it is more so than `own`.
+    fn largest<W: Ord>(&self, except: usize, own: &W, weight: impl Fn(&Connection) -> W) -> Option<usize> {
+        let others = self.connections.iter().filter(|&(slot, _)| slot != except);
+        let (heaviest, slot) = others.map(|(slot, connection)| (weight(connection), slot)).max()?;
+        (heaviest > *own).then_some(slot)
+    }
+}
