@@ -49,7 +49,7 @@ impl Dispatcher {
             "rpc_non_blocking_response" => self.outcome(now, &envelope, out),
             "rpc_blocking_response" => self.status(now, &envelope, out),
             "rpc_error_message" => self.rpc_error(now, &envelope, out),
-            "error_message" => self.error_message(now, &envelope, out),
+            "error_message" => self.error_message(now, link, &envelope, out),
             _ => Ok(Received::Unexpected),
         };
         handled.unwrap_or(Received::Malformed)
@@ -213,11 +213,16 @@ impl Dispatcher {
         Ok(Received::Used)
     }
 
-    /// An error about a message, by the message's id: from the broker, or from an agent that could not read it.
-    fn error_message(&mut self, now: Now, envelope: &Envelope<'_>, out: &mut Output) -> Handled {
+    /// An error about a message, by the message's id: from the broker, or from the agent that could not read it.
+    fn error_message(&mut self, now: Now, link: LinkIndex, envelope: &Envelope<'_>, out: &mut Output) -> Handled {
         let text: String = envelope.data_as()?;
         let about = envelope.in_reply_to.as_deref().unwrap_or_default();
         let Some(key) = self.by_message(about) else { return Ok(Received::Stale) };
+        if !self.is_broker(link, envelope)
+            && let Err(received) = self.check_sender(key, envelope)
+        {
+            return Ok(received);
+        }
         let node = &self.running[&key];
         let is_request = node.request.is_some_and(|id| id.to_string() == about);
         let was_delivered = node.delivery == Delivery::Acknowledged;

@@ -205,6 +205,8 @@ fn a_request_that_could_not_be_delivered_ends_the_node() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |_| {});
     let id = bench.sends[0]["id"].as_str().unwrap().to_owned();
+    let stranger = bench.receive("error_message", "pcp://b/agent", Some(&id), &"Not connected.".into());
+    assert_eq!(stranger, Received::Forged);
     assert_eq!(bench.receive("error_message", BROKER, Some(&id), &"Not connected.".into()), Received::Used);
     assert_eq!(bench.error(), "a is not connected to the PCP broker");
 }
