@@ -81,6 +81,10 @@ fn present_raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de
 impl<'a> Envelope<'a> {
     /// Reads one message.
     pub fn decode(message: &'a [u8]) -> Result<Self, DecodeError> {
+        // serde would take an array of the values, too; put into a forwarded message, a sender would break it.
+        if message.trim_ascii_start().first() != Some(&b'{') {
+            return Err(DecodeError::Syntax);
+        }
         let envelope: Self = serde_json::from_slice(message).map_err(|_| DecodeError::Syntax)?;
         if !is_uuid(&envelope.id) || !envelope.in_reply_to.as_deref().is_none_or(is_uuid) {
             return Err(DecodeError::Id);
@@ -167,6 +171,7 @@ mod tests {
         let cases = [
             ("", DecodeError::Syntax),
             ("[]", DecodeError::Syntax),
+            (r#"["1-1-1-1-1","x","pcp://a/b"]"#, DecodeError::Syntax),
             (r#"{"message_type":"x"}"#, DecodeError::Syntax),
             (r#"{"id":"1-1-1-1-1","message_type":"x","expires":"now"}"#, DecodeError::Syntax),
             (r#"{"id":"1-1-1-1-1","message_type":"x","target":null}"#, DecodeError::Syntax),
