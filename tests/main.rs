@@ -4,7 +4,9 @@ mod agent;
 mod budget;
 mod ca;
 mod cli;
+mod fuzz;
 mod sim;
+#[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
 mod support;
 mod system;
 mod tidy;

@@ -2,7 +2,7 @@
 //! mail between workers that is slow and sometimes refused. `SIM_SEED` replays one seed, `SIM_SEEDS` sets how many.
 
 mod network;
-mod random;
+pub(crate) mod random;
 
 use network::Network;
 

@@ -1,4 +1,4 @@
-//! The simulation's only source of randomness (xorshift64*).
+//! The only source of randomness of simulation and fuzzing (xorshift64*).
 
 pub struct Random(u64);
 
@@ -17,6 +17,11 @@ impl Random {
     /// A number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap() % bound
+    }
+
+    /// One of several.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
     }
 
     pub fn chance(&mut self, percent: usize) -> bool {

@@ -2,7 +2,7 @@
 //! longer than everything else.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use podium::tls::material::provider;
@@ -64,10 +64,6 @@ impl Pki {
             key: write("server.key", self.key.serialize_pem()),
             ca: write("ca.pem", self.ca.pem()),
         }
-    }
-
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// An agent's side of a handshake.
