@@ -55,7 +55,12 @@ enum Command {
 
 /// Parses the process's arguments and runs the subcommand.
 pub fn run() -> ExitCode {
-    match CommandLine::parse().command {
+    allow_huge_pages(false);
+    let command = CommandLine::parse().command;
+    if !matches!(command, Command::Server(_) | Command::Agent(_)) {
+        allow_huge_pages(true);
+    }
+    match command {
         Command::Server(arguments) => server::run(&arguments),
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Task(arguments) => task::run(&arguments),
@@ -66,4 +71,12 @@ pub fn run() -> ExitCode {
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
     }
+}
+
+/// Long-lived processes do without huge pages: the allocator asks for them, and each of its arenas would then keep whole
+/// pages of 2 MB resident for a few kilobytes in use (measured: an idle agent 33 MB instead of 13). The setting is
+/// inherited, so everything else, the wrapper around a task above all, gets the system's own way back.
+fn allow_huge_pages(allow: bool) {
+    // A kernel without huge pages has no such setting, and needs none.
+    let _ = rustix::thread::disable_transparent_huge_pages(!allow);
 }

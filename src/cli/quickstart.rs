@@ -72,18 +72,25 @@ impl<'a> Quickstart<'a> {
 
     fn run(&mut self) -> Result<(), String> {
         println!("Working in {}", self.site.dir().display());
-        let outcome = self.start_and_run_task();
+        let outcome = self.start().and_then(|ports| {
+            let outcome = self.run_task(ports);
+            self.show_next_steps(ports);
+            // A task that failed is a reason to look around, not to stop.
+            if self.arguments.keep && !self.interrupts.interrupted() {
+                println!("Server and agents keep running. Ctrl-C stops them.");
+                self.interrupts.wait();
+            }
+            outcome
+        });
         if outcome.is_err() && !self.interrupts.interrupted() {
             eprintln!("{}", self.processes.log_tails());
-        } else if outcome.is_ok() && self.arguments.keep {
-            println!("Server and agents keep running. Ctrl-C stops them.");
-            self.interrupts.wait();
         }
         self.processes.stop();
         outcome
     }
 
-    fn start_and_run_task(&mut self) -> Result<(), String> {
+    /// Starts everything and waits until it is connected.
+    fn start(&mut self) -> Result<Ports, String> {
         let ports = self.start_server()?;
         println!("Server is up: broker on port {}, API on port {}", ports.broker, ports.api);
         self.log_in(ports)?;
@@ -93,9 +100,7 @@ impl<'a> Quickstart<'a> {
             self.processes.start(&name, &["agent", "--config", text(&config)?])?;
         }
         self.wait_for_agents(ports)?;
-        let outcome = self.run_task(ports);
-        self.show_next_steps(ports);
-        outcome
+        Ok(ports)
     }
 
     fn start_server(&mut self) -> Result<Ports, String> {
