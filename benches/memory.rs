@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each agent is one descriptor here and one there: see `ulimit -n`. Without `--as-deployed` the allocator gives free
-//! pages back at once and uses no huge pages, so that the figures are what connections need and not what was left over.
+//! pages back at once, so that the figures are what connections need and not what was left over.
 //! Memory is "Anonymous" of `/proc/<pid>/smaps_rollup`; "each" is the growth since the first 50 agents, divided.
 
 #[allow(dead_code, reason = "tests/budget needs a little more of it")]

@@ -92,7 +92,7 @@ fn any_bytes_in_any_pieces() {
     cases(3_000, |random| {
         let role = if random.chance(70) { Role::Server } else { Role::Client };
         let wire = input(random, role);
-        let whole = run(&[wire.clone()], role, usize::MAX);
+        let whole = run(std::slice::from_ref(&wire), role, usize::MAX);
         let cut = pieces(random, &wire);
         assert_eq!(run(&cut, role, usize::MAX), whole);
         let single: Vec<Vec<u8>> = wire.iter().map(|&byte| vec![byte]).collect();

@@ -10,10 +10,9 @@ use super::pki::Pki;
 /// How long anything may take before it counts as failed; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What makes the allocator's use of memory the program's: free pages go back at once, and no page is larger than what
-/// is in it. Otherwise what start-up took (the first password's hash needs 19 MiB) would hide the first thousands of
-/// connections.
-const EXACT: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ALLOW_THP", "0")];
+/// What makes the allocator's use of memory the program's: free pages go back at once. Otherwise what start-up took (the
+/// first password's hash needs 19 MiB) would hide the first thousands of connections.
+const EXACT: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 
 /// How the allocator is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub struct Server {
 impl Server {
     /// Starts one with two workers and waits until it is up.
     pub fn start(pki: &Pki, allocator: Allocator) -> Self {
-        let environment: &[_] = if allocator == Allocator::Exact { &EXACT } else { &[] };
+        let environment = (allocator == Allocator::Exact).then_some(EXACT);
         let directory = tempfile::tempdir().unwrap();
         let (broker, api) = (free_port(), free_port());
         let files = pki.server_files();
@@ -55,7 +54,7 @@ impl Server {
         let child = Command::new(env!("CARGO_BIN_EXE_podium"))
             .args(["server", "--config"])
             .arg(directory.path().join("conf"))
-            .envs(environment.iter().copied())
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
