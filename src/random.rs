@@ -43,6 +43,11 @@ impl Random {
         usize::try_from(self.below(length as u64)).expect("it is below a usize")
     }
 
+    /// One of them; there is at least one.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.index(from.len())]
+    }
+
     /// True `chance` times out of a hundred.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance

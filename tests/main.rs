@@ -1,8 +1,12 @@
 //! The integration tests, one binary: a module per kind.
 
 mod agent;
+mod budget;
 mod ca;
 mod cli;
+mod fuzz;
 mod sim;
+#[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
+mod support;
 mod system;
 mod tidy;

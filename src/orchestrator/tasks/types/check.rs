@@ -32,7 +32,9 @@ impl Type {
             Self::NotUndef(inner) => !value.is_null() && inner.accepts(value),
             Self::Variant(types) => types.iter().any(|one| one.accepts(value)),
             Self::Sensitive(inner) => inner.accepts(value),
-            Self::Array(..) | Self::Hash(..) | Self::Tuple(..) | Self::Struct(_) => self.problem(value).is_none(),
+            // `problem` asks here about values of another kind, so those must not be sent back to it.
+            Self::Array(..) | Self::Tuple(..) => value.is_array() && self.problem(value).is_none(),
+            Self::Hash(..) | Self::Struct(_) => value.is_object() && self.problem(value).is_none(),
             Self::Impossible(_) => false,
         }
     }
@@ -265,6 +267,19 @@ mod tests {
         ];
         for (text, value, expected) in cases {
             assert_eq!(problem(text, &value).as_deref(), Some(expected), "{text} and {value}");
+        }
+    }
+
+    #[test]
+    fn containers_refuse_what_is_none() {
+        let containers = ["Array[String]", "Tuple[String]", "Hash[String, Integer]", "Struct[{a => String}]"];
+        for text in containers {
+            for value in [json!("a"), json!(1), json!(true)] {
+                let found = problem(text, &value).unwrap_or_default();
+                assert!(found.starts_with("expects a"), "{text} and {value}: {found}");
+                assert_eq!(problem(&format!("Optional[{text}]"), &value), Some(found));
+                assert!(problem(&format!("Variant[{text}]"), &value).is_some());
+            }
         }
     }
 

@@ -1,0 +1,142 @@
+//! `podium server` as a child process, and what the kernel says of it: descriptors and memory.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::pki::Pki;
+
+/// How long anything may take before it counts as failed; generous, because machines are busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What makes the allocator's use of memory the program's: free pages go back at once. Otherwise what start-up took (the
+/// first password's hash needs 19 MiB) would hide the first thousands of connections.
+const EXACT: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+
+/// How the allocator is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allocator {
+    /// So that memory can be measured.
+    Exact,
+    /// As it is unless somebody changes it.
+    AsDeployed,
+}
+
+/// A server of the real binary. It dies with this.
+pub struct Server {
+    child: Child,
+    directory: tempfile::TempDir,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts one with two workers and waits until it is up.
+    pub fn start(pki: &Pki, allocator: Allocator) -> Self {
+        let environment = (allocator == Allocator::Exact).then_some(EXACT);
+        let directory = tempfile::tempdir().unwrap();
+        let (broker, api) = (free_port(), free_port());
+        let files = pki.server_files();
+        let data = directory.path().join("data");
+        let code = directory.path().join("code");
+        fs::create_dir_all(code.join("environments/production/modules")).unwrap();
+        let configuration = format!(
+            "global: {{ certs: {{ ssl-cert: {:?}, ssl-key: {:?}, ssl-ca-cert: {:?} }} }}\n\
+             webserver: {{ pcp-broker: {{ ssl-host: \"127.0.0.1\", ssl-port: {broker} }}\n\
+             orchestrator: {{ ssl-host: \"127.0.0.1\", ssl-port: {api} }} }}\n\
+             pcp-broker: {{ workers: 2 }}\n\
+             orchestrator: {{ data-dir: {data:?}, code-dir: {code:?} }}\n",
+            files.certificate, files.key, files.ca
+        );
+        fs::create_dir(directory.path().join("conf")).unwrap();
+        fs::write(directory.path().join("conf/podium.conf"), configuration).unwrap();
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_podium"))
+            .args(["server", "--config"])
+            .arg(directory.path().join("conf"))
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let server = Self { child, directory, address: SocketAddr::from(([127, 0, 0, 1], broker)) };
+        server.wait("the server to be up", || server.log().contains("the server is up"));
+        server
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Bytes of user-space memory that are the process's own: resident, without what is mapped from files.
+    pub fn memory(&self) -> usize {
+        self.kibibytes("Anonymous:") * 1024
+    }
+
+    /// Bytes of resident memory, the program's text included.
+    pub fn resident(&self) -> usize {
+        self.kibibytes("Rss:") * 1024
+    }
+
+    fn kibibytes(&self, field: &str) -> usize {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
+        let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The memory when nothing has changed for a while: what was freed is given back with a delay.
+    pub fn settled_memory(&self) -> usize {
+        let mut last = self.memory();
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(1_500) {
+            pause();
+            let now = self.memory();
+            if now.abs_diff(last) > 64 * 1024 {
+                since = Instant::now();
+                last = now;
+            }
+        }
+        self.memory()
+    }
+
+    /// Waits until `condition` holds; fails with the log's end.
+    pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            if Instant::now() > deadline {
+                let log = self.log();
+                let lines: Vec<&str> = log.lines().collect();
+                panic!("waited in vain for {what}:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+            }
+            pause();
+        }
+    }
+
+    /// Waits until there are no more than so many descriptors.
+    pub fn wait_descriptors(&self, most: usize) {
+        self.wait(&format!("at most {most} descriptors"), || self.descriptors() <= most);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Between two looks at another process.
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
