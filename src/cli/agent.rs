@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
+use super::service::{self, Failure};
 use crate::agent::assemble::{Credentials, assemble};
 use crate::agent::connect::Mail;
 use crate::agent::execute::WrapperCommand;
 use crate::agent::executor::Post;
+use crate::config::load_agent;
 use crate::config::settings::AgentSettings;
-use crate::config::{Loaded, load_agent};
 use crate::limits::CLOSE_TIMEOUT;
-use crate::observe::log;
 use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 
@@ -31,41 +31,13 @@ pub struct Arguments {
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let Loaded { settings, warnings } = match load_agent(&arguments.config) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(2);
-        }
-    };
-    let _log = match log::init(&settings.log) {
-        Ok(guard) => guard,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    // Signals are taken before anything is started, so that none is missed in between.
-    let outcome = Signals::new([SIGHUP, SIGINT, SIGTERM])
-        .map_err(|error| format!("signals cannot be handled: {error}"))
-        .and_then(|signals| serve(&settings, signals));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            tracing::error!("{message}");
-            eprintln!("podium agent: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    service::run("agent", load_agent(&arguments.config), |settings| &settings.log, serve)
 }
 
 /// Runs until a signal says to stop. Tasks that run by then go on without us.
-fn serve(settings: &AgentSettings, mut signals: Signals) -> Result<(), String> {
-    let credentials = Credentials::load(settings).map_err(|error| error.to_string())?;
-    let reactor = start(settings, &credentials)?;
+fn serve(settings: &AgentSettings, mut signals: Signals) -> Result<(), Failure> {
+    let credentials = Credentials::load(settings).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let reactor = start(settings, &credentials).map_err(Failure::Work)?;
     for signal in signals.forever() {
         if signal != SIGHUP {
             tracing::info!("signal {signal}: stopping; running tasks go on");

@@ -13,6 +13,7 @@ pub mod job;
 pub mod output;
 pub mod quickstart;
 pub mod server;
+mod service;
 pub mod task;
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde_json::{Map, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
+use super::service::{self, Failure};
 use crate::api::{self, Service, ServiceHealth, ServiceState};
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
@@ -23,7 +24,6 @@ use crate::broker::{Broker, Observer, Outcome};
 use crate::config::settings::{BrokerSettings, CertificatePaths, ServerSettings};
 use crate::config::{Loaded, load_server};
 use crate::limits;
-use crate::observe::log;
 use crate::observe::metrics::{Metrics, count};
 use crate::orchestrator::{BrokerLink, Orchestrator};
 use crate::random;
@@ -51,35 +51,18 @@ pub struct Arguments {
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let Loaded { settings, warnings } = match load_server(&arguments.config) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(2);
-        }
-    };
-    if arguments.check {
-        return check(&settings, &warnings);
+    let loaded = load_server(&arguments.config);
+    match loaded {
+        Ok(Loaded { settings, warnings }) if arguments.check => check(&settings, &warnings),
+        loaded => service::run("server", loaded, |settings| &settings.log, serve),
     }
-    let _log = match log::init(&settings.log) {
-        Ok(guard) => guard,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    for warning in &warnings {
-        warn!("{warning}");
-    }
-    // Signals are taken before anything is started, so that none is missed in between.
-    let signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
-        Ok(signals) => signals,
-        Err(error) => return fail(&format!("signals cannot be handled: {error}")),
-    };
-    match Appliance::start(&settings) {
-        Ok(appliance) => appliance.serve(signals),
-        Err(message) => fail(&message),
-    }
+}
+
+/// Runs until a signal says stop.
+fn serve(settings: &ServerSettings, signals: Signals) -> Result<(), Failure> {
+    let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
+    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(signals);
+    Ok(())
 }
 
 fn check(settings: &ServerSettings, warnings: &[crate::config::Problem]) -> ExitCode {
@@ -93,13 +76,6 @@ fn check(settings: &ServerSettings, warnings: &[crate::config::Problem]) -> Exit
             ExitCode::from(2)
         }
     }
-}
-
-/// Says on standard error and in the log why the server does not run.
-fn fail(message: &str) -> ExitCode {
-    error!("{message}");
-    eprintln!("podium server: {message}");
-    ExitCode::FAILURE
 }
 
 /// The TLS configurations of both listeners, and who we are.
@@ -147,8 +123,7 @@ struct Appliance {
 }
 
 impl Appliance {
-    fn start(settings: &ServerSettings) -> Result<Self, String> {
-        let tls = Tls::load(&settings.certificates)?;
+    fn start(settings: &ServerSettings, tls: Tls) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let workers = workers(settings.broker.workers);
         let policy = Policy::new(settings.broker.privileged_clients.iter().map(String::as_str));
@@ -173,7 +148,7 @@ impl Appliance {
     }
 
     /// Runs until a signal says stop.
-    fn serve(self, mut signals: Signals) -> ExitCode {
+    fn serve(self, mut signals: Signals) {
         info!(name = self.tls.name, "the server is up");
         for signal in signals.forever() {
             if signal != SIGHUP {
@@ -191,7 +166,6 @@ impl Appliance {
         self.reactor.stop(STOP_GRACE);
         self.orchestrator.stop();
         info!("stopped");
-        ExitCode::SUCCESS
     }
 }
 

@@ -93,11 +93,17 @@ impl SqliteStore {
     }
 }
 
-/// Creates `path` with mode 0700, or sets that mode.
+/// Creates `path` with mode 0700. A directory that is there keeps its mode, because it may hold more than ours, but is
+/// refused if others could put files into it; ours are private by their own modes.
 pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| StoreError::File { path: path.to_owned(), cause: error.to_string() };
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        let cause = format!("others may write to it (mode {mode:o}); chmod go-w it, or give another directory");
+        return Err(StoreError::File { path: path.to_owned(), cause });
+    }
+    Ok(())
 }
 
 /// Opens `path`, creating it with mode 0600.
@@ -419,6 +425,17 @@ mod tests {
             assert_eq!(mode(&data_dir.join(file)), 0o600, "{file}");
         }
         assert!(matches!(SqliteStore::open(&data_dir), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn a_directory_that_is_there_keeps_its_mode_and_must_not_be_writable_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        set(0o755);
+        drop(SqliteStore::open(dir.path()).unwrap());
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755);
+        set(0o775);
+        assert!(matches!(SqliteStore::open(dir.path()), Err(StoreError::File { .. })));
     }
 
     #[test]
