@@ -52,7 +52,7 @@ impl Shell<BrokerMail> for NullShell {
 }
 
 fn route(criterion: &mut Criterion) {
-    let broker = Broker::new(1, Policy::default(), Arc::new(Silent));
+    let broker = Broker::new(1, Policy::new(["node1.example.com"]), Arc::new(Silent));
     let mut core = BrokerCore::new(broker, 1);
     let mut shell = NullShell { bytes: 0 };
     let now = Moment::from_millis(0);

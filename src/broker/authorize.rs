@@ -1,9 +1,11 @@
-//! Who may send what. The built-in policy follows the one that Puppet ships with its broker: any certificate holder may
-//! associate and answer, only named clients may ask for the inventory or give orders to agents.
+//! Who may send what to whom. The built-in policy is narrower than the one that Puppet ships with its broker: any
+//! certificate holder may associate, and answer those who may ask; only controllers and named clients may ask for the
+//! inventory or give orders to agents.
 
 use std::collections::HashSet;
 
-use crate::pcp::message_type as pcp;
+use super::controllers::Controllers;
+use crate::pcp::{PcpUri, SERVER_URI, message_type as pcp};
 use crate::pxp::message_type as pxp;
 
 /// The rules for clients that connect with a certificate.
@@ -12,7 +14,7 @@ pub struct Policy {
     privileged: HashSet<Box<str>>,
 }
 
-/// Types that any client may send.
+/// Types that any client may send, to those who may ask.
 const ANYONE: [&str; 6] = [
     pcp::ASSOCIATE_REQUEST,
     pcp::ERROR_MESSAGE,
@@ -33,11 +35,22 @@ impl Policy {
     }
 
     /// Whether the holder of the certificate name may send a message of this type to this target.
-    pub fn allows(&self, common_name: &str, message_type: &str, target: &str) -> bool {
+    pub fn allows(&self, common_name: &str, message_type: &str, target: &str, controllers: &Controllers) -> bool {
         if !well_formed(message_type, false) || !well_formed(target, true) {
             return false;
         }
-        ANYONE.contains(&message_type) || (PRIVILEGED.contains(&message_type) && self.is_privileged(common_name))
+        let answer = ANYONE.contains(&message_type);
+        if self.is_privileged(common_name) {
+            return answer || PRIVILEGED.contains(&message_type);
+        }
+        answer && self.may_ask(target, controllers)
+    }
+
+    /// Whether a client without privileges has anything to say to this target.
+    fn may_ask(&self, target: &str, controllers: &Controllers) -> bool {
+        target == SERVER_URI
+            || controllers.is_linked(target)
+            || PcpUri::parse(target).is_some_and(|uri| self.is_privileged(uri.authority))
     }
 
     /// Whether the holder of the certificate name may give orders.
@@ -63,23 +76,50 @@ mod tests {
     #[test]
     fn only_named_clients_give_orders() {
         let policy = Policy::new(["ctl.example.com"]);
-        assert!(policy.allows("ctl.example.com", pxp::NON_BLOCKING_REQUEST, "pcp://a/agent"));
-        assert!(policy.allows("CTL.example.com", pxp::NON_BLOCKING_REQUEST, "pcp://a/agent"));
+        let controllers = Controllers::default();
+        assert!(policy.allows("ctl.example.com", pxp::NON_BLOCKING_REQUEST, "pcp://a/agent", &controllers));
+        assert!(policy.allows("CTL.example.com", pxp::NON_BLOCKING_REQUEST, "pcp://a/agent", &controllers));
         for name in ["a", "example.com", "x.ctl.example.com", "ctl.example.com.evil", ""] {
-            assert!(!policy.allows(name, pxp::NON_BLOCKING_REQUEST, "pcp://a/agent"), "{name}");
-            assert!(!policy.allows(name, pcp::INVENTORY_REQUEST, "pcp:///server"), "{name}");
-            assert!(policy.allows(name, pxp::NON_BLOCKING_RESPONSE, "pcp://ctl.example.com/x"), "{name}");
+            assert!(!policy.allows(name, pxp::NON_BLOCKING_REQUEST, "pcp://a/agent", &controllers), "{name}");
+            assert!(!policy.allows(name, pcp::INVENTORY_REQUEST, "pcp:///server", &controllers), "{name}");
+            assert!(policy.allows(name, pxp::NON_BLOCKING_RESPONSE, "pcp://ctl.example.com/x", &controllers), "{name}");
         }
+    }
+
+    #[test]
+    fn answers_go_to_those_who_may_ask() {
+        struct Nowhere;
+
+        impl crate::link::Port for Nowhere {
+            fn offer(&self, message: bytes::Bytes) -> Result<(), bytes::Bytes> {
+                Err(message)
+            }
+        }
+
+        let policy = Policy::new(["ctl.example.com"]);
+        let controllers = Controllers::default();
+        let orchestrator = "pcp://orch.example.com/orchestrator";
+        let allowed = |controllers: &Controllers, target| policy.allows("a", pxp::RPC_ERROR, target, controllers);
+        assert!(allowed(&controllers, SERVER_URI) && allowed(&controllers, "pcp://ctl.example.com/any"));
+        assert!(!allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://b/agent"));
+        controllers.link(super::super::controllers::Controller {
+            uri: orchestrator.into(),
+            port: Box::new(Nowhere),
+            allowlist: Vec::new(),
+        });
+        assert!(allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://orch.example.com/agent"));
+        assert!(policy.allows("ctl.example.com", pxp::RPC_ERROR, "pcp://b/agent", &controllers));
     }
 
     #[test]
     fn unknown_and_odd_types_are_refused() {
         let policy = Policy::new(["ctl"]);
+        let controllers = Controllers::default();
         for message_type in
             ["", "x", "http://puppetlabs.com/inventory_update", "http://puppetlabs.com/rpc_error_message\n"]
         {
-            assert!(!policy.allows("ctl", message_type, "pcp://a/agent"), "{message_type}");
+            assert!(!policy.allows("ctl", message_type, "pcp://a/agent", &controllers), "{message_type}");
         }
-        assert!(!policy.allows("ctl", pxp::RPC_ERROR, "pcp://a b/agent"));
+        assert!(!policy.allows("ctl", pxp::RPC_ERROR, "pcp://a b/agent", &controllers));
     }
 }

@@ -31,6 +31,12 @@ impl Controllers {
         controller
     }
 
+    /// Whether a controller with this URI is linked.
+    pub fn is_linked(&self, uri: &str) -> bool {
+        let linked = self.linked.read().unwrap_or_else(PoisonError::into_inner);
+        linked.iter().any(|controller| *controller.uri == *uri)
+    }
+
     /// The controller with this URI.
     pub fn find(&self, uri: &str) -> Option<Arc<Controller>> {
         let linked = self.linked.read().unwrap_or_else(PoisonError::into_inner);

@@ -191,7 +191,7 @@ impl BrokerCore {
         let target = envelope.target.as_deref().unwrap_or(SERVER_URI);
         let outcome = if !sender_is(&envelope, name) {
             Outcome::NotAuthenticated
-        } else if !self.broker.policy.allows(name, &envelope.message_type, target) {
+        } else if !self.broker.policy.allows(name, &envelope.message_type, target, &self.broker.controllers) {
             Outcome::NotAuthorized
         } else {
             Outcome::Authorized

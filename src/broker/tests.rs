@@ -166,6 +166,8 @@ fn errors_have_the_texts_of_the_reference() {
     bench.expect_error(agent, &forged, "Message not authenticated.");
     let order = message("rpc_non_blocking_request", "pcp://ctl/orchestrator");
     bench.expect_error(agent, &order, "Message not authorized.");
+    let neighbour = message("rpc_non_blocking_response", "pcp://b/agent");
+    bench.expect_error(agent, &neighbour, "Message not authorized.");
     let everyone = message("rpc_non_blocking_request", "pcp://*/agent");
     bench.expect_error(controller, &everyone, "Multiple recipients no longer supported.");
     let nobody = message("rpc_non_blocking_request", "pcp://nobody/agent");

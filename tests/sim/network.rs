@@ -96,7 +96,10 @@ pub struct Network {
 impl Network {
     pub fn new(seed: u64, workers: usize, agents: usize) -> Self {
         let counts = Arc::new(Counts::default());
-        let broker = Broker::new(workers, Policy::default(), counts.clone());
+        // All may talk to all here: the more goes to and fro, the more can go wrong.
+        let names: Vec<String> = (0..agents).map(|number| format!("node{number}")).collect();
+        let policy = Policy::new(names.iter().map(String::as_str));
+        let broker = Broker::new(workers, policy, counts.clone());
         let inbox = Arc::new(Inbox::default());
         let controller = broker.controllers.link(Controller {
             uri: CONTROLLER.into(),
