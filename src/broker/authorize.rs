@@ -1,5 +1,5 @@
 //! Who may send what to whom. The built-in policy is narrower than the one that Puppet ships with its broker: any
-//! certificate holder may associate, and answer those who may ask; only controllers and named clients may ask for the
+//! certificate holder may associate, and answer those who may ask, or itself; only controllers and named clients may ask for the
 //! inventory or give orders to agents.
 
 use std::collections::HashSet;
@@ -43,14 +43,14 @@ impl Policy {
         if self.is_privileged(common_name) {
             return answer || PRIVILEGED.contains(&message_type);
         }
-        answer && self.may_ask(target, controllers)
+        answer && (self.may_ask(target, controllers) || authority(target) == Some(common_name))
     }
 
-    /// Whether a client without privileges has anything to say to this target.
+    /// Whether this target may ask anything of clients, so that they may have an answer for it.
     fn may_ask(&self, target: &str, controllers: &Controllers) -> bool {
         target == SERVER_URI
             || controllers.is_linked(target)
-            || PcpUri::parse(target).is_some_and(|uri| self.is_privileged(uri.authority))
+            || authority(target).is_some_and(|name| self.is_privileged(name))
     }
 
     /// Whether the holder of the certificate name may give orders.
@@ -63,6 +63,10 @@ impl Policy {
 
 /// The types that a controller may send by default (pcp-broker, `controller-allowlist`).
 pub const CONTROLLER_ALLOWLIST: [&str; 3] = PRIVILEGED;
+
+fn authority(uri: &str) -> Option<&str> {
+    PcpUri::parse(uri).map(|uri| uri.authority)
+}
 
 /// The reference's check before its rules: `^[\w\-.:/]*$` for types, also `*` for targets.
 fn well_formed(text: &str, wildcard: bool) -> bool {
@@ -109,6 +113,7 @@ mod tests {
         });
         assert!(allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://orch.example.com/agent"));
         assert!(policy.allows("ctl.example.com", pxp::RPC_ERROR, "pcp://b/agent", &controllers));
+        assert!(allowed(&controllers, "pcp://a/other"), "to the same name");
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn an_idle_agent_costs_little_and_as_little_after_it_has_spoken() {
     println!("{} KiB after messages", server.settled_memory() / 1024);
 }
 
-/// An answer without a question, which anyone may send to anyone.
+/// An answer without a question, which anyone may send to oneself.
 fn message_to_itself(number: usize) -> Vec<u8> {
     let uri = format!("pcp://{}/agent", name(number));
     serde_json::to_vec(&serde_json::json!({
