@@ -3,4 +3,5 @@
 
 pub mod fleet;
 pub mod pki;
+pub mod port;
 pub mod server;

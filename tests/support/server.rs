@@ -1,11 +1,12 @@
 //! `podium server` as a child process, and what the kernel says of it: descriptors and memory.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::pki::Pki;
+use super::port::free_port;
 
 /// How long anything may take before it counts as failed; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,11 +130,6 @@ impl Drop for Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Between two looks at another process.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::support::port::free_port;
 
 const PODIUM: &str = env!("CARGO_BIN_EXE_podium");
 const SERVER: &str = "orch.example.test";
@@ -244,11 +245,6 @@ pub struct Certificates {
     pub key: String,
     pub ca: String,
     pub crl: String,
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Between two looks at a condition that another process brings about, so that the test does not take its processor.
