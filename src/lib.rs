@@ -19,6 +19,7 @@
 //!     pcp  pxp       the protocols                                                            PURE
 //!     ca             certificates for labs and tests, Puppet's directory layout
 //!  0  config  limits  clock  observe
+//!     backlog        bytes that wait between threads
 //!     durable        files that a crash cannot cut in half
 //!     random  sha256  percent
 //! ```
@@ -55,6 +56,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod backlog;
 pub mod broker;
 pub mod ca;
 pub mod cli;

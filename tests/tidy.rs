@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("limits", 0),
     ("clock", 0),
     ("observe", 0),
+    ("backlog", 0),
     ("durable", 0),
     ("percent", 0),
     ("random", 0),

@@ -14,6 +14,7 @@ use super::directory::Room;
 use super::inventory::Subscriptions;
 use super::session::{Session, Sessions, Standing};
 use super::{Broker, Outcome};
+use crate::backlog::Waiting;
 use crate::clock::Moment;
 use crate::limits;
 use crate::link::{Admission, Application, CloseReason, Event, Opcode, Opening, PeerId, Shell, TimerKey};
@@ -50,7 +51,7 @@ pub enum BrokerMail {
         /// The connection that held the target's URI when the message was routed.
         to: PeerId,
         /// The whole message.
-        payload: Bytes,
+        payload: Waiting,
         /// Who is told if it cannot be delivered.
         origin: Origin,
         /// The message's id.

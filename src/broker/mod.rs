@@ -12,8 +12,9 @@ mod session;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::backlog::Backlog;
 use crate::limits;
 use authorize::Policy;
 use controllers::Controllers;
@@ -76,7 +77,7 @@ pub struct Broker {
     pub controllers: Controllers,
     observer: Arc<dyn Observer>,
     /// Payload bytes on their way to each worker.
-    mail_bytes: Vec<AtomicUsize>,
+    mail: Vec<Backlog>,
     stopping: AtomicBool,
 }
 
@@ -88,7 +89,7 @@ impl Broker {
             policy,
             controllers: Controllers::default(),
             observer,
-            mail_bytes: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            mail: (0..workers).map(|_| Backlog::new(limits::MAILBOX_BYTES_MAX)).collect(),
             stopping: AtomicBool::new(false),
         })
     }
@@ -101,23 +102,5 @@ impl Broker {
     /// Whether the broker is about to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Takes room for `bytes` on the way to `worker`; false if there is none. A message always fits into an empty
-    /// mailbox.
-    fn reserve_mail(&self, worker: u16, bytes: usize) -> bool {
-        let Some(used) = self.mail_bytes.get(usize::from(worker)) else { return false };
-        let before = used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before == 0 || before + bytes <= limits::MAILBOX_BYTES_MAX;
-        if !fits {
-            used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        fits
-    }
-
-    fn release_mail(&self, worker: u16, bytes: usize) {
-        if let Some(used) = self.mail_bytes.get(usize::from(worker)) {
-            used.fetch_sub(bytes, Ordering::Relaxed);
-        }
     }
 }

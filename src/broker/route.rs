@@ -43,19 +43,15 @@ impl BrokerCore {
         parts: &[&[u8]],
         shell: &mut dyn Shell<BrokerMail>,
     ) -> Outcome {
-        let payload = Bytes::from(parts.concat());
-        let length = payload.len();
-        if !self.broker.reserve_mail(peer.worker, length) {
+        let backlog = self.broker.mail.get(usize::from(peer.worker));
+        let Some(Ok(payload)) = backlog.map(|backlog| backlog.accept(Bytes::from(parts.concat()))) else {
             return Outcome::Overloaded;
-        }
+        };
         let id = said.envelope.id.as_ref().into();
         let mail = BrokerMail::Deliver { to: peer, payload, origin: said.origin.clone(), id };
         match shell.mail(peer.worker, mail) {
             Ok(()) => Outcome::Authorized,
-            Err(_) => {
-                self.broker.release_mail(peer.worker, length);
-                Outcome::Overloaded
-            }
+            Err(_) => Outcome::Overloaded,
         }
     }
 
@@ -72,15 +68,14 @@ impl BrokerCore {
     pub(super) fn deliver(
         &mut self,
         to: PeerId,
-        payload: &Bytes,
+        payload: &[u8],
         origin: &Origin,
         id: &str,
         shell: &mut dyn Shell<BrokerMail>,
     ) {
-        self.broker.release_mail(shell.worker(), payload.len());
         let current =
             self.sessions.get(to).is_some_and(|session| self.broker.directory.locate(&session.uri) == Some(to));
-        let outcome = if current { shell.send(to, Opcode::Text, &[&**payload]) } else { SendOutcome::Gone };
+        let outcome = if current { shell.send(to, Opcode::Text, &[payload]) } else { SendOutcome::Gone };
         let (outcome, text) = match outcome {
             SendOutcome::Sent => return,
             SendOutcome::Gone => (Outcome::NotConnected, error_text::NOT_CONNECTED),

@@ -138,7 +138,7 @@ impl Appliance {
         let reactor = start_reactor(&settings.broker, workers, &tls, &broker, &metrics)?;
         let link = BrokerLink {
             broker_uri: format!("pcp://{}/server", tls.name),
-            to_broker: Box::new(ToBroker { mailboxes: reactor.mailboxes(), controller, bytes: Arc::default() }),
+            to_broker: Box::new(ToBroker::new(reactor.mailboxes(), controller)),
             from_broker,
         };
         let orchestrator = Orchestrator::start(&settings.orchestrator, &uri, vec![link])

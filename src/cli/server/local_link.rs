@@ -2,11 +2,11 @@
 //! in bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::backlog::Backlog;
 use crate::broker::controllers::Controller;
 use crate::broker::core::BrokerMail;
 use crate::limits;
@@ -19,70 +19,41 @@ const WORKER: u16 = 0;
 /// From the broker to the orchestrator.
 pub struct ToOrchestrator {
     queue: Sender<Bytes>,
-    bytes: Arc<AtomicUsize>,
+    backlog: Backlog,
 }
 
 impl ToOrchestrator {
     /// The port for the broker and the orchestrator's end.
     pub fn new() -> (Self, Receiver<Bytes>) {
         let (queue, receiver) = bounded(limits::ORCHESTRATOR_QUEUE_MAX);
-        (Self { queue, bytes: Arc::default() }, receiver)
+        (Self { queue, backlog: Backlog::new(limits::ORCHESTRATOR_QUEUE_BYTES_MAX) }, receiver)
     }
 }
 
 impl Port for ToOrchestrator {
     fn offer(&self, message: Bytes) -> Result<(), Bytes> {
-        let counted = Counted::take(&message, &self.bytes, limits::ORCHESTRATOR_QUEUE_BYTES_MAX);
-        let Some(counted) = counted else { return Err(message) };
+        let counted = self.backlog.accept(message.clone())?.into_bytes();
         self.queue.try_send(counted).map_err(|_| message)
-    }
-}
-
-/// A message that gives its bytes back to the count when the other end is done with it.
-struct Counted {
-    message: Bytes,
-    bytes: Arc<AtomicUsize>,
-}
-
-impl Counted {
-    /// Counts a message; `None` if it does not fit. One always fits into an empty queue.
-    fn take(message: &Bytes, bytes: &Arc<AtomicUsize>, max: usize) -> Option<Bytes> {
-        let length = message.len();
-        let before = bytes.fetch_add(length, Ordering::Relaxed);
-        if before > 0 && before + length > max {
-            bytes.fetch_sub(length, Ordering::Relaxed);
-            return None;
-        }
-        Some(Bytes::from_owner(Self { message: message.clone(), bytes: bytes.clone() }))
-    }
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.message
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.bytes.fetch_sub(self.message.len(), Ordering::Relaxed);
     }
 }
 
 /// From the orchestrator to the broker.
 pub struct ToBroker {
-    /// The broker's workers.
-    pub mailboxes: Mailboxes<BrokerMail>,
-    /// The orchestrator as the broker knows it.
-    pub controller: Arc<Controller>,
-    /// Bytes on their way.
-    pub bytes: Arc<AtomicUsize>,
+    mailboxes: Mailboxes<BrokerMail>,
+    controller: Arc<Controller>,
+    backlog: Backlog,
+}
+
+impl ToBroker {
+    /// To the broker with these workers, from the orchestrator that it knows as `controller`.
+    pub fn new(mailboxes: Mailboxes<BrokerMail>, controller: Arc<Controller>) -> Self {
+        Self { mailboxes, controller, backlog: Backlog::new(limits::MAILBOX_BYTES_MAX) }
+    }
 }
 
 impl Port for ToBroker {
     fn offer(&self, message: Bytes) -> Result<(), Bytes> {
-        let counted = Counted::take(&message, &self.bytes, limits::MAILBOX_BYTES_MAX);
-        let Some(counted) = counted else { return Err(message) };
+        let counted = self.backlog.accept(message.clone())?.into_bytes();
         let mail = BrokerMail::FromController(self.controller.clone(), counted);
         self.mailboxes.send(WORKER, mail).map_err(|_| message)
     }
@@ -100,17 +71,6 @@ mod tests {
         assert!(port.offer(half.clone()).is_err());
         drop(receiver.recv().unwrap());
         assert!(port.offer(half).is_ok());
-    }
-
-    #[test]
-    fn what_is_counted_is_given_back() {
-        let bytes = Arc::new(AtomicUsize::new(0));
-        let message = Bytes::from_static(b"four");
-        let counted = Counted::take(&message, &bytes, 7).unwrap();
-        assert!(Counted::take(&message, &bytes, 7).is_none());
-        assert_eq!(counted, message);
-        drop(counted);
-        assert_eq!(bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
