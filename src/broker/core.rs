@@ -101,7 +101,7 @@ impl BrokerCore {
         }
     }
 
-    fn opened(&mut self, now: Moment, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<BrokerMail>) {
+    fn opened(&mut self, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<BrokerMail>) {
         let Ok(client_type) = client_type(opening.path) else {
             // `admit` refuses such paths; a shell that opens one all the same gets rid of it again.
             shell.close(peer, ASSOCIATION_UNSUCCESSFUL.0, ASSOCIATION_UNSUCCESSFUL.1);
@@ -110,19 +110,19 @@ impl BrokerCore {
         let uri: Arc<str> = format!("pcp://{}/{client_type}", opening.identity.common_name).into();
         self.sessions.insert(Session { peer, uri: uri.clone(), standing: Standing::Associated });
         info!(%uri, remote = %opening.remote, "connected");
-        if let Some(old) = self.broker.directory.claim(&uri, peer, now) {
+        if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {
             info!(%uri, remote = %opening.remote, "supersedes an older connection");
             self.broker.observer.superseded();
-            self.tell_superseded(now, old, shell);
+            self.tell_superseded(old, shell);
         }
     }
 
-    fn tell_superseded(&mut self, now: Moment, old: PeerId, shell: &mut dyn Shell<BrokerMail>) {
+    fn tell_superseded(&mut self, old: PeerId, shell: &mut dyn Shell<BrokerMail>) {
         if old.worker == shell.worker() {
             self.supersede(old, shell);
         } else if shell.mail(old.worker, BrokerMail::Supersede(old)).is_err() {
             self.postponed.push_back((old.worker, old));
-            self.arm_tick(now, shell);
+            self.arm_tick(shell);
         }
     }
 
@@ -148,7 +148,7 @@ impl BrokerCore {
         }
     }
 
-    fn tick(&mut self, now: Moment, shell: &mut dyn Shell<BrokerMail>) {
+    fn tick(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         self.tick_armed = false;
         for _ in 0..self.postponed.len() {
             let Some((worker, peer)) = self.postponed.pop_front() else { break };
@@ -158,25 +158,18 @@ impl BrokerCore {
         }
         self.tell_subscribers(shell);
         if !self.subscriptions.is_empty() || !self.postponed.is_empty() {
-            self.arm_tick(now, shell);
+            self.arm_tick(shell);
         }
     }
 
-    pub(super) fn arm_tick(&mut self, now: Moment, shell: &mut dyn Shell<BrokerMail>) {
+    pub(super) fn arm_tick(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         if !self.tick_armed {
             self.tick_armed = true;
-            shell.arm(TICK, now + limits::INVENTORY_TICK);
+            shell.arm(TICK, self.now + limits::INVENTORY_TICK);
         }
     }
 
-    fn client_said(
-        &mut self,
-        now: Moment,
-        peer: PeerId,
-        opcode: Opcode,
-        payload: &[u8],
-        shell: &mut dyn Shell<BrokerMail>,
-    ) {
+    fn client_said(&mut self, peer: PeerId, opcode: Opcode, payload: &[u8], shell: &mut dyn Shell<BrokerMail>) {
         let Some(session) = self.sessions.get(peer) else { return };
         if session.standing == Standing::Superseded {
             debug!(uri = %session.uri, "message of a superseded connection ignored");
@@ -197,16 +190,10 @@ impl BrokerCore {
         } else {
             Outcome::Authorized
         };
-        self.checked(now, &Said { origin, from: &uri, envelope, payload }, outcome, shell);
+        self.checked(&Said { origin, from: &uri, envelope, payload }, outcome, shell);
     }
 
-    fn controller_said(
-        &mut self,
-        now: Moment,
-        controller: Arc<Controller>,
-        payload: &[u8],
-        shell: &mut dyn Shell<BrokerMail>,
-    ) {
+    fn controller_said(&mut self, controller: Arc<Controller>, payload: &[u8], shell: &mut dyn Shell<BrokerMail>) {
         let uri = controller.uri.clone();
         let envelope = match decode(Opcode::Text, payload) {
             Ok(envelope) => envelope,
@@ -221,18 +208,18 @@ impl BrokerCore {
             Outcome::Authorized
         };
         let said = Said { origin: Origin::Controller(controller), from: &uri, envelope, payload };
-        self.checked(now, &said, outcome, shell);
+        self.checked(&said, outcome, shell);
     }
 
     /// What follows the checks of who and what: the multicast check, then the broker's own messages or the route.
-    fn checked(&mut self, now: Moment, said: &Said<'_>, outcome: Outcome, shell: &mut dyn Shell<BrokerMail>) {
+    fn checked(&mut self, said: &Said<'_>, outcome: Outcome, shell: &mut dyn Shell<BrokerMail>) {
         let target = said.envelope.target.as_deref().unwrap_or(SERVER_URI);
         let wildcard = || PcpUri::parse(target).is_some_and(|uri| uri.is_wildcard());
         let outcome = match outcome {
             Outcome::NotAuthenticated => self.refuse(said, outcome, error_text::NOT_AUTHENTICATED, shell),
             Outcome::NotAuthorized => self.refuse(said, outcome, error_text::NOT_AUTHORIZED, shell),
             _ if wildcard() => self.refuse(said, Outcome::Multicast, error_text::MULTICAST, shell),
-            _ if target == SERVER_URI => self.server_message(now, said, shell),
+            _ if target == SERVER_URI => self.server_message(said, shell),
             _ => self.route(said, target, shell),
         };
         self.broker.observer.outcome(outcome);
@@ -277,10 +264,10 @@ impl BrokerCore {
         outcome
     }
 
-    fn server_message(&mut self, now: Moment, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
+    fn server_message(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
         match &*said.envelope.message_type {
             message_type::ASSOCIATE_REQUEST => self.associate(said, shell),
-            message_type::INVENTORY_REQUEST => self.inventory_request(now, said, shell),
+            message_type::INVENTORY_REQUEST => self.inventory_request(said, shell),
             other => {
                 if self.may_log(Outcome::Unhandled.label()) {
                     let other = other.escape_debug();
@@ -356,7 +343,7 @@ impl BrokerCore {
         }
     }
 
-    fn mail(&mut self, now: Moment, mail: BrokerMail, shell: &mut dyn Shell<BrokerMail>) {
+    fn mail(&mut self, mail: BrokerMail, shell: &mut dyn Shell<BrokerMail>) {
         match mail {
             BrokerMail::Deliver { to, payload, origin, id } => self.deliver(to, &payload, &origin, &id, shell),
             BrokerMail::Undeliverable { to, id, text } => {
@@ -365,7 +352,7 @@ impl BrokerCore {
                 }
             }
             BrokerMail::Supersede(peer) => self.supersede(peer, shell),
-            BrokerMail::FromController(controller, message) => self.controller_said(now, controller, &message, shell),
+            BrokerMail::FromController(controller, message) => self.controller_said(controller, &message, shell),
         }
     }
 }
@@ -416,11 +403,11 @@ impl Application for BrokerCore {
     fn handle(&mut self, now: Moment, event: Event<'_, BrokerMail>, shell: &mut dyn Shell<BrokerMail>) {
         self.now = now;
         match event {
-            Event::Opened { peer, opening } => self.opened(now, peer, &opening, shell),
-            Event::Message { peer, opcode, payload } => self.client_said(now, peer, opcode, payload, shell),
+            Event::Opened { peer, opening } => self.opened(peer, &opening, shell),
+            Event::Message { peer, opcode, payload } => self.client_said(peer, opcode, payload, shell),
             Event::Closed { peer, reason } => self.closed(peer, &reason),
-            Event::Mail(mail) => self.mail(now, mail, shell),
-            Event::Timer(TICK) => self.tick(now, shell),
+            Event::Mail(mail) => self.mail(mail, shell),
+            Event::Timer(TICK) => self.tick(shell),
             Event::Stopping => self.stop(shell),
             // The broker does not dial, arms no other timer, and does not wait for a queue to drain.
             Event::Timer(_) | Event::Drained { .. } | Event::DialFailed { .. } => {}

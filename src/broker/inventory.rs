@@ -7,7 +7,6 @@ use tracing::warn;
 
 use super::core::{BrokerCore, BrokerMail, Origin, Said};
 use super::directory::{Directory, News, Patterns, SubscriptionId};
-use crate::clock::Moment;
 use crate::limits;
 use crate::link::Shell;
 use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate};
@@ -51,7 +50,7 @@ fn same(a: &Origin, b: &Origin) -> bool {
 
 impl BrokerCore {
     /// Answers an inventory request. A request with `subscribe` replaces an earlier subscription, one without ends it.
-    pub(super) fn inventory_request(&mut self, now: Moment, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
+    pub(super) fn inventory_request(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
         let request: InventoryRequest<'_> = match said.envelope.data_as() {
             Ok(request) => request,
             Err(error) => {
@@ -77,7 +76,7 @@ impl BrokerCore {
             let answer = self.inventory_response(&subscription.target, &subscription.request_id, &uris);
             if self.reply(&said.origin, &answer, shell) {
                 self.subscriptions.list.push(subscription);
-                self.arm_tick(now, shell);
+                self.arm_tick(shell);
             } else {
                 // Without its response a subscriber could make nothing of updates.
                 self.broker.directory.unsubscribe(id);
