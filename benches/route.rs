@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use criterion::{Criterion, criterion_group, criterion_main};
 use podium::broker::authorize::Policy;
 use podium::broker::core::{BrokerCore, BrokerMail};
-use podium::broker::{Broker, Observer, Outcome};
+use podium::broker::mounts::Mounts;
+use podium::broker::{Access, Broker, Observer, Outcome};
 use podium::clock::Moment;
 use podium::link::{Application, Dial, Event, Identity, Opcode, Opening, PeerId, SendOutcome, Shell, TimerKey};
 
@@ -18,6 +19,8 @@ struct Silent;
 
 impl Observer for Silent {
     fn outcome(&self, _outcome: Outcome) {}
+
+    fn accessed(&self, _worker: u16, _outcome: Outcome, _access: &Access<'_>) {}
 
     fn superseded(&self) {}
 }
@@ -52,14 +55,14 @@ impl Shell<BrokerMail> for NullShell {
 }
 
 fn route(criterion: &mut Criterion) {
-    let broker = Broker::new(1, Policy::new(["node1.example.com"]), Arc::new(Silent));
+    let broker = Broker::new(1, Mounts::default(), Policy::new(["node1.example.com"]), Arc::new(Silent));
     let mut core = BrokerCore::new(broker, 1);
     let mut shell = NullShell { bytes: 0 };
     let now = Moment::from_millis(0);
     for slot in 0..10_000 {
         let name = format!("node{slot}.example.com");
         let opening = Opening {
-            identity: Identity { common_name: &name, serial: &[1] },
+            identity: Identity::named(&name),
             path: "/pcp2/agent",
             remote: "127.0.0.1:1".parse().expect("an address"),
             dialled: None,

@@ -141,6 +141,16 @@ pub const SUBSCRIPTIONS_MAX: usize = 1024;
 /// How often subscribers are told of inventory changes (reference: 1,000 ms).
 pub const INVENTORY_TICK: Duration = Duration::from_millis(1000);
 
+/// Time without any controller after which a compile-node broker closes its clients (reference: 90 s).
+pub const CONTROLLER_GRACE_PERIOD: Duration = Duration::from_secs(90);
+
+/// How often certificate, CA and CRL files are looked at (reference: 60 s).
+pub const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(60);
+
+/// Pause between two connections that are closed because of their certificates: agents come back within 200 ms, and each
+/// of them costs a handshake (reference: 30 ms).
+pub const EXPIRED_THROTTLE: Duration = Duration::from_millis(30);
+
 /// Bytes of a PCP URI. A certificate's common name has at most 64 characters in X.520; names in use are longer.
 pub const URI_BYTES_MAX: usize = 512;
 

@@ -35,8 +35,42 @@ impl fmt::Display for PeerId {
 pub struct Identity<'a> {
     /// The subject's common name of the verified leaf certificate.
     pub common_name: &'a str,
-    /// The leaf's serial number, big-endian, without leading zeros.
-    pub serial: &'a [u8],
+    /// Which certificate it is, to find it in a CRL later.
+    pub certificate: CertificateId,
+    /// What else the certificate says of its holder.
+    pub attributes: &'a CertificateAttributes,
+}
+
+impl<'a> Identity<'a> {
+    /// A holder of whom nothing but the name is known.
+    pub fn named(common_name: &'a str) -> Self {
+        const NOTHING: &CertificateAttributes =
+            &CertificateAttributes { dns_names: Vec::new(), ip_addresses: Vec::new(), extensions: Vec::new() };
+        Self { common_name, certificate: CertificateId([0; 16]), attributes: NOTHING }
+    }
+}
+
+/// Names one certificate: the beginning of a hash over its issuer and serial number, which together are unique
+/// (RFC 5280, 4.1.2.2), so that an idle connection need not keep the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CertificateId(pub [u8; 16]);
+
+/// What access rules may ask of a certificate besides its common name. Empty for most agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateAttributes {
+    /// Subject alternative names of kind dNSName other than the common name.
+    pub dns_names: Vec<Box<str>>,
+    /// Subject alternative names of kind iPAddress, as text.
+    pub ip_addresses: Vec<Box<str>>,
+    /// Extensions below Puppet's arc 1.3.6.1.4.1.34380: OID in dotted form and value.
+    pub extensions: Vec<(Box<str>, Box<str>)>,
+}
+
+impl CertificateAttributes {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.dns_names.is_empty() && self.ip_addresses.is_empty() && self.extensions.is_empty()
+    }
 }
 
 /// A connection that has finished TLS and asks for, or has just finished, the WebSocket upgrade.

@@ -40,7 +40,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("agent", &["orchestrator", "broker", "reactor"]),
     ("broker", &["reactor", "tls", "websocket", "https", "ca"]),
     ("reactor", &["https", "pcp", "pxp", "ca"]),
-    ("tls", &["reactor", "websocket", "https", "link", "pcp", "pxp", "ca"]),
+    ("tls", &["reactor", "websocket", "https", "pcp", "pxp", "ca"]),
     ("websocket", &["reactor", "tls", "https", "pcp", "pxp", "ca"]),
     ("https", &["reactor", "websocket", "link", "pcp", "pxp", "ca"]),
     ("link", &["pcp", "pxp", "ca"]),

@@ -23,12 +23,10 @@ pub struct Controllers {
 
 impl Controllers {
     /// Links a controller; one with the same URI is replaced.
-    pub fn link(&self, controller: Controller) -> Arc<Controller> {
-        let controller = Arc::new(controller);
+    pub fn link(&self, controller: Arc<Controller>) {
         let mut linked = self.linked.write().unwrap_or_else(PoisonError::into_inner);
         linked.retain(|other| other.uri != controller.uri);
-        linked.push(controller.clone());
-        controller
+        linked.push(controller);
     }
 
     /// Whether a controller with this URI is linked.

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use tracing::warn;
 
-use super::core::{BrokerCore, BrokerMail, Origin, Said};
+use super::core::{BrokerCore, BrokerMail, Origin};
 use super::directory::{Directory, News, Patterns, SubscriptionId};
+use super::said::Said;
 use crate::limits;
 use crate::link::Shell;
 use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate};

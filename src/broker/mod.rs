@@ -1,24 +1,31 @@
 //! The broker core, pure: who is connected, who may say what, where a message goes, who is told of changes. A
 //! [`core::BrokerCore`] runs on each worker as its [`crate::link::Application`]; what workers share is in [`Broker`].
 
+mod answer;
 pub mod authorize;
 pub mod controllers;
 pub mod core;
 pub mod directory;
 mod inventory;
+pub mod mounts;
 mod route;
+mod said;
 mod session;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
 
 use crate::backlog::Backlog;
 use crate::limits;
 use authorize::Policy;
 use controllers::Controllers;
 use directory::Directory;
+use mounts::Mounts;
 
 /// What became of one message from a client or controller; the word is the access outcome of the reference where it has
 /// one, and the metric label.
@@ -63,16 +70,46 @@ pub trait Observer: Send + Sync {
     /// One message had this outcome.
     fn outcome(&self, outcome: Outcome);
 
+    /// The same with everything that the access log says of it; called once per message from a client or controller.
+    fn accessed(&self, worker: u16, outcome: Outcome, access: &Access<'_>);
+
     /// A connection was superseded by a newer one of the same URI.
     fn superseded(&self);
+}
+
+/// What the access log says of a message (pcp-broker, PCP access log).
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    /// The client's address; `None` for a controller in this process.
+    pub remote: Option<SocketAddr>,
+    /// The name in the client's certificate, or the controller's authority.
+    pub common_name: &'a str,
+    /// The envelope's routing fields; `None` if it could not be read.
+    pub envelope: Option<AccessEnvelope<'a>>,
+}
+
+/// The routing fields of a message, defaults filled in. They are as the peer wrote them: whoever writes them into a log
+/// escapes them.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessEnvelope<'a> {
+    /// The sender's URI.
+    pub sender: &'a str,
+    /// The full type.
+    pub message_type: &'a str,
+    /// The message's id.
+    pub id: &'a str,
+    /// The target's URI.
+    pub target: &'a str,
 }
 
 /// What the workers' cores share: the directory, the policy, the controllers and the state of the whole broker.
 pub struct Broker {
     /// Who is connected where.
     pub directory: Directory,
-    /// Who may say what.
-    pub policy: Policy,
+    /// Who may say what. A policy stored later holds from the next message on.
+    pub policy: ArcSwap<Policy>,
+    /// Where clients connect.
+    pub mounts: Mounts,
     /// Orchestrators linked to this broker.
     pub controllers: Controllers,
     observer: Arc<dyn Observer>,
@@ -83,10 +120,11 @@ pub struct Broker {
 
 impl Broker {
     /// A broker for `workers` workers.
-    pub fn new(workers: usize, policy: Policy, observer: Arc<dyn Observer>) -> Arc<Self> {
+    pub fn new(workers: usize, mounts: Mounts, policy: Policy, observer: Arc<dyn Observer>) -> Arc<Self> {
         Arc::new(Self {
             directory: Directory::new(limits::INVENTORY_LOG_MAX),
-            policy,
+            policy: ArcSwap::from_pointee(policy),
+            mounts,
             controllers: Controllers::default(),
             observer,
             mail: (0..workers).map(|_| Backlog::new(limits::MAILBOX_BYTES_MAX)).collect(),

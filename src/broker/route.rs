@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::Outcome;
-use super::core::{BrokerCore, BrokerMail, Origin, Said};
+use super::core::{BrokerCore, BrokerMail, Origin};
+use super::said::Said;
 use crate::link::{Opcode, PeerId, SendOutcome, Shell};
 use crate::pcp::message::error_text;
 

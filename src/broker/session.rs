@@ -1,8 +1,10 @@
 //! One associated client and the table of a worker's clients, by slot.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::link::PeerId;
+use super::authorize::Rights;
+use crate::link::{CertificateAttributes, PeerId};
 
 /// Whether a session is the one that its URI names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub(super) struct Session {
     /// `pcp://<common name>/<type>`, shared with the directory.
     pub(super) uri: Arc<str>,
     pub(super) standing: Standing,
+    pub(super) remote: SocketAddr,
+    /// For the rights under another policy; most certificates have none.
+    pub(super) attributes: Option<Box<CertificateAttributes>>,
+    pub(super) rights: Rights,
 }
 
 /// The sessions of one worker. A slot's session answers only to the id it was made with.
@@ -42,12 +48,16 @@ impl Sessions {
         self.slots.get(peer.slot as usize)?.as_ref().filter(|session| session.peer == peer)
     }
 
+    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Session> {
+        self.slots.get_mut(peer.slot as usize)?.as_mut().filter(|session| session.peer == peer)
+    }
+
     pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
         self.slots.iter().flatten().map(|session| session.peer)
     }
 
     pub(super) fn supersede(&mut self, peer: PeerId) -> Option<&Session> {
-        let session = self.slots.get_mut(peer.slot as usize)?.as_mut().filter(|session| session.peer == peer)?;
+        let session = self.get_mut(peer)?;
         session.standing = Standing::Superseded;
         Some(session)
     }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use super::controllers::Controller;
 use super::core::{BrokerCore, BrokerMail};
-use super::{Broker, Observer, Outcome};
+use super::mounts::Mounts;
+use super::{Access, Broker, Observer, Outcome};
 use crate::clock::Moment;
 use crate::link::{
     Admission, Application, Dial, Event, Identity, Opcode, Opening, PeerId, Port, SendOutcome, Shell, TimerKey,
@@ -25,6 +26,8 @@ impl Observer for Counter {
     fn outcome(&self, _outcome: Outcome) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn accessed(&self, _worker: u16, _outcome: Outcome, _access: &Access<'_>) {}
 
     fn superseded(&self) {}
 }
@@ -81,7 +84,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let broker = Broker::new(2, Policy::new(["ctl"]), Arc::new(Counter::default()));
+        let broker = Broker::new(2, Mounts::default(), Policy::new(["ctl"]), Arc::new(Counter::default()));
         Self { core: BrokerCore::new(broker.clone(), 1), broker, shell: Recorder::default() }
     }
 
@@ -113,7 +116,7 @@ impl Bench {
 
 fn opening<'a>(name: &'a str, path: &'a str) -> Opening<'a> {
     let remote = "127.0.0.1:1".parse().unwrap();
-    Opening { identity: Identity { common_name: name, serial: &[1] }, path, remote, dialled: None }
+    Opening { identity: Identity::named(name), path, remote, dialled: None }
 }
 
 fn message(kind: &str, target: &str) -> Value {
@@ -263,11 +266,12 @@ fn a_controller_may_say_what_its_list_allows() {
     let agent = bench.open(1, "a", "/pcp2/agent");
     let inbox = Inbox::default();
     let received = inbox.0.clone();
-    let controller = bench.broker.controllers.link(Controller {
+    let controller = Arc::new(Controller {
         uri: "pcp://orch/orchestrator".into(),
         port: Box::new(inbox),
         allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
     });
+    bench.broker.controllers.link(controller.clone());
     let mut from_controller = |message: Value| {
         let mail = BrokerMail::FromController(controller.clone(), message.to_string().into());
         bench.core.handle(NOW, Event::Mail(mail), &mut bench.shell);

@@ -3,11 +3,13 @@
 
 pub mod access;
 pub mod agent;
+pub mod broker;
 pub mod ca;
 pub mod client;
 pub mod client_settings;
 pub mod execution_wrapper;
 pub mod follow;
+mod host;
 pub mod inventory;
 pub mod job;
 pub mod output;
@@ -35,6 +37,8 @@ struct CommandLine {
 enum Command {
     /// The appliance: broker, orchestrator and API in one process
     Server(server::Arguments),
+    /// The broker alone, on a compile node
+    Broker(broker::Arguments),
     /// The agent: dials a broker and runs what it is asked to
     Agent(agent::Arguments),
     /// Runs and shows tasks
@@ -58,11 +62,12 @@ enum Command {
 pub fn run() -> ExitCode {
     allow_huge_pages(false);
     let command = CommandLine::parse().command;
-    if !matches!(command, Command::Server(_) | Command::Agent(_)) {
+    if !matches!(command, Command::Server(_) | Command::Broker(_) | Command::Agent(_)) {
         allow_huge_pages(true);
     }
     match command {
         Command::Server(arguments) => server::run(&arguments),
+        Command::Broker(arguments) => broker::run(&arguments),
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Task(arguments) => task::run(&arguments),
         Command::Job(arguments) => job::run(&arguments),

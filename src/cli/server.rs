@@ -8,35 +8,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use serde_json::{Map, json};
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use super::host::{self, BrokerHost, Tls, check_certificates};
 use super::service::{self, Failure};
 use crate::api::{self, Service, ServiceHealth, ServiceState};
-use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
+use crate::broker::Broker;
 use crate::broker::controllers::Controller;
-use crate::broker::core::{BrokerCore, BrokerMail};
-use crate::broker::{Broker, Observer, Outcome};
-use crate::config::settings::{BrokerSettings, CertificatePaths, ServerSettings};
+use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server};
-use crate::limits;
-use crate::observe::metrics::{Metrics, count};
+use crate::observe::metrics::Metrics;
 use crate::orchestrator::{BrokerLink, Orchestrator};
-use crate::random;
-use crate::reactor::{ConnectionLimits, Options, Reactor};
-use crate::tls::identity::peer_name;
-use crate::tls::material::{ClientAuth, Material};
 use local_link::{ToBroker, ToOrchestrator};
 
 /// Time for connections and requests under way when the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// Fewest workers: with one there would be no way between workers, and a path that tests use must be the one that runs.
-const WORKERS_MIN: usize = 2;
 
 /// Arguments of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -53,7 +42,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let loaded = load_server(&arguments.config);
     match loaded {
-        Ok(Loaded { settings, warnings }) if arguments.check => check(&settings, &warnings),
+        Ok(Loaded { settings, warnings }) if arguments.check => check_certificates(&settings.certificates, &warnings),
         loaded => service::run("server", loaded, |settings| &settings.log, serve),
     }
 }
@@ -65,86 +54,33 @@ fn serve(settings: &ServerSettings, signals: Signals) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(settings: &ServerSettings, warnings: &[crate::config::Problem]) -> ExitCode {
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
-    match Tls::load(&settings.certificates) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// The TLS configurations of both listeners, and who we are.
-struct Tls {
-    paths: CertificatePaths,
-    name: String,
-    broker: Arc<ArcSwap<ServerConfig>>,
-    api: Arc<ArcSwap<ServerConfig>>,
-}
-
-impl Tls {
-    fn load(paths: &CertificatePaths) -> Result<Self, String> {
-        let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
-        let name = peer_name(material.certificate())
-            .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
-            .common_name
-            .into();
-        let swap = |config| Arc::new(ArcSwap::new(config));
-        Ok(Self { paths: paths.clone(), name, broker: swap(broker), api: swap(api) })
-    }
-
-    /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
-    fn reload(&self) -> Result<(), String> {
-        let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
-        self.broker.store(broker);
-        self.api.store(api);
-        Ok(())
-    }
-}
-
-fn configurations(material: &Material) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
-    let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    Ok((config(ClientAuth::Required)?, config(ClientAuth::Optional)?))
-}
-
 /// Everything that runs.
 struct Appliance {
     tls: Tls,
-    broker: Arc<Broker>,
-    reactor: Reactor<BrokerMail>,
+    host: BrokerHost,
     orchestrator: Orchestrator,
     api: api::Server,
 }
 
 impl Appliance {
     fn start(settings: &ServerSettings, tls: Tls) -> Result<Self, String> {
-        let metrics = Arc::new(Metrics::new());
-        let workers = workers(settings.broker.workers);
-        let policy = Policy::new(settings.broker.privileged_clients.iter().map(String::as_str));
-        let broker = Broker::new(workers, policy, Arc::new(Counts { metrics: metrics.clone() }));
         let (port, from_broker) = ToOrchestrator::new();
         let uri = format!("pcp://{}/orchestrator", tls.name);
-        let controller = broker.controllers.link(Controller {
+        let controller = Arc::new(Controller {
             uri: uri.as_str().into(),
             port: Box::new(port),
-            allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
+            allowlist: host::allowlist(&settings.broker.controllers),
         });
-        let reactor = start_reactor(&settings.broker, workers, &tls, &broker, &metrics)?;
+        let host = BrokerHost::start(&settings.broker, &tls, vec![controller.clone()])?;
         let link = BrokerLink {
             broker_uri: format!("pcp://{}/server", tls.name),
-            to_broker: Box::new(ToBroker::new(reactor.mailboxes(), controller)),
+            to_broker: Box::new(ToBroker::new(host.mailboxes(), controller)),
             from_broker,
         };
         let orchestrator = Orchestrator::start(&settings.orchestrator, &uri, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
-        let api = start_api(settings, &tls, &broker, &orchestrator, metrics)?;
-        Ok(Self { tls, broker, reactor, orchestrator, api })
+        let api = start_api(settings, &tls, &host.broker, &orchestrator, host.metrics.clone())?;
+        Ok(Self { tls, host, orchestrator, api })
     }
 
     /// Runs until a signal says stop.
@@ -161,71 +97,11 @@ impl Appliance {
             }
         }
         // Clients first, so that nothing new is acknowledged; the orchestrator last, so that what agents still say is kept.
-        self.broker.begin_stop();
+        self.host.broker.begin_stop();
         self.api.stop(STOP_GRACE);
-        self.reactor.stop(STOP_GRACE);
+        self.host.stop(STOP_GRACE);
         self.orchestrator.stop();
         info!("stopped");
-    }
-}
-
-fn workers(configured: usize) -> usize {
-    match configured {
-        0 => std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN)),
-        workers => workers,
-    }
-}
-
-fn start_reactor(
-    settings: &BrokerSettings,
-    workers: usize,
-    tls: &Tls,
-    broker: &Arc<Broker>,
-    metrics: &Arc<Metrics>,
-) -> Result<Reactor<BrokerMail>, String> {
-    let connections_max = match settings.connections_max {
-        0 => limits::CONNECTIONS_MAX,
-        most => most,
-    };
-    let options = Options {
-        listen: Some(settings.listen),
-        server_tls: Some(tls.broker.clone()),
-        workers,
-        limits: ConnectionLimits {
-            connections_max,
-            message_bytes_max: settings.message_bytes_max,
-            idle_timeout: settings.idle_timeout,
-            ..ConnectionLimits::default()
-        },
-        metrics: metrics.clone(),
-        ..Options::default()
-    };
-    raise_descriptor_limit(connections_max);
-    let broker = broker.clone();
-    let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
-        .map_err(|error| format!("the broker: {error}"))?;
-    info!(
-        address = %reactor.local_addr().unwrap_or(settings.listen),
-        workers,
-        connections_max,
-        message_bytes_max = settings.message_bytes_max,
-        out_queue_bytes_max = limits::OUT_QUEUE_BYTES_MAX,
-        handshakes_in_flight_max = limits::HANDSHAKES_IN_FLIGHT_MAX * workers,
-        "the broker listens"
-    );
-    Ok(reactor)
-}
-
-/// Takes all the file descriptors that the system allows. Connections that nobody has verified yet need some, too, and
-/// must not use up those of the API and the store.
-fn raise_descriptor_limit(connections_max: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let limit = if raised.is_ok() { maximum } else { current };
-    let wanted = (connections_max + limits::DESCRIPTORS_BESIDE_CONNECTIONS) as u64;
-    if limit.is_some_and(|limit| limit < wanted) {
-        warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
     }
 }
 
@@ -263,28 +139,4 @@ fn start_api(
         metrics: Arc::new(move || metrics.render()),
     };
     api::Server::start(&setup).map_err(|error| format!("{}: the API cannot listen: {error}", settings.api_listen))
-}
-
-/// Counts what the broker core reports.
-struct Counts {
-    metrics: Arc<Metrics>,
-}
-
-impl Observer for Counts {
-    fn outcome(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Authorized => {
-                self.metrics.messages_routed.inc();
-            }
-            Outcome::Undecodable(label) => count(&self.metrics.decode_errors, label),
-            Outcome::NotConnected | Outcome::Overloaded => count(&self.metrics.undeliverable, outcome.label()),
-            Outcome::NotAuthenticated | Outcome::NotAuthorized | Outcome::Multicast | Outcome::Unhandled => {
-                count(&self.metrics.messages_refused, outcome.label());
-            }
-        }
-    }
-
-    fn superseded(&self) {
-        self.metrics.superseded.inc();
-    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::duration::Bare;
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{AgentSettings, BrokerUri, CertificatePaths, LogSettings, PrimaryUri};
+use super::uri::{broker_uri, host_and_port};
 use super::{Loaded, Problem, Problems, duration, hocon};
 use crate::limits;
 
@@ -141,18 +142,7 @@ fn brokers(reader: &mut Reader<'_>) -> Vec<BrokerUri> {
             return Vec::new();
         }
     };
-    uris.iter().filter_map(|uri| broker_uri(reader, key, uri)).collect()
-}
-
-fn broker_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<BrokerUri> {
-    let Some(rest) = uri.strip_prefix("wss://") else {
-        reader.fail(key, format!("value \"{uri}\" must start with wss://"));
-        return None;
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (host, port) = host_and_port(reader, key, uri, authority, 443)?;
-    let slash = if path.ends_with('/') { "" } else { "/" };
-    Some(BrokerUri { host, port, path: format!("{path}{slash}agent") })
+    uris.iter().filter_map(|uri| broker_uri(reader, key, uri, "agent")).collect()
 }
 
 /// `master-uris` is the name before 2021. Scheme and port are filled in.
@@ -181,34 +171,6 @@ fn primary_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<PrimaryU
     }
     let (host, port) = host_and_port(reader, key, uri, authority, 8140)?;
     Some(PrimaryUri { host, port })
-}
-
-/// `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn host_and_port(
-    reader: &mut Reader<'_>,
-    key: &str,
-    uri: &str,
-    authority: &str,
-    default_port: u16,
-) -> Option<(String, u16)> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or("invalid"))),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0));
-    match port {
-        Some(port) if is_host(host) => Some((host.to_owned(), port)),
-        _ => {
-            reader.fail(key, format!("value \"{uri}\" must have a host and, after a colon, a port from 1 to 65535"));
-            None
-        }
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    host.parse::<std::net::IpAddr>().is_ok()
-        || !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// `<int>[dhm]`; 0 of anything is never.

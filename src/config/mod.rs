@@ -5,14 +5,19 @@
 //! in a setting without effect.
 
 mod agent;
+mod broker;
 mod duration;
 mod hocon;
+mod listener;
+mod pcp_broker;
 mod problem;
 mod reader;
 mod server;
 pub mod settings;
+mod uri;
 
 pub use agent::load_agent;
+pub use broker::load_broker;
 pub use problem::{Problem, Problems};
 pub use server::load_server;
 

@@ -1,22 +1,19 @@
 //! The settings of `podium server`, from Puppet Enterprise's sections `global`, `webserver`, `pcp-broker` and
 //! `orchestrator`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::duration::Bare;
+use super::listener::{address, certificates};
+use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
-use super::settings::{BrokerSettings, CertificatePaths, LogSettings, OrchestratorSettings, ServerSettings};
+use super::settings::{LogSettings, OrchestratorSettings, ServerSettings};
 use super::{Loaded, Problems, hocon};
-use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
 const CODE_DIR: &str = "/etc/puppetlabs/code";
 const DAY: Duration = Duration::from_secs(86_400);
-const WORKERS_MAX: u64 = 256;
-/// The interval at which deployed agents ping, and so the shortest sensible idle timeout.
-const AGENT_PING_INTERVAL: Duration = Duration::from_secs(120);
 
 const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("global.logging-config", "use global.log.level and global.log.file"),
@@ -40,8 +37,6 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("pcp-broker.controller-allowlist", "agents must connect to this server itself"),
     ("pcp-broker.controller-whitelist", "agents must connect to this server itself"),
     ("pcp-broker.controller-disconnection-graceperiod", "agents must connect to this server itself"),
-    ("pcp-broker.crl-check-period", "see docs/secure.md on revocation"),
-    ("pcp-broker.expired-conn-throttle", "see docs/secure.md on revocation"),
     ("orchestrator.job-prune-days-threshold", "jobs are kept"),
     ("orchestrator.scheduled-jobs-v1-api", "there are no scheduled jobs"),
     ("orchestrator.pcp-timeout", "there are no Puppet runs"),
@@ -57,7 +52,7 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
     let mut problems = Vec::new();
     let Some(tree) = hocon::load(dir, &mut problems) else { return Err(Problems(problems)) };
     let mut reader = Reader::new(&tree);
-    let certificates = certificates(&mut reader);
+    let certificates = certificates(&mut reader, &["webserver.pcp-broker", "webserver.orchestrator"]);
     let log =
         LogSettings { level: reader.log_level("global.log.level"), file: reader.log_file("global.log.file", None) };
     let listen = address(&mut reader, "webserver.pcp-broker", 8142);
@@ -65,7 +60,7 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
     if listen == api_listen && listen.port() != 0 {
         reader.fail("webserver.orchestrator.ssl-port", format!("{listen} is the broker's address; give another port"));
     }
-    let broker = broker(&mut reader, listen);
+    let broker = pcp_broker::settings(&mut reader, listen, Role::Appliance);
     let orchestrator = orchestrator(&mut reader);
     let (problems, warnings) = reader.finish(WITHOUT_EFFECT);
     match certificates {
@@ -73,72 +68,6 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
             Ok(Loaded { settings: ServerSettings { certificates, log, broker, api_listen, orchestrator }, warnings })
         }
         _ => Err(Problems(problems)),
-    }
-}
-
-fn certificates(reader: &mut Reader<'_>) -> Option<CertificatePaths> {
-    let certificate = certificate_file(reader, "ssl-cert", true);
-    let key = certificate_file(reader, "ssl-key", true);
-    let ca = certificate_file(reader, "ssl-ca-cert", true);
-    let crl = certificate_file(reader, "ssl-crl-path", false);
-    if crl.is_none() && !reader.has("global.certs.ssl-crl-path") {
-        reader
-            .warn("global.certs.ssl-crl-path", "is not set: revoked certificates are accepted; give the CA's crl.pem");
-    }
-    Some(CertificatePaths { certificate: certificate?, key: key?, ca: ca?, crl })
-}
-
-/// Puppet Enterprise repeats the certificate files per listener; here they are one set, so the repetitions must agree.
-fn certificate_file(reader: &mut Reader<'_>, name: &str, required: bool) -> Option<PathBuf> {
-    let global = format!("global.certs.{name}");
-    let mut chosen: Option<(String, PathBuf)> = None;
-    for key in [&global, &format!("webserver.pcp-broker.{name}"), &format!("webserver.orchestrator.{name}")] {
-        let Some(path) = reader.path(key) else { continue };
-        match &chosen {
-            None => chosen = Some((key.clone(), path)),
-            Some((other, first)) if *first != path => {
-                let first = first.display();
-                reader.fail(key, format!("differs from {other} ({first}); both listeners use one set of files"));
-            }
-            Some(_) => {}
-        }
-    }
-    match chosen {
-        Some((key, _)) => reader.file(&key),
-        None if required => reader.required_file(&global),
-        None => None,
-    }
-}
-
-fn address(reader: &mut Reader<'_>, section: &str, default_port: u16) -> SocketAddr {
-    let host_key = format!("{section}.ssl-host");
-    let host = match reader.text(&host_key).as_deref() {
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Some(text) => text.parse().unwrap_or_else(|_| {
-            reader.fail(&host_key, format!("\"{text}\" is not an IP address; give one, 0.0.0.0 or :: for all"));
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-        }),
-    };
-    let port = reader.integer(&format!("{section}.ssl-port"), 0..=u64::from(u16::MAX));
-    SocketAddr::new(host, port.and_then(|port| u16::try_from(port).ok()).unwrap_or(default_port))
-}
-
-fn broker(reader: &mut Reader<'_>, listen: SocketAddr) -> BrokerSettings {
-    let idle_key = "pcp-broker.idle-timeout";
-    let idle_timeout =
-        reader.duration(idle_key, Bare::Milliseconds, Duration::from_millis(100)..=DAY).unwrap_or(limits::IDLE_TIMEOUT);
-    if idle_timeout <= AGENT_PING_INTERVAL {
-        reader
-            .warn(idle_key, "is not longer than the agents' ping interval of 120 s: idle agents will be disconnected");
-    }
-    BrokerSettings {
-        listen,
-        workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
-        connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
-        message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
-        idle_timeout,
-        privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
     }
 }
 
@@ -186,14 +115,11 @@ fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
     path
 }
 
-fn size(value: Option<u64>, default: usize) -> usize {
-    value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::LogLevel;
+    use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel};
+    use crate::limits;
 
     const CERTIFICATES: &str =
         "global.certs { ssl-cert: c.pem, ssl-key: k.pem, ssl-ca-cert: ca.pem, ssl-crl-path: crl.pem }\n";
@@ -250,6 +176,13 @@ mod tests {
                 message_bytes_max: 1_048_576,
                 idle_timeout: Duration::from_secs(400),
                 privileged_clients: vec!["ctl.example.com".to_owned()],
+                controllers: ControllerSettings {
+                    uris: Vec::new(),
+                    allowlist: None,
+                    grace_period: limits::CONTROLLER_GRACE_PERIOD,
+                },
+                certificate_check_period: limits::CERTIFICATE_CHECK_PERIOD,
+                expired_throttle: limits::EXPIRED_THROTTLE,
             },
             api_listen: "[::1]:0".parse().unwrap(),
             orchestrator: OrchestratorSettings {

@@ -72,6 +72,34 @@ pub struct BrokerSettings {
     pub idle_timeout: Duration,
     /// Certificate names that may ask for the inventory and give orders to agents, besides this server itself.
     pub privileged_clients: Vec<String>,
+    /// Orchestrators that the broker dials.
+    pub controllers: ControllerSettings,
+    /// How often certificate, CA and CRL files are looked at.
+    pub certificate_check_period: Duration,
+    /// Pause between two connections that are closed because of their certificates.
+    pub expired_throttle: Duration,
+}
+
+/// The orchestrators of a compile-node broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControllerSettings {
+    /// Where they are, with the path that is asked for: `/server/server` for `wss://host:8143/server`.
+    pub uris: Vec<BrokerUri>,
+    /// Message types that they may send; `None` is the reference's list.
+    pub allowlist: Option<Vec<String>>,
+    /// Time without any of them after which all clients are closed.
+    pub grace_period: Duration,
+}
+
+/// `podium broker`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerNodeSettings {
+    /// Of this host.
+    pub certificates: CertificatePaths,
+    /// What to log and where.
+    pub log: LogSettings,
+    /// The broker.
+    pub broker: BrokerSettings,
 }
 
 /// The orchestrator's part of the settings.

@@ -14,7 +14,7 @@ use crate::limits::{
     PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_FRAME_BYTES, TURN_HANDSHAKES, TURN_READ_BYTES,
     TURN_READS,
 };
-use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId};
+use crate::link::{Admission, Application, CloseReason, Event, Opening, PeerId};
 use crate::reactor::accept::Gate;
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Appetite, Closing, Keepalive, Open, Seat, Stage, UpgradeSide};
@@ -262,7 +262,7 @@ impl<A: Application> Worker<A> {
         let connection = &self.core.connections[slot];
         let Stage::AwaitingUpgrade(upgrade) = &connection.stage else { return };
         let opening = Opening {
-            identity: Identity { common_name: &upgrade.name.common_name, serial: &upgrade.name.serial },
+            identity: upgrade.name.identity(),
             path: &request.path,
             remote: connection.remote,
             dialled: None,
@@ -299,8 +299,7 @@ impl<A: Application> Worker<A> {
             UpgradeSide::Request => (path, None),
             UpgradeSide::Answer { outgoing, .. } => (&*outgoing.dial.path, Some(outgoing.dial.tag)),
         };
-        let identity = Identity { common_name: &upgrade.name.common_name, serial: &upgrade.name.serial };
-        let opening = Opening { identity, path, remote, dialled };
+        let opening = Opening { identity: upgrade.name.identity(), path, remote, dialled };
         self.application.handle(now, Event::Opened { peer, opening }, &mut self.core);
         self.deliver();
     }

@@ -1,15 +1,27 @@
-//! Who a certificate names: the subject's common name and the serial number (RFC 5280, 4.1.2). Puppet identifies nodes
-//! by the common name; rustls has verified the chain before anything here is asked.
+//! Who a certificate names: the subject's common name, and which certificate it is (RFC 5280, 4.1.2). Puppet identifies
+//! nodes by the common name; rustls has verified the chain before anything here is asked.
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Name and serial number of a verified certificate.
+use crate::link::{CertificateAttributes, CertificateId, Identity};
+use crate::sha256::Sha256;
+
+/// What is known of the holder of a verified certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerName {
     /// The subject's common name.
     pub common_name: Box<str>,
-    /// Big-endian, without leading zeros.
-    pub serial: Box<[u8]>,
+    /// Which certificate it is.
+    pub certificate: CertificateId,
+    /// What else it says of its holder.
+    pub attributes: CertificateAttributes,
+}
+
+impl PeerName {
+    /// The same for an application.
+    pub fn identity(&self) -> Identity<'_> {
+        Identity { common_name: &self.common_name, certificate: self.certificate, attributes: &self.attributes }
+    }
 }
 
 /// Why a certificate cannot be used to identify a peer.
@@ -50,7 +62,16 @@ pub fn peer_name(certificate: &[u8]) -> Result<PeerName, IdentityError> {
     if !usable {
         return Err(IdentityError::UnusableCommonName);
     }
-    let serial = certificate.raw_serial();
+    let certificate = certificate_id(certificate.issuer().as_raw(), certificate.raw_serial());
+    Ok(PeerName { common_name: name.into(), certificate, attributes: CertificateAttributes::default() })
+}
+
+/// The id of the certificate with this serial number (big-endian, leading zeros do not matter) of this issuer (DER).
+pub fn certificate_id(issuer: &[u8], serial: &[u8]) -> CertificateId {
+    let mut hash = Sha256::default();
+    hash.update(issuer);
     let leading_zeros = serial.iter().take_while(|&&byte| byte == 0).count();
-    Ok(PeerName { common_name: name.into(), serial: serial[leading_zeros..].into() })
+    hash.update(&serial[leading_zeros..]);
+    let hash = hash.finish();
+    CertificateId(std::array::from_fn(|index| hash[index]))
 }

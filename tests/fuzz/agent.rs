@@ -77,7 +77,7 @@ fn connected(orders: &Orders) -> Agent<Orders> {
     let mut shell = Recorder::default();
     agent.handle(NOW, Event::Mail(Mail::Start), &mut shell);
     let opening = Opening {
-        identity: Identity { common_name: "broker", serial: &[1] },
+        identity: Identity::named("broker"),
         path: "/pcp2/agent",
         remote: "127.0.0.1:8142".parse().unwrap(),
         dialled: shell.dialled,

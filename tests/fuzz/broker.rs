@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use podium::broker::authorize::Policy;
 use podium::broker::core::{BrokerCore, BrokerMail};
-use podium::broker::{Broker, Observer, Outcome};
+use podium::broker::mounts::Mounts;
+use podium::broker::{Access, Broker, Observer, Outcome};
 use podium::clock::Moment;
 use podium::link::{Application, Dial, Event, Identity, Opcode, Opening, PeerId, SendOutcome, Shell, TimerKey};
 use podium::pcp::{Envelope, PcpUri};
@@ -44,6 +45,8 @@ struct Silent;
 
 impl Observer for Silent {
     fn outcome(&self, _outcome: Outcome) {}
+
+    fn accessed(&self, _worker: u16, _outcome: Outcome, _access: &Access<'_>) {}
 
     fn superseded(&self) {}
 }
@@ -96,7 +99,7 @@ struct World {
 
 /// Agents here and on another worker, and one client that may give orders.
 fn world() -> World {
-    let broker = Broker::new(2, Policy::new(["ctl"]), Arc::new(Silent));
+    let broker = Broker::new(2, Mounts::default(), Policy::new(["ctl"]), Arc::new(Silent));
     let mut cores = [BrokerCore::new(broker.clone(), 1), BrokerCore::new(broker.clone(), 2)];
     let mut peers = HashMap::new();
     for (slot, (worker, name, kind)) in
@@ -104,7 +107,7 @@ fn world() -> World {
     {
         let peer = PeerId { worker, slot, generation: slot };
         let opening = Opening {
-            identity: Identity { common_name: name, serial: &[1] },
+            identity: Identity::named(name),
             path: &format!("/pcp2/{kind}"),
             remote: "127.0.0.1:1".parse().unwrap(),
             dialled: None,

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use podium::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use podium::broker::controllers::Controller;
 use podium::broker::core::{BrokerCore, BrokerMail};
-use podium::broker::{Broker, Observer, Outcome};
+use podium::broker::mounts::Mounts;
+use podium::broker::{Access, Broker, Observer, Outcome};
 use podium::clock::Moment;
 use podium::link::{
     Admission, Application, CloseReason, Dial, Event, Identity, Opcode, Opening, PeerId, Port, SendOutcome, Shell,
@@ -31,6 +32,8 @@ struct Counts {
 
 impl Observer for Counts {
     fn outcome(&self, _outcome: Outcome) {}
+
+    fn accessed(&self, _worker: u16, _outcome: Outcome, _access: &Access<'_>) {}
 
     fn superseded(&self) {
         self.superseded.fetch_add(1, Ordering::Relaxed);
@@ -99,13 +102,14 @@ impl Network {
         // All may talk to all here: the more goes to and fro, the more can go wrong.
         let names: Vec<String> = (0..agents).map(|number| format!("node{number}")).collect();
         let policy = Policy::new(names.iter().map(String::as_str));
-        let broker = Broker::new(workers, policy, counts.clone());
+        let broker = Broker::new(workers, Mounts::default(), policy, counts.clone());
         let inbox = Arc::new(Inbox::default());
-        let controller = broker.controllers.link(Controller {
+        let controller = Arc::new(Controller {
             uri: CONTROLLER.into(),
             port: Box::new(InboxPort(inbox.clone())),
             allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
         });
+        broker.controllers.link(controller.clone());
         let mut network = Self {
             random: Random::seeded(seed),
             now: Moment::from_millis(0),
@@ -176,7 +180,7 @@ impl Network {
         let name = format!("node{}", self.random.index(self.agents));
         let index = self.random.index(self.workers.len());
         let opening = Opening {
-            identity: Identity { common_name: &name, serial: &[1] },
+            identity: Identity::named(&name),
             path: "/pcp2/agent",
             remote: "127.0.0.1:1".parse().unwrap(),
             dialled: None,

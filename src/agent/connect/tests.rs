@@ -106,7 +106,7 @@ impl Stage {
 
     fn open(&mut self, tag: DialTag) {
         self.connections += 1;
-        let identity = Identity { common_name: "broker", serial: &[1] };
+        let identity = Identity::named("broker");
         let remote = "127.0.0.1:8142".parse().unwrap();
         let opening = Opening { identity, path: "/pcp2/agent", remote, dialled: Some(tag) };
         let peer = self.peer();

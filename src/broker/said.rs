@@ -1,0 +1,228 @@
+//! What a message goes through before it is routed or answered, in the reference's order: decode, authenticate,
+//! authorize, multicast check. Then the broker's own messages, or the route.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::authorize::Judged;
+use super::controllers::Controller;
+use super::core::{BrokerCore, BrokerMail, Origin};
+use super::session::Standing;
+use super::{Access, AccessEnvelope, Outcome};
+use crate::link::{Opcode, PeerId, Shell};
+use crate::pcp::message::error_text;
+use crate::pcp::{Envelope, PcpUri, SERVER_URI, message_type};
+
+/// One message and who said it.
+pub(super) struct Said<'a> {
+    pub(super) origin: Origin,
+    /// Address of a client.
+    pub(super) remote: Option<SocketAddr>,
+    /// URI of the client's connection, or of the controller.
+    pub(super) from: &'a str,
+    pub(super) envelope: Envelope<'a>,
+    pub(super) payload: &'a [u8],
+}
+
+impl Said<'_> {
+    /// The envelope's sender, by default the connection's URI.
+    fn sender(&self) -> &str {
+        self.envelope.sender.as_deref().unwrap_or(self.from)
+    }
+
+    /// The envelope's target, by default the broker.
+    fn target(&self) -> &str {
+        self.envelope.target.as_deref().unwrap_or(SERVER_URI)
+    }
+
+    fn access(&self) -> Access<'_> {
+        let envelope = AccessEnvelope {
+            sender: self.sender(),
+            message_type: &self.envelope.message_type,
+            id: &self.envelope.id,
+            target: self.target(),
+        };
+        Access { remote: self.remote, common_name: authority(self.from), envelope: Some(envelope) }
+    }
+}
+
+impl BrokerCore {
+    /// A client has sent a message.
+    pub(super) fn client_said(
+        &mut self,
+        peer: PeerId,
+        opcode: Opcode,
+        payload: &[u8],
+        shell: &mut dyn Shell<BrokerMail>,
+    ) {
+        let Some(session) = self.sessions.get(peer) else { return };
+        if session.standing == Standing::Superseded {
+            debug!(uri = %session.uri, "message of a superseded connection ignored");
+            return;
+        }
+        let (uri, remote) = (session.uri.clone(), Some(session.remote));
+        let origin = Origin::Peer(peer);
+        let envelope = match decode(opcode, payload) {
+            Ok(envelope) => envelope,
+            Err(label) => return self.undecodable(&origin, remote, &uri, label, shell),
+        };
+        let said = Said { origin, remote, from: &uri, envelope, payload };
+        let outcome = if !sender_is(&said.envelope, authority(&uri)) {
+            Outcome::NotAuthenticated
+        } else if !self.is_allowed(peer, &said) {
+            Outcome::NotAuthorized
+        } else {
+            Outcome::Authorized
+        };
+        self.checked(&said, outcome, shell);
+    }
+
+    /// Whether the policy lets a client say this. A policy that has changed is asked for the client's rights again.
+    fn is_allowed(&mut self, peer: PeerId, said: &Said<'_>) -> bool {
+        let policy = self.broker.policy.load();
+        let Some(session) = self.sessions.get_mut(peer) else { return false };
+        let common_name = authority(said.from);
+        if !policy.made(&session.rights) {
+            session.rights = policy.rights(common_name, session.attributes.as_deref());
+        }
+        let judged = Judged {
+            common_name,
+            sender: said.sender(),
+            message_type: &said.envelope.message_type,
+            target: said.target(),
+        };
+        policy.allows(&session.rights, &judged, &self.broker.controllers)
+    }
+
+    /// A controller has sent a message.
+    pub(super) fn controller_said(
+        &mut self,
+        controller: Arc<Controller>,
+        payload: &[u8],
+        shell: &mut dyn Shell<BrokerMail>,
+    ) {
+        let uri = controller.uri.clone();
+        let envelope = match decode(Opcode::Text, payload) {
+            Ok(envelope) => envelope,
+            Err(label) => return self.undecodable(&Origin::Controller(controller), None, &uri, label, shell),
+        };
+        let outcome = if !sender_is(&envelope, authority(&uri)) {
+            Outcome::NotAuthenticated
+        } else if !controller.allowlist.iter().any(|allowed| **allowed == *envelope.message_type) {
+            Outcome::NotAuthorized
+        } else {
+            Outcome::Authorized
+        };
+        let said = Said { origin: Origin::Controller(controller), remote: None, from: &uri, envelope, payload };
+        self.checked(&said, outcome, shell);
+    }
+
+    /// What follows the checks of who and what: the multicast check, then the broker's own messages or the route.
+    fn checked(&mut self, said: &Said<'_>, outcome: Outcome, shell: &mut dyn Shell<BrokerMail>) {
+        let target = said.target();
+        let wildcard = || PcpUri::parse(target).is_some_and(|uri| uri.is_wildcard());
+        let outcome = match outcome {
+            Outcome::NotAuthenticated => self.refuse(said, outcome, error_text::NOT_AUTHENTICATED, shell),
+            Outcome::NotAuthorized => self.refuse(said, outcome, error_text::NOT_AUTHORIZED, shell),
+            _ if wildcard() => self.refuse(said, Outcome::Multicast, error_text::MULTICAST, shell),
+            _ if target == SERVER_URI => self.server_message(said, shell),
+            _ => self.route(said, target, shell),
+        };
+        self.broker.observer.outcome(outcome);
+        self.broker.observer.accessed(shell.worker(), outcome, &said.access());
+    }
+
+    /// Whether there may be a line about a message: any client can cause them as fast as it can send.
+    pub(super) fn may_log(&mut self, label: &'static str) -> bool {
+        self.pace.allows(self.now, label)
+    }
+
+    fn undecodable(
+        &mut self,
+        origin: &Origin,
+        remote: Option<SocketAddr>,
+        from: &str,
+        label: &'static str,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) {
+        if self.may_log(label) {
+            warn!(uri = from, reason = label, "message could not be decoded");
+        }
+        let outcome = Outcome::Undecodable(label);
+        self.broker.observer.outcome(outcome);
+        let access = Access { remote, common_name: authority(from), envelope: None };
+        self.broker.observer.accessed(shell.worker(), outcome, &access);
+        self.reply_error(origin, None, error_text::NOT_DECODED, shell);
+    }
+
+    /// Answers a refused message: an association is refused in its own form, everything else by an error message.
+    fn refuse(
+        &mut self,
+        said: &Said<'_>,
+        outcome: Outcome,
+        text: &'static str,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Outcome {
+        if self.may_log(outcome.label()) {
+            warn!(
+                uri = said.from,
+                message_type = %said.envelope.message_type.escape_debug(),
+                target = %said.target().escape_debug(),
+                outcome = outcome.label(),
+                "message refused"
+            );
+        }
+        if said.envelope.message_type == message_type::ASSOCIATE_REQUEST && said.target() == SERVER_URI {
+            self.refuse_association(said, text, shell);
+        } else {
+            self.reply_error(&said.origin, Some(&said.envelope.id), text, shell);
+        }
+        outcome
+    }
+
+    fn server_message(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
+        match &*said.envelope.message_type {
+            message_type::ASSOCIATE_REQUEST => self.associate(said, shell),
+            message_type::INVENTORY_REQUEST => self.inventory_request(said, shell),
+            other => {
+                if self.may_log(Outcome::Unhandled.label()) {
+                    let other = other.escape_debug();
+                    warn!(uri = said.from, message_type = %other, "message of a type the broker does not handle");
+                }
+                return Outcome::Unhandled;
+            }
+        }
+        Outcome::Authorized
+    }
+
+    /// A v2 client is associated by connecting; asking again for the same type is answered with success every time.
+    fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
+        if said.sender() != said.from {
+            if self.may_log("already-associated") {
+                info!(uri = said.from, asked = %said.sender().escape_debug(), "session was already associated");
+            }
+            self.refuse_association(said, "Session already associated.", shell);
+        } else {
+            self.answer_association(said, None, shell);
+        }
+    }
+}
+
+fn decode(opcode: Opcode, payload: &[u8]) -> Result<Envelope<'_>, &'static str> {
+    match opcode {
+        Opcode::Text => Envelope::decode(payload).map_err(crate::pcp::DecodeError::label),
+        Opcode::Binary => Err("binary-on-v2"),
+    }
+}
+
+/// Whether the envelope's sender, if it has one, is of this authority; the type is not compared.
+fn sender_is(envelope: &Envelope<'_>, authority: &str) -> bool {
+    envelope.sender.as_deref().is_none_or(|sender| PcpUri::parse(sender).is_some_and(|uri| uri.authority == authority))
+}
+
+/// The name in the URI of a connection or controller.
+fn authority(uri: &str) -> &str {
+    PcpUri::parse(uri).map_or("", |uri| uri.authority)
+}

@@ -1,0 +1,79 @@
+//! The section `pcp-broker`, with pcp-broker's own keys, defaults and units.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::duration::Bare;
+use super::reader::Reader;
+use super::settings::{BrokerSettings, ControllerSettings};
+use super::uri::broker_uri;
+use crate::limits;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const WORKERS_MAX: u64 = 256;
+/// The interval at which deployed agents ping, and so the shortest sensible idle timeout.
+const AGENT_PING_INTERVAL: Duration = Duration::from_secs(120);
+
+/// Which program the section is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `podium server`, whose orchestrator is its only controller.
+    Appliance,
+    /// `podium broker`, which dials its controllers.
+    CompileNode,
+}
+
+/// Reads the section.
+pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, role: Role) -> BrokerSettings {
+    let idle_key = "pcp-broker.idle-timeout";
+    let idle_timeout =
+        reader.duration(idle_key, Bare::Milliseconds, Duration::from_millis(100)..=DAY).unwrap_or(limits::IDLE_TIMEOUT);
+    if idle_timeout <= AGENT_PING_INTERVAL {
+        reader
+            .warn(idle_key, "is not longer than the agents' ping interval of 120 s: idle agents will be disconnected");
+    }
+    BrokerSettings {
+        listen,
+        workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
+        connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
+        message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
+        idle_timeout,
+        privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
+        controllers: match role {
+            Role::Appliance => {
+                ControllerSettings { uris: Vec::new(), allowlist: None, grace_period: limits::CONTROLLER_GRACE_PERIOD }
+            }
+            Role::CompileNode => controllers(reader),
+        },
+        certificate_check_period: period(reader, "crl-check-period", Duration::from_millis(100)..=DAY)
+            .unwrap_or(limits::CERTIFICATE_CHECK_PERIOD),
+        expired_throttle: period(reader, "expired-conn-throttle", Duration::ZERO..=Duration::from_secs(60))
+            .unwrap_or(limits::EXPIRED_THROTTLE),
+    }
+}
+
+fn period(reader: &mut Reader<'_>, name: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    reader.duration(&format!("pcp-broker.{name}"), Bare::Milliseconds, range)
+}
+
+fn controllers(reader: &mut Reader<'_>) -> ControllerSettings {
+    let key = "pcp-broker.controller-uris";
+    let uris = reader.texts(key).unwrap_or_default();
+    let uris = uris.iter().filter_map(|uri| broker_uri(reader, key, uri, "server")).collect();
+    let old = reader.texts("pcp-broker.controller-whitelist");
+    let allowlist = reader.texts("pcp-broker.controller-allowlist").or(old);
+    let grace_key = "pcp-broker.controller-disconnection-graceperiod";
+    ControllerSettings {
+        uris,
+        allowlist,
+        grace_period: reader
+            .duration(grace_key, Bare::Seconds, Duration::ZERO..=DAY)
+            .unwrap_or(limits::CONTROLLER_GRACE_PERIOD),
+    }
+}
+
+/// A number that fits, or the default.
+pub fn size(value: Option<u64>, default: usize) -> usize {
+    value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
+}

@@ -1,0 +1,44 @@
+//! Addresses in settings: `wss://` URIs of brokers and controllers, hosts with ports.
+
+use super::reader::Reader;
+use super::settings::BrokerUri;
+
+/// `wss://host[:port][/path]`, to whose path the client type is appended.
+pub fn broker_uri(reader: &mut Reader<'_>, key: &str, uri: &str, client_type: &str) -> Option<BrokerUri> {
+    let Some(rest) = uri.strip_prefix("wss://") else {
+        reader.fail(key, format!("value \"{uri}\" must start with wss://"));
+        return None;
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = host_and_port(reader, key, uri, authority, 443)?;
+    let slash = if path.ends_with('/') { "" } else { "/" };
+    Some(BrokerUri { host, port, path: format!("{path}{slash}{client_type}") })
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`.
+pub fn host_and_port(
+    reader: &mut Reader<'_>,
+    key: &str,
+    uri: &str,
+    authority: &str,
+    default_port: u16,
+) -> Option<(String, u16)> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or("invalid"))),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0));
+    match port {
+        Some(port) if is_host(host) => Some((host.to_owned(), port)),
+        _ => {
+            reader.fail(key, format!("value \"{uri}\" must have a host and, after a colon, a port from 1 to 65535"));
+            None
+        }
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_ok()
+        || !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
