@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT_OF_ZERO: Duration = Duration::from_secs(300);
 /// For the reference 0 means no limit; a download that takes a day will not end.
 const DOWNLOAD_TIMEOUT_OF_ZERO: Duration = DAY;
 
-const WITHOUT_EFFECT: &[WithoutEffect] = &[
+const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("primary-uri", "use primary-uris"),
     ("master-uri", "use primary-uris"),
     ("allowed-keepalive-timeouts", "a connection that misses three pings is given up"),

@@ -1,6 +1,7 @@
 //! Takes typed values out of a tree. Every getter notes the key as known and its problem, if there is one, and goes on,
 //! so that one start shows everything that is wrong; what nobody asked for at the end is unknown.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::problem::Problem;
 use super::settings::LogLevel;
 
 /// A key that the reference has and that does nothing here, with what applies instead.
-pub type WithoutEffect = (&'static str, &'static str);
+pub type WithoutEffect<'k> = (&'k str, &'static str);
 
 /// One pass over a tree.
 pub struct Reader<'t> {
@@ -30,23 +31,65 @@ impl<'t> Reader<'t> {
     }
 
     /// Ends the pass: reports what was never asked for and returns problems and warnings.
-    pub fn finish(mut self, without_effect: &[WithoutEffect]) -> (Vec<Problem>, Vec<Problem>) {
-        for leaf in self.tree.leaves() {
-            if self.known.contains(&leaf) || self.tree.get(&leaf).is_some_and(is_empty_object) {
-                continue;
-            }
+    pub fn finish(mut self, without_effect: &[WithoutEffect<'_>]) -> (Vec<Problem>, Vec<Problem>) {
+        for leaf in self.unasked() {
             match without_effect.iter().find(|(key, _)| within(&leaf, key)) {
                 Some((_, instead)) => {
                     self.warn(&leaf, format!("has no effect in this version; {instead}"));
                 }
-                None => {
-                    let advice =
-                        self.nearest(&leaf).map_or("remove it".to_owned(), |key| format!("did you mean {key}?"));
-                    self.fail(&leaf, format!("unknown key; {advice}"));
-                }
+                None => self.unknown(&leaf),
             }
         }
         (self.problems, self.warnings)
+    }
+
+    /// The same for files that were written for several services: what does not apply is named in one warning. Only in
+    /// `own` sections is an unknown key an error, and where a section looks like a misspelt one of these; the other
+    /// sections, and those below `others`, belong to other services.
+    pub fn finish_among_others(
+        mut self,
+        without_effect: &[WithoutEffect<'_>],
+        own: &[&str],
+        others: &[String],
+    ) -> (Vec<Problem>, Vec<Problem>) {
+        let (mut idle, mut foreign) = (Vec::new(), BTreeSet::new());
+        for leaf in self.unasked() {
+            let section = leaf.split('.').next().unwrap_or_default();
+            let resembles = |own: &&str| distance(section, own) <= 2;
+            if let Some((_, instead)) = without_effect.iter().find(|(key, _)| within(&leaf, key)) {
+                idle.push(format!("{leaf} ({instead})"));
+            } else if let Some(other) = others.iter().find(|other| within(&leaf, other)) {
+                foreign.insert(other.clone());
+            } else if own.contains(&section) || own.iter().any(resembles) {
+                self.unknown(&leaf);
+            } else {
+                foreign.insert(section.to_owned());
+            }
+        }
+        let mut parts = Vec::new();
+        if !idle.is_empty() {
+            parts.push(format!("keys without effect here: {}", idle.join(", ")));
+        }
+        if !foreign.is_empty() {
+            let foreign: Vec<String> = foreign.into_iter().collect();
+            parts.push(format!("sections of other services, which are not read: {}", foreign.join(", ")));
+        }
+        if !parts.is_empty() {
+            self.warnings.push(Problem { file: self.tree.dir.clone(), key: String::new(), message: parts.join("; ") });
+        }
+        (self.problems, self.warnings)
+    }
+
+    /// The keys that nobody has asked for.
+    fn unasked(&self) -> Vec<String> {
+        let mut leaves = self.tree.leaves();
+        leaves.retain(|leaf| !self.known.contains(leaf) && !self.tree.get(leaf).is_some_and(is_empty_object));
+        leaves
+    }
+
+    fn unknown(&mut self, leaf: &str) {
+        let advice = self.nearest(leaf).map_or("remove it".to_owned(), |key| format!("did you mean {key}?"));
+        self.fail(leaf, format!("unknown key; {advice}"));
     }
 
     /// Reports a problem with a key.
@@ -64,6 +107,13 @@ impl<'t> Reader<'t> {
     /// Whether the key is set.
     pub fn has(&mut self, key: &str) -> bool {
         self.value(key).is_some()
+    }
+
+    /// The names in a section that stand for sections themselves.
+    pub fn subsections(&self, key: &str) -> Vec<String> {
+        let section = self.tree.get(key).and_then(HoconValue::as_object);
+        let names = section.into_iter().flatten().filter(|(_, value)| value.as_object().is_some());
+        names.map(|(name, _)| name.clone()).collect()
     }
 
     /// A string; numbers and booleans count as their text, as in HOCON.

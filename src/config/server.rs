@@ -15,7 +15,7 @@ const DATA_DIR: &str = "/var/lib/podium";
 const CODE_DIR: &str = "/etc/puppetlabs/code";
 const DAY: Duration = Duration::from_secs(86_400);
 
-const WITHOUT_EFFECT: &[WithoutEffect] = &[
+const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("global.logging-config", "use global.log.level and global.log.file"),
     ("global.hostname", "the name of the certificate is used"),
     ("webserver.*.client-auth", "the broker always requires a client certificate, the API accepts one"),
@@ -52,7 +52,7 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
     let mut problems = Vec::new();
     let Some(tree) = hocon::load(dir, &mut problems) else { return Err(Problems(problems)) };
     let mut reader = Reader::new(&tree);
-    let certificates = certificates(&mut reader, &["webserver.pcp-broker", "webserver.orchestrator"]);
+    let certificates = certificates(&mut reader, &["global.certs", "webserver.pcp-broker", "webserver.orchestrator"]);
     let log =
         LogSettings { level: reader.log_level("global.log.level"), file: reader.log_file("global.log.file", None) };
     let listen = address(&mut reader, "webserver.pcp-broker", 8142);
@@ -218,14 +218,14 @@ mod tests {
         let found = problems(
             "global.certs { ssl-cert: c.pem, ssl-key: missing.pem }
             pcp-broker { worker: 2, idle-timeout: soon, max-connections: lots, max-message-size: 10 }
-            webserver.orchestrator { ssl-port: 70000, ssl-host: orch.example.com }
+            webserver.orchestrator { ssl-port: 70000, ssl-host: orch.invalid }
             orchestrator { code-dir: nowhere, task-concurrency: [1], token-lifetime: 2y, token-lifetime-max: 1y }
             idle-timeout: 5",
         );
         let expected = [
             "missing.pem' not found; check the path",
             "server.conf: global.certs.ssl-ca-cert: value must be defined; give the path of a PEM file",
-            "server.conf: webserver.orchestrator.ssl-host: \"orch.example.com\" is not an IP address",
+            "server.conf: webserver.orchestrator.ssl-host: \"orch.invalid\" is no IP address",
             "server.conf: webserver.orchestrator.ssl-port: 70000 is out of range; give 0 to 65535",
             "server.conf: pcp-broker.idle-timeout: \"soon\" is not a duration",
             "server.conf: pcp-broker.max-connections: must be an integer, found \"lots\"",
