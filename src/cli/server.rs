@@ -30,7 +30,7 @@ use crate::random;
 use crate::reactor::{ConnectionLimits, Options, Reactor};
 use crate::tls::identity::peer_name;
 use crate::tls::material::{ClientAuth, Material};
-use local_link::{ToBroker, ToOrchestrator};
+use local_link::{ToBroker, to_orchestrator};
 
 /// Time for connections and requests under way when the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ impl Appliance {
         let workers = workers(settings.broker.workers);
         let policy = Policy::new(settings.broker.privileged_clients.iter().map(String::as_str));
         let broker = Broker::new(workers, policy, Arc::new(Counts { metrics: metrics.clone() }));
-        let (port, from_broker) = ToOrchestrator::new();
+        let (port, from_broker) = to_orchestrator();
         let uri = format!("pcp://{}/orchestrator", tls.name);
         let controller = broker.controllers.link(Controller {
             uri: uri.as_str().into(),
