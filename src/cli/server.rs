@@ -141,7 +141,7 @@ impl Appliance {
             to_broker: Box::new(ToBroker::new(reactor.mailboxes(), controller)),
             from_broker,
         };
-        let orchestrator = Orchestrator::start(&settings.orchestrator, &uri, vec![link])
+        let orchestrator = Orchestrator::start(&settings.orchestrator, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
         let api = start_api(settings, &tls, &broker, &orchestrator, metrics)?;
         Ok(Self { tls, broker, reactor, orchestrator, api })
