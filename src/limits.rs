@@ -153,6 +153,37 @@ pub const ORCHESTRATOR_QUEUE_MAX: usize = 65_536;
 /// Bytes of messages from brokers that wait for the orchestrator.
 pub const ORCHESTRATOR_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Certificate names in `orchestrator.brokers`.
+pub const BROKERS_MAX: usize = 64;
+
+/// Links from brokers at once: for each a new one beside one that nobody knows to be dead yet. A link counts until the
+/// dispatcher has read the last of it.
+pub const BROKER_LINKS_MAX: usize = 2 * BROKERS_MAX;
+
+/// How often a link to a broker is pinged; pcp-broker pings us as often.
+pub const BROKER_LINK_PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A link to a broker on which nothing comes for this long, three pings, or that takes nothing for this long, is closed.
+pub const BROKER_LINK_SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// Messages that wait for one broker.
+pub const BROKER_LINK_QUEUE_MAX: usize = 4096;
+
+/// Bytes of messages that wait for one broker: two of the largest size. What does not fit stays with the dispatcher.
+pub const BROKER_LINK_QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// Messages from one broker that wait for the orchestrator. At the limit nothing more is read from the broker's socket.
+pub const BROKER_LINK_INBOX_MAX: usize = 4096;
+
+/// Bytes of the same: two messages of the largest size.
+pub const BROKER_LINK_INBOX_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// Bytes of incomplete messages over all links; beyond it the link that needs more is closed.
+pub const BROKER_LINKS_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Pause before a message for which the orchestrator had no room is offered again.
+pub const BROKER_LINK_RETRY: Duration = Duration::from_millis(10);
+
 /// Bytes of an API request's body.
 pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
