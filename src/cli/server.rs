@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
@@ -25,6 +25,7 @@ use crate::config::settings::{BrokerSettings, CertificatePaths, ServerSettings};
 use crate::config::{Loaded, load_server};
 use crate::limits;
 use crate::observe::metrics::{Metrics, count};
+use crate::orchestrator::inventory::LinkedBroker;
 use crate::orchestrator::{BrokerLink, Orchestrator};
 use crate::random;
 use crate::reactor::{ConnectionLimits, Options, Reactor};
@@ -124,6 +125,11 @@ struct Appliance {
 
 impl Appliance {
     fn start(settings: &ServerSettings, tls: Tls) -> Result<Self, String> {
+        if let Some(own) = settings.orchestrator.brokers.iter().find(|name| name.eq_ignore_ascii_case(&tls.name)) {
+            return Err(format!(
+                "orchestrator.brokers: {own} is this server itself, whose broker needs no link; remove it"
+            ));
+        }
         let metrics = Arc::new(Metrics::new());
         let workers = workers(settings.broker.workers);
         let policy = Policy::new(settings.broker.privileged_clients.iter().map(String::as_str));
@@ -251,7 +257,7 @@ fn start_api(
         name: "orchestrator-service",
         probe: Arc::new(move || ServiceHealth {
             state: if probed.is_dispatching() { ServiceState::Running } else { ServiceState::Error },
-            details: Map::new(),
+            details: Map::from_iter([("brokers".to_owned(), probed.brokers().iter().map(broker_details).collect())]),
         }),
     };
     let setup = api::Setup {
@@ -260,9 +266,15 @@ fn start_api(
         backend: Arc::new(orchestrator.clone()),
         public_url: format!("https://{}:{}", tls.name, settings.api_listen.port()),
         services: vec![orchestrator_service, broker_service],
+        counts: metrics.clone(),
         metrics: Arc::new(move || metrics.render()),
+        brokers: settings.orchestrator.brokers.clone(),
     };
     api::Server::start(&setup).map_err(|error| format!("{}: the API cannot listen: {error}", settings.api_listen))
+}
+
+fn broker_details(broker: &LinkedBroker) -> Value {
+    json!({"broker": *broker.uri, "since": broker.since.to_millis_string(), "connections": broker.nodes})
 }
 
 /// Counts what the broker core reports.
