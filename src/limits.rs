@@ -307,6 +307,10 @@ pub const DISPATCH_COMMANDS_MAX: usize = 1024;
 /// Time after the start in which nodes that are not connected are waited for: agents need it to come back.
 pub const START_GRACE: Duration = Duration::from_secs(30);
 
+/// Time after the loss of a broker's link in which nodes that are not connected are waited for: the broker links again, or
+/// its agents go to another one.
+pub const BROKER_RETURN_GRACE: Duration = Duration::from_secs(10);
+
 /// Time for a broker to answer an inventory request before it is asked again.
 pub const INVENTORY_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -260,7 +260,8 @@ fn count(brokers: &mut [Option<Broker>], link: LinkIndex, change: isize) {
 
 fn agent_name(uri: &str) -> Option<&str> {
     let uri = PcpUri::parse(uri)?;
-    (uri.client_type == "agent" && !uri.authority.is_empty()).then_some(uri.authority)
+    // A request to a wildcard makes a broker drop its link.
+    (uri.client_type == "agent" && !uri.authority.is_empty() && !uri.is_wildcard()).then_some(uri.authority)
 }
 
 #[cfg(test)]
@@ -292,7 +293,8 @@ mod tests {
     #[test]
     fn last_change_wins() {
         let mut inventory = linked(&["a", "b"], &["old"]);
-        let arrivals = inventory.replace(0, ["pcp://x/agent", "pcp://y/agent", "pcp://z/ctl"].into_iter(), T1);
+        let arrivals =
+            inventory.replace(0, ["pcp://x/agent", "pcp://y/agent", "pcp://z/ctl", "pcp://*/agent"].into_iter(), T1);
         assert_eq!(arrivals.connected, ["x", "y"]);
         assert!(change(&mut inventory, 0, "never", -1).is_empty());
         assert_eq!(change(&mut inventory, 1, "x", 1), ["x"]);

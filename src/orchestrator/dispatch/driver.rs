@@ -158,7 +158,7 @@ impl Driver {
 
     fn attach(&mut self, now: Now, new: BrokerLink) {
         let attached = self.parts.dispatcher.attach(now, &new.broker_uri);
-        tracing::info!(broker = new.broker_uri, ?attached, "a broker is linked");
+        tracing::debug!(broker = new.broker_uri, ?attached, "a broker is linked");
         let (link, older) = match attached {
             Attached::New(link) => (link, None),
             Attached::Replacing { link, older } => (link, Some(older)),
@@ -175,7 +175,9 @@ impl Driver {
 
     fn lose(&mut self, now: Now, link: LinkIndex, out: &mut Output) {
         let Some(lost) = self.links[link].take() else { return };
-        tracing::warn!(broker = lost.broker_uri, "a link to a broker is gone");
+        if self.parts.dispatcher.is_current(link) {
+            tracing::warn!(broker = lost.broker_uri, "the link to a broker is gone, and its nodes with it");
+        }
         self.parts.dispatcher.lose_link(now, link, out);
         self.outbox.retain(|(other, _)| *other != link);
     }

@@ -1,12 +1,13 @@
 //! The links to brokers: which there are, and how far each is with its subscription to the broker's inventory. Links come
 //! and go; the place of one that is gone is used again.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use super::node::RunningNode;
-use super::{Dispatcher, Now, Output, Send};
+use super::{Dispatcher, Grace, Now, Output, Send};
 use crate::clock::Moment;
-use crate::limits::{INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH};
+use crate::limits::{BROKER_RETURN_GRACE, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH};
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::NodeKey;
 use crate::pcp::message::InventoryRequest;
@@ -96,6 +97,10 @@ impl Dispatcher {
         if was.is_current() {
             let moved = self.inventory.write().unwrap_or_else(PoisonError::into_inner).lose(link);
             self.arrived(now, moved, out);
+            // One that is running is not prolonged, so that no broker can hold nodes for ever.
+            if matches!(self.grace, Grace::Over) {
+                self.grace = Grace::Until(now.moment + BROKER_RETURN_GRACE, HashMap::new());
+            }
         }
     }
 

@@ -127,6 +127,22 @@ fn a_node_that_comes_back_through_another_broker_is_asked_there() {
 }
 
 #[test]
+fn nodes_of_a_lost_broker_are_waited_for_but_not_for_ever() {
+    let mut bench = Bench::connected();
+    bench.attach(OTHER);
+    bench.lose(0);
+    bench.job(&["a", "b"], |_| {});
+    bench.pass(Duration::from_secs(5));
+    bench.sent();
+    bench.has_a(1, 1);
+    assert_eq!(bench.sent(), [sent(1, "task")]);
+    // Another loss prolongs nothing.
+    bench.lose(1);
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.error(), "b is not connected to the PCP broker");
+}
+
+#[test]
 fn a_node_that_another_broker_has_too_survives_the_loss_of_a_link() {
     let mut bench = running();
     bench.has_a(1, 1);
