@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-/// How many bytes of messages wait, and how many may.
-#[derive(Debug)]
+/// How many bytes of messages wait, and how many may. Clones count together.
+#[derive(Debug, Clone)]
 pub struct Backlog {
     waiting: Arc<AtomicUsize>,
     max: usize,
@@ -84,10 +84,10 @@ pub enum Rejected {
 }
 
 impl Queue {
-    /// Both ends of a queue of at most so many messages and bytes.
-    pub fn bounded(messages_max: usize, bytes_max: usize) -> (Self, Receiver<Bytes>) {
+    /// Both ends of a queue of at most so many messages, and as many bytes as the backlog allows.
+    pub fn bounded(messages_max: usize, backlog: Backlog) -> (Self, Receiver<Bytes>) {
         let (messages, receiver) = bounded(messages_max);
-        (Self { messages, backlog: Backlog::new(bytes_max) }, receiver)
+        (Self { messages, backlog }, receiver)
     }
 
     /// Queues a message without waiting.
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_bounded_both_ways_and_says_when_nobody_reads() {
-        let (queue, receiver) = Queue::bounded(2, 7);
+        let (queue, receiver) = Queue::bounded(2, Backlog::new(7));
         let message = Bytes::from_static(b"four");
         assert_eq!(queue.offer(message.clone()), Ok(()));
         assert_eq!(queue.offer(message.clone()), Err(Rejected::Full(message.clone())));

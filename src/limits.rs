@@ -112,7 +112,7 @@ pub const CONNECTIONS_MAX: usize = 100_000;
 /// have more.
 pub const CLIENTS_PER_NAME_MAX: u32 = 128;
 
-/// Connections of one URI that supersede each other quickly before the next ones are refused for a while: two hosts with
+/// Connections of one URI, or links of one broker, that supersede each other quickly before the next ones are refused for a while: two hosts with
 /// the same certificate, which would otherwise take it from each other several times a second for ever.
 pub const SUPERSEDED_QUICKLY_MAX: u8 = 5;
 
@@ -175,8 +175,8 @@ pub const BROKER_LINK_QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Messages from one broker that wait for the orchestrator. At the limit nothing more is read from the broker's socket.
 pub const BROKER_LINK_INBOX_MAX: usize = 4096;
 
-/// Bytes of the same: two messages of the largest size.
-pub const BROKER_LINK_INBOX_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+/// Bytes of the same over all links: they are read by one thread, each in its turn.
+pub const BROKER_LINKS_INBOX_BYTES_MAX: usize = ORCHESTRATOR_QUEUE_BYTES_MAX;
 
 /// Bytes of incomplete messages over all links; beyond it the link that needs more is closed.
 pub const BROKER_LINKS_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -37,6 +37,7 @@ enum Refused {
     NoCertificate,
     NotNamed,
     NoUpgrade(RequestError),
+    TooOften,
     TooMany,
 }
 
@@ -46,6 +47,7 @@ impl Refused {
             Self::NoCertificate => "no-client-certificate",
             Self::NotNamed => "not-named",
             Self::NoUpgrade(error) => error.label(),
+            Self::TooOften => "superseded-too-often",
             Self::TooMany => "too-many-links",
         }
     }
@@ -58,6 +60,11 @@ impl Refused {
             Self::NotNamed => {
                 forbidden("This certificate's name is not in orchestrator.brokers of the server's configuration.")
             }
+            Self::TooOften => problem(
+                StatusCode::TOO_MANY_REQUESTS,
+                "puppetlabs.orchestrator/too-many-links",
+                "Links with this certificate supersede each other all the time: two brokers seem to have the same one.",
+            ),
             Self::TooMany => problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "puppetlabs.orchestrator/too-many-links",
@@ -109,6 +116,9 @@ fn admit(links: &BrokerLinks, peer: &Peer, request: Request) -> Result<Response<
     let key = key_of(&request).map_err(Refused::NoUpgrade)?;
     let handover = request.extensions().get::<Handover>().cloned();
     let handover = handover.ok_or(Refused::NoUpgrade(RequestError::NotUpgrade))?;
+    if links.is_contended(&broker) {
+        return Err(Refused::TooOften);
+    }
     let place = links.places.clone().try_acquire_owned().map_err(|_| Refused::TooMany)?;
     handover.put(Admitted { upgrade: hyper::upgrade::on(request), broker, remote: peer.remote, place });
     let mut response = Response::new(Body::empty());

@@ -22,10 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::backend::Backend;
 use crate::backlog::{Backlog, Queue};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::limits::{
-    BROKER_LINK_INBOX_BYTES_MAX, BROKER_LINK_INBOX_MAX, BROKER_LINK_QUEUE_BYTES_MAX, BROKER_LINK_QUEUE_MAX,
-    BROKER_LINKS_MAX, HANDSHAKE_TIMEOUT,
+    BROKER_LINK_INBOX_MAX, BROKER_LINK_QUEUE_BYTES_MAX, BROKER_LINK_QUEUE_MAX, BROKER_LINKS_INBOX_BYTES_MAX,
+    BROKER_LINKS_MAX, HANDSHAKE_TIMEOUT, SUPERSEDE_PAUSE, SUPERSEDE_WINDOW, SUPERSEDED_QUICKLY_MAX,
 };
 use crate::link::Port;
 use crate::observe::metrics::{Metrics, count};
@@ -45,6 +45,8 @@ pub(super) struct BrokerLinks {
     names: Vec<String>,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
+    /// Bytes of messages that the orchestrator has not read, over all links.
+    unread: Backlog,
     /// Bytes of incomplete messages over all links.
     partial: conversation::Partial,
     clock: Clock,
@@ -54,10 +56,18 @@ pub(super) struct BrokerLinks {
 #[derive(Default)]
 struct State {
     /// The newest link of each name, in lower case; names are those of the configuration, so there are few.
-    up: HashMap<String, (u64, Arc<Control>)>,
+    up: HashMap<String, Up>,
     /// Links that there have ever been.
     made: u64,
     pace: Pace,
+}
+
+struct Up {
+    number: u64,
+    control: Arc<Control>,
+    since: Moment,
+    /// How often links of the name have superseded each other quickly before this one.
+    quickly: u8,
 }
 
 impl BrokerLinks {
@@ -67,6 +77,7 @@ impl BrokerLinks {
             names,
             metrics,
             places: Arc::new(Semaphore::new(BROKER_LINKS_MAX)),
+            unread: Backlog::new(BROKER_LINKS_INBOX_BYTES_MAX),
             partial: conversation::Partial::default(),
             clock: Clock::start(),
             state: Mutex::default(),
@@ -75,9 +86,7 @@ impl BrokerLinks {
 
     /// Asks every link to close. The brokers come back by themselves, if their certificates still let them.
     pub(super) fn close_all(&self) {
-        for (_, control) in self.state().up.values() {
-            control.close(RELOADED);
-        }
+        self.state().up.values().for_each(|up| up.control.close(RELOADED));
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -99,17 +108,30 @@ impl BrokerLinks {
         let mut state = self.state();
         attach()?;
         state.made += 1;
-        let number = state.made;
-        if let Some((_, older)) = state.up.insert(name.to_ascii_lowercase(), (number, control.clone())) {
-            older.close(SUPERSEDED);
+        let (number, since) = (state.made, self.clock.now());
+        let older = state.up.remove(&name.to_ascii_lowercase());
+        let quickly = match &older {
+            Some(older) if since.since(older.since) < SUPERSEDE_WINDOW => older.quickly.saturating_add(1),
+            _ => 0,
+        };
+        if let Some(older) = older {
+            older.control.close(SUPERSEDED);
         }
+        state.up.insert(name.to_ascii_lowercase(), Up { number, control: control.clone(), since, quickly });
         self.metrics.broker_links.inc();
         Ok(number)
     }
 
+    /// Whether two brokers seem to have the same certificate: they would take the link from each other for ever.
+    fn is_contended(&self, name: &str) -> bool {
+        let now = self.clock.now();
+        let up = |up: &Up| up.quickly >= SUPERSEDED_QUICKLY_MAX && now.since(up.since) < SUPERSEDE_PAUSE;
+        self.state().up.get(&name.to_ascii_lowercase()).is_some_and(up)
+    }
+
     fn leave(&self, name: &str, number: u64) {
         let (mut state, name) = (self.state(), name.to_ascii_lowercase());
-        if state.up.get(&name).is_some_and(|(newest, _)| *newest == number) {
+        if state.up.get(&name).is_some_and(|newest| newest.number == number) {
             state.up.remove(&name);
         }
         self.metrics.broker_links.dec();
@@ -152,7 +174,7 @@ pub(super) async fn serve(
         Ok(Err(error)) => return tracing::warn!(%broker, %remote, %error, "a broker's link was not upgraded"),
         Err(_) => return tracing::warn!(%broker, %remote, "a broker's link was not upgraded in time"),
     };
-    let (inbox, from_broker) = Queue::bounded(BROKER_LINK_INBOX_MAX, BROKER_LINK_INBOX_BYTES_MAX);
+    let (inbox, from_broker) = Queue::bounded(BROKER_LINK_INBOX_MAX, links.unread.clone());
     let (messages, outbox) = mpsc::channel(BROKER_LINK_QUEUE_MAX);
     let backlog = Backlog::new(BROKER_LINK_QUEUE_BYTES_MAX);
     let to_broker = Box::new(ToBroker { messages, backlog, _place: place });

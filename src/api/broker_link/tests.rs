@@ -202,6 +202,18 @@ fn a_newer_link_of_the_same_broker_closes_the_older_which_may_finish() {
 }
 
 #[test]
+fn two_brokers_with_one_certificate_do_not_take_the_link_from_each_other_for_ever() {
+    let site = Site::start();
+    // The first supersedes nobody.
+    let links: Vec<_> = (0..=SUPERSEDED_QUICKLY_MAX).map(|_| site.link()).collect();
+    let refused = site.dial(site.as_name(BROKER), "/server/server").unwrap_err();
+    assert!(matches!(refused, tungstenite::Error::Http(response) if response.status() == 429));
+    let (mut last, link) = links.into_iter().next_back().unwrap();
+    last.send(Message::text("still here")).unwrap();
+    assert_eq!(link.from_broker.recv_timeout(LIMIT).unwrap(), "still here");
+}
+
+#[test]
 fn links_are_closed_when_asked_and_when_the_server_stops() {
     let site = Site::start();
     let (mut broker, link) = site.link();
@@ -225,7 +237,7 @@ fn an_orchestrator_that_lets_go_ends_the_link() {
 /// A conversation with the ends of its queues and socket.
 fn converse(test: impl AsyncFnOnce(tokio::io::DuplexStream, crossbeam_channel::Receiver<Bytes>, &Control)) -> Ending {
     let (metrics, partial, control) = (Metrics::new(), Partial::default(), Control::default());
-    let (inbox, from_broker) = Queue::bounded(1, 1 << 20);
+    let (inbox, from_broker) = Queue::bounded(1, Backlog::new(1 << 20));
     let (_messages, outbox) = mpsc::channel(1);
     let conversation = Conversation { inbox, outbox, control: &control, metrics: &metrics, partial: &partial };
     let (ours, theirs) = tokio::io::duplex(64);

@@ -18,7 +18,7 @@ const WORKER: u16 = 0;
 
 /// From the broker to the orchestrator: the port for the broker and the orchestrator's end.
 pub fn to_orchestrator() -> (Queue, Receiver<Bytes>) {
-    Queue::bounded(limits::ORCHESTRATOR_QUEUE_MAX, limits::ORCHESTRATOR_QUEUE_BYTES_MAX)
+    Queue::bounded(limits::ORCHESTRATOR_QUEUE_MAX, Backlog::new(limits::ORCHESTRATOR_QUEUE_BYTES_MAX))
 }
 
 /// From the orchestrator to the broker.

@@ -112,7 +112,6 @@ impl Driver {
         while !self.is_stopping {
             let now = self.now();
             self.gather(now, &mut out);
-            self.parts.dispatcher.set_pace(self.pace());
             self.parts.dispatcher.turn(now, &mut out);
             if let Err(error) = self.carry_out(std::mem::take(&mut out)) {
                 tracing::error!(%error, "the dispatcher stops: what happens to jobs cannot be stored any more; restart the server once this is mended");
@@ -189,17 +188,6 @@ impl Driver {
         self.dropped.count(now.moment, received, broker);
     }
 
-    /// One broker that takes nothing must not stop the others, as long as what waits for it is little.
-    fn pace(&self) -> Pace {
-        let bytes: usize = self.outbox.iter().map(|(_, message)| message.len()).sum();
-        let is_free =
-            |link: LinkIndex| self.links[link].is_some() && self.outbox.iter().all(|(other, _)| *other != link);
-        match self.outbox.is_empty() || bytes < DISPATCH_STEP_BYTES_MAX && (0..self.links.len()).any(is_free) {
-            true => Pace::Go,
-            false => Pace::Hold,
-        }
-    }
-
     /// Commits, then sends.
     fn carry_out(&mut self, out: Output) -> Result<(), StoreError> {
         if !out.changes.is_empty() {
@@ -228,7 +216,15 @@ impl Driver {
             }
         }
         self.outbox = stuck;
+        self.parts.dispatcher.set_pace(self.pace(&is_full));
         Ok(())
+    }
+
+    /// One broker that takes nothing does not stop the others, as long as what waits for it is little.
+    fn pace(&self, is_full: &[bool]) -> Pace {
+        let bytes: usize = self.outbox.iter().map(|(_, message)| message.len()).sum();
+        let has_free = self.links.iter().zip(is_full).any(|(link, is_full)| link.is_some() && !is_full);
+        if self.outbox.is_empty() || (has_free && bytes < DISPATCH_STEP_BYTES_MAX) { Pace::Go } else { Pace::Hold }
     }
 
     /// Sleeps until something arrives or is due.
