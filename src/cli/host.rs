@@ -197,7 +197,9 @@ impl Observer for Counts {
                 self.metrics.messages_routed.inc();
             }
             Outcome::Undecodable(label) => count(&self.metrics.decode_errors, label),
-            Outcome::NotConnected | Outcome::Overloaded => count(&self.metrics.undeliverable, outcome.label()),
+            Outcome::NotConnected | Outcome::Overloaded | Outcome::TooLarge => {
+                count(&self.metrics.undeliverable, outcome.label())
+            }
             Outcome::NotAuthenticated | Outcome::NotAuthorized | Outcome::Multicast | Outcome::Unhandled => {
                 count(&self.metrics.messages_refused, outcome.label());
             }

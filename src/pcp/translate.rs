@@ -1,7 +1,5 @@
 //! Between v1 and v2, as pcp-broker translates on every hop: inside a broker everything is v2.
 
-use std::borrow::Cow;
-
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -98,6 +96,8 @@ fn as_list<S: Serializer>(target: &Option<&str>, serializer: S) -> Result<S::Ok,
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
