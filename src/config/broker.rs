@@ -13,7 +13,7 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("global.hostname", "the name of the certificate is used"),
     ("webserver.client-auth", "the broker always requires a client certificate"),
     ("webserver.access-log-config", "connections are in the log"),
-    ("web-router-service", "the paths are fixed"),
+    ("web-router-service", "only the paths of the broker and of its status and metrics can be set"),
     ("authorization", "only controllers and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("metrics", "see docs/watch.md"),
 ];

@@ -8,6 +8,7 @@ use super::duration::Bare;
 use super::reader::Reader;
 use super::settings::{BrokerSettings, ControllerSettings};
 use super::uri::broker_uri;
+use super::web_routes;
 use crate::limits;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -35,9 +36,13 @@ pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, role: Role) -> Brok
     }
     BrokerSettings {
         listen,
+        mounts: web_routes::mounts(reader),
         workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
         connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
-        message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
+        message_bytes_max: size(
+            reader.integer("pcp-broker.max-message-size", 1024..=limits::MESSAGE_BYTES_MAX as u64),
+            limits::MESSAGE_BYTES_MAX,
+        ),
         idle_timeout,
         privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
         controllers: match role {

@@ -27,7 +27,7 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("webserver.*.idle-timeout-milliseconds", "use pcp-broker.idle-timeout"),
     ("webserver.*.ssl-protocols", "TLS 1.2 and 1.3 are offered"),
     ("webserver.*.cipher-suites", "the suites of TLS 1.3 and the AEAD suites of TLS 1.2 are offered"),
-    ("web-router-service", "the paths are fixed"),
+    ("web-router-service", "only the paths of the broker and of its status and metrics can be set"),
     ("authorization", "only this server and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("analytics", "nothing is reported"),
     ("metrics", "see docs/watch.md"),
@@ -118,7 +118,7 @@ fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel};
+    use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel, MountSettings};
     use crate::limits;
 
     const CERTIFICATES: &str =
@@ -171,6 +171,7 @@ mod tests {
             log: LogSettings { level: LogLevel::Debug, file: Some(at("logs/server.log")) },
             broker: BrokerSettings {
                 listen: "127.0.0.1:0".parse().unwrap(),
+                mounts: MountSettings::default(),
                 workers: 3,
                 connections_max: 50_000,
                 message_bytes_max: 1_048_576,
@@ -255,14 +256,13 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "pcp-broker.max-message-size",
                 "webserver.pcp-broker.client-auth",
                 "pcp-broker.controller-uris",
                 "authorization.version",
                 "authorization.rules",
             ]
         );
-        assert!(warnings[1].message.starts_with("has no effect in this version; "), "{}", warnings[1]);
+        assert!(warnings[0].message.starts_with("has no effect in this version; "), "{}", warnings[0]);
     }
 
     #[test]
