@@ -6,20 +6,28 @@
 
 use std::time::Duration;
 
-/// A message from or to a client, in bytes. Agents drop their connection at 32,000,000 bytes, so nothing larger is
-/// forwarded (reference: agent receive limit).
-pub const MESSAGE_BYTES_MAX: usize = 32_000_000;
+/// A message from a client, in bytes (pcp-broker: `max-message-size`).
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes that may wait for one connection whose socket is blocked. One message of the largest size must fit.
-pub const OUT_QUEUE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
+/// A message to an agent, in bytes: deployed agents close their connection on more.
+pub const AGENT_RECEIVE_BYTES_MAX: usize = 32_000_000;
 
-/// Bytes that may wait over all connections of one worker, so that many slow readers together are bounded too. At the
-/// limit the longest queue is dropped with its connection.
+/// Bytes that may wait for one connection whose socket is blocked. One message of the largest size must fit: 64 MiB, 40
+/// bytes or fewer of TLS for each of its 4,096 records (160 KiB), and the sender and the v1 envelope that it may get on its
+/// way (a few hundred bytes).
+pub const OUT_QUEUE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 512 * 1024;
+
+/// Bytes that may wait over all connections of one worker, so that many slow readers together are bounded too: three
+/// messages of the largest size and a rest. At the limit the longest queue is dropped with its connection.
 pub const WORKER_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of incomplete messages held over all connections of one worker. At the limit the largest and oldest is dropped
-/// with its connection.
+/// Bytes of incomplete messages held over all connections of one worker: four of the largest size. At the limit the
+/// largest and oldest is dropped with its connection.
 pub const WORKER_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of a worker's buffer for translated messages that are kept from one message to the next: nearly all messages fit,
+/// and a larger one costs an allocation beside the work on its bytes.
+pub const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 
 /// Bytes of an upgrade request or of the answer to one.
 pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;
@@ -128,11 +136,12 @@ pub const DESCRIPTORS_BESIDE_CONNECTIONS: usize = 64;
 /// Messages waiting in one worker's mailbox.
 pub const MAILBOX_MAX: usize = 8192;
 
-/// Payload bytes waiting in one worker's mailbox.
-pub const MAILBOX_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Payload bytes waiting in one worker's mailbox: two messages of the largest size and a rest. With the queues and the
+/// incomplete messages, strangers' bytes take at most 704 MiB per worker.
+pub const MAILBOX_BYTES_MAX: usize = 192 * 1024 * 1024;
 
-/// Inventory changes remembered for subscribers that have not been told yet; a subscriber further behind gets a
-/// connection close and starts again from a fresh response.
+/// Inventory changes remembered for subscribers that have not been told yet, shared by all of them; a subscriber further
+/// behind gets a whole new response.
 pub const INVENTORY_LOG_MAX: usize = 200_000;
 
 /// Subscriptions per worker.

@@ -15,7 +15,7 @@ use super::reply::Reply;
 use super::requests::{Order, Verdict, judge};
 use crate::clock::Moment;
 use crate::config::settings::BrokerUri;
-use crate::limits::{AGENT_ENVELOPE_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{AGENT_ENVELOPE_BYTES_MAX, AGENT_RECEIVE_BYTES_MAX};
 use crate::link::{
     Admission, Application, CloseReason, Dial, DialError, DialTag, Event, Opcode, Opening, PeerId, SendOutcome, Shell,
     TimerKey,
@@ -77,7 +77,7 @@ pub struct Agent<E> {
 
 /// Bytes that the data of a message may have: what the settings allow, as long as brokers forward it.
 pub fn data_max(message_bytes_max: usize) -> usize {
-    message_bytes_max.min(MESSAGE_BYTES_MAX - AGENT_ENVELOPE_BYTES_MAX)
+    message_bytes_max.min(AGENT_RECEIVE_BYTES_MAX - AGENT_ENVELOPE_BYTES_MAX)
 }
 
 impl<E: Executor> Agent<E> {

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::core::{ASSOCIATION_UNSUCCESSFUL, BrokerCore, BrokerMail, Origin};
 use super::said::Said;
 use crate::link::{Opcode, SendOutcome, Shell};
 use crate::pcp::message::AssociateResponse;
-use crate::pcp::{Outgoing, SERVER_URI, message_type};
+use crate::pcp::{Outgoing, SERVER_URI, Version, message_type, translate};
 
 impl BrokerCore {
     pub(super) fn refuse_association(&mut self, said: &Said<'_>, reason: &str, shell: &mut dyn Shell<BrokerMail>) {
@@ -38,7 +39,7 @@ impl BrokerCore {
             in_reply_to: Some(request),
             data: Some(data),
         };
-        self.reply(&said.origin, &answer.encode(), shell);
+        self.reply(&said.origin, &answer, shell);
     }
 
     /// Sends an `error_message`; without `in_reply_to` if the culprit's id could not be read.
@@ -57,14 +58,66 @@ impl BrokerCore {
             in_reply_to,
             data: Some(text),
         };
-        self.reply(origin, &message.encode(), shell);
+        self.reply(origin, &message, shell);
     }
 
-    /// Sends one of the broker's own messages; false if the receiver does not keep up or is gone.
-    pub(super) fn reply(&self, origin: &Origin, message: &[u8], shell: &mut dyn Shell<BrokerMail>) -> bool {
-        match origin {
-            Origin::Peer(peer) => shell.send(*peer, Opcode::Text, &[message]) == SendOutcome::Sent,
-            Origin::Controller(controller) => controller.port.offer(Bytes::copy_from_slice(message)).is_ok(),
+    /// Sends one of the broker's own messages.
+    pub(super) fn reply<T: Serialize>(
+        &mut self,
+        origin: &Origin,
+        message: &Outgoing<'_, T>,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Reply {
+        let mut bytes = self.scratch.take();
+        let reply = match origin {
+            Origin::Peer(peer) => match self.sessions.get(*peer) {
+                None => Reply::Refused,
+                Some(session) => {
+                    let opcode = encode(message, session.version, &mut bytes);
+                    if bytes.len() > session.message_bytes_max() {
+                        Reply::TooLarge
+                    } else {
+                        match shell.send(*peer, opcode, &[&bytes]) {
+                            SendOutcome::Sent => Reply::Sent,
+                            SendOutcome::Gone | SendOutcome::Full => Reply::Refused,
+                        }
+                    }
+                }
+            },
+            Origin::Controller(controller) => {
+                message.encode_into(&mut bytes);
+                match controller.port.offer(Bytes::copy_from_slice(&bytes)) {
+                    Ok(()) => Reply::Sent,
+                    Err(_) => Reply::Refused,
+                }
+            }
+        };
+        self.scratch.give(bytes);
+        reply
+    }
+}
+
+/// What became of one of the broker's own messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Given to the connection.
+    Sent,
+    /// The receiver does not keep up or is gone.
+    Refused,
+    /// The receiver would close its connection on it.
+    TooLarge,
+}
+
+/// Appends a message in the form of a protocol; says how it is sent.
+pub(super) fn encode<T: Serialize>(message: &Outgoing<'_, T>, version: Version, out: &mut Vec<u8>) -> Opcode {
+    match version {
+        Version::V1 => {
+            translate::to_v1(message, out);
+            Opcode::Binary
+        }
+        Version::V2 => {
+            message.encode_into(out);
+            Opcode::Text
         }
     }
 }

@@ -11,6 +11,8 @@ use super::Broker;
 use super::controllers::Controller;
 use super::directory::Room;
 use super::inventory::Subscriptions;
+use super::mounts::Endpoint;
+use super::scratch::Scratch;
 use super::session::{Session, Sessions, Standing};
 use crate::backlog::Waiting;
 use crate::clock::Moment;
@@ -43,7 +45,7 @@ pub enum BrokerMail {
     Deliver {
         /// The connection that held the target's URI when the message was routed.
         to: PeerId,
-        /// The whole message.
+        /// The whole message, in v2's form whatever its sender and its target speak.
         payload: Waiting,
         /// Who is told if it cannot be delivered.
         origin: Origin,
@@ -71,6 +73,8 @@ pub struct BrokerCore {
     pub(super) sessions: Sessions,
     pub(super) subscriptions: Subscriptions,
     pub(super) random: Random,
+    /// For messages that are translated or are the broker's own.
+    pub(super) scratch: Scratch,
     /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
     postponed: VecDeque<(u16, PeerId)>,
     tick_armed: bool,
@@ -87,6 +91,7 @@ impl BrokerCore {
             sessions: Sessions::default(),
             subscriptions: Subscriptions::default(),
             random: Random::seeded(seed),
+            scratch: Scratch::default(),
             postponed: VecDeque::new(),
             tick_armed: false,
             now: Moment::default(),
@@ -95,7 +100,7 @@ impl BrokerCore {
     }
 
     fn opened(&mut self, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<BrokerMail>) {
-        let Ok(client_type) = self.broker.mounts.resolve(opening.path) else {
+        let Ok(Endpoint { version, client_type }) = self.broker.mounts.resolve(opening.path) else {
             // `admit` refuses such paths; a shell that opens one all the same gets rid of it again.
             shell.close(peer, ASSOCIATION_UNSUCCESSFUL.0, ASSOCIATION_UNSUCCESSFUL.1);
             return;
@@ -105,7 +110,7 @@ impl BrokerCore {
         let attributes = (!attributes.is_empty()).then(|| Box::new(attributes.clone()));
         let rights = self.broker.policy.load().rights(common_name, attributes.as_deref());
         let (uri_of, remote, standing) = (uri.clone(), opening.remote, Standing::Associated);
-        self.sessions.insert(Session { peer, uri: uri_of, standing, remote, attributes, rights });
+        self.sessions.insert(Session { peer, uri: uri_of, standing, version, remote, attributes, rights });
         info!(%uri, remote = %opening.remote, "connected");
         if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {
             info!(%uri, remote = %opening.remote, "supersedes an older connection");
@@ -189,7 +194,7 @@ impl Application for BrokerCore {
         }
         let name = opening.identity.common_name;
         let uri = match self.broker.mounts.resolve(opening.path) {
-            Ok(client_type) => format!("pcp://{name}/{client_type}"),
+            Ok(endpoint) => format!("pcp://{name}/{}", endpoint.client_type),
             Err(refusal) => return refusal,
         };
         match self.broker.directory.room_for(&uri, now) {

@@ -2,9 +2,11 @@
 //! update per tick and subscriber, strictly after the response, with every change in order and none repeated.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use tracing::warn;
 
+use super::answer::Reply;
 use super::core::{BrokerCore, BrokerMail, Origin};
 use super::directory::{Directory, News, Patterns, SubscriptionId};
 use super::said::Said;
@@ -74,8 +76,7 @@ impl BrokerCore {
                 patterns,
                 id,
             };
-            let answer = self.inventory_response(&subscription.target, &subscription.request_id, &uris);
-            if self.reply(&said.origin, &answer, shell) {
+            if self.inventory_response(&said.origin, said.from, &said.envelope.id, &uris, shell) {
                 self.subscriptions.list.push(subscription);
                 self.arm_tick(shell);
             } else {
@@ -84,8 +85,7 @@ impl BrokerCore {
             }
         } else {
             let uris = self.broker.directory.matching(&patterns);
-            let answer = self.inventory_response(said.from, &said.envelope.id, &uris);
-            self.reply(&said.origin, &answer, shell);
+            self.inventory_response(&said.origin, said.from, &said.envelope.id, &uris, shell);
         }
     }
 
@@ -113,7 +113,7 @@ impl BrokerCore {
                         in_reply_to: None,
                         data: Some(InventoryUpdate { changes }),
                     };
-                    if self.reply(&subscription.owner, &update.encode(), shell) {
+                    if self.reply(&subscription.owner, &update, shell) == Reply::Sent {
                         self.broker.directory.advance(subscription.id, position);
                     }
                 }
@@ -127,22 +127,38 @@ impl BrokerCore {
     fn resynchronise(&mut self, subscription: &Subscription, shell: &mut dyn Shell<BrokerMail>) {
         warn!(uri = %subscription.target, "inventory subscriber fell behind and is sent the whole inventory");
         let uris = self.broker.directory.resume(subscription.id, &subscription.patterns);
-        let answer = self.inventory_response(&subscription.target, &subscription.request_id, &uris);
-        if !self.reply(&subscription.owner, &answer, shell) {
+        let Subscription { owner, target, request_id, .. } = subscription;
+        if !self.inventory_response(owner, target, request_id, &uris, shell) {
             // Next time it is behind again and gets another one.
             self.broker.directory.unsubscribe(subscription.id);
         }
     }
 
-    fn inventory_response(&mut self, target: &str, in_reply_to: &str, uris: &[std::sync::Arc<str>]) -> Vec<u8> {
-        Outgoing {
+    /// Whether the response could be sent.
+    fn inventory_response(
+        &mut self,
+        to: &Origin,
+        target: &str,
+        in_reply_to: &str,
+        uris: &[Arc<str>],
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> bool {
+        let response = Outgoing {
             id: &self.random.uuid(),
             message_type: message_type::INVENTORY_RESPONSE,
             target: Some(target),
             sender: None,
             in_reply_to: Some(in_reply_to),
             data: Some(InventoryResponse { uris: uris.iter().map(|uri| Cow::Borrowed(&**uri)).collect() }),
+        };
+        match self.reply(to, &response, shell) {
+            Reply::Sent => true,
+            Reply::Refused => false,
+            Reply::TooLarge => {
+                let text = "Error handling message: the inventory response is too large for an agent; ask for less.";
+                self.reply_error(to, Some(in_reply_to), text, shell);
+                false
+            }
         }
-        .encode()
     }
 }

@@ -10,6 +10,7 @@ mod inventory;
 pub mod mounts;
 mod route;
 mod said;
+mod scratch;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -39,12 +40,14 @@ pub enum Outcome {
     NotAuthenticated,
     /// The policy forbids it.
     NotAuthorized,
-    /// A wildcard target.
+    /// A wildcard target, or several targets.
     Multicast,
     /// Allowed, but the target is not connected.
     NotConnected,
     /// Allowed, but too much is waiting for the target or its worker.
     Overloaded,
+    /// Allowed, but larger than what the target takes.
+    TooLarge,
     /// Allowed, but of a type that the broker itself does not handle.
     Unhandled,
 }
@@ -60,6 +63,7 @@ impl Outcome {
             Self::Multicast => "multicast-unsupported",
             Self::NotConnected => "not-connected",
             Self::Overloaded => "overloaded",
+            Self::TooLarge => "too-large-for-target",
             Self::Unhandled => "unhandled-type",
         }
     }

@@ -1,66 +1,112 @@
 //! The way of a message to its target: a connection of this worker, a connection of another worker by mail, or a
-//! controller. The bytes that came are forwarded; only a missing sender is put in, because agents drop requests without
-//! one.
+//! controller. Between v2 clients the bytes that came are forwarded, and only a missing sender is put in, because agents
+//! drop requests without one. A v1 client at either end costs a translation into the worker's scratch buffer.
 
 use bytes::Bytes;
 use tracing::warn;
 
 use super::Outcome;
+use super::answer::encode;
 use super::core::{BrokerCore, BrokerMail, Origin};
-use super::said::Said;
+use super::said::{Form, Said};
+use super::session::Session;
 use crate::link::{Opcode, PeerId, SendOutcome, Shell};
 use crate::pcp::message::error_text;
+use crate::pcp::{Envelope, SERVER_URI, Version};
+
+/// Bytes of a message besides its data, in most cases.
+const ENVELOPE_BYTES_ABOUT: usize = 512;
+
+/// What became of a message that was to be sent to a client.
+enum Delivery {
+    Sent,
+    NotConnected,
+    Overloaded,
+    TooLarge,
+}
+
+impl Delivery {
+    /// The outcome, and what the sender is told of it.
+    fn verdict(self) -> (Outcome, Option<&'static str>) {
+        match self {
+            Self::Sent => (Outcome::Authorized, None),
+            Self::NotConnected => (Outcome::NotConnected, Some(error_text::NOT_CONNECTED)),
+            Self::Overloaded => (Outcome::Overloaded, Some(error_text::OVERLOADED)),
+            Self::TooLarge => (Outcome::TooLarge, Some(error_text::TOO_LARGE)),
+        }
+    }
+}
+
+impl From<SendOutcome> for Delivery {
+    fn from(outcome: SendOutcome) -> Self {
+        match outcome {
+            SendOutcome::Sent => Self::Sent,
+            SendOutcome::Gone => Self::NotConnected,
+            SendOutcome::Full => Self::Overloaded,
+        }
+    }
+}
 
 impl BrokerCore {
     /// Forwards a message that has passed all checks.
     pub(super) fn route(&mut self, said: &Said<'_>, target: &str, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
-        let sender = said.envelope.sender.is_none().then(|| format!(",\"sender\":\"{}\"}}", said.from));
-        let parts = forwarded(said.payload, sender.as_deref());
-        let outcome = match self.broker.directory.locate(target) {
-            Some(peer) if peer.worker == shell.worker() => match shell.send(peer, Opcode::Text, &parts) {
-                SendOutcome::Sent => Outcome::Authorized,
-                SendOutcome::Gone => Outcome::NotConnected,
-                SendOutcome::Full => Outcome::Overloaded,
-            },
-            Some(peer) => self.send_by_mail(peer, said, &parts, shell),
-            None => self.send_to_controller(target, &parts),
+        let delivery = match self.broker.directory.locate(target) {
+            Some(peer) if peer.worker == shell.worker() => self.send_here(peer, said, shell),
+            Some(peer) => self.send_by_mail(peer, said, shell),
+            None => self.send_to_controller(target, said),
         };
-        match outcome {
-            Outcome::NotConnected => {
-                self.reply_error(&said.origin, Some(&said.envelope.id), error_text::NOT_CONNECTED, shell)
-            }
-            Outcome::Overloaded => {
-                self.reply_error(&said.origin, Some(&said.envelope.id), error_text::OVERLOADED, shell)
-            }
-            _ => {}
+        let (outcome, text) = delivery.verdict();
+        if let Some(text) = text {
+            self.reply_error(&said.origin, Some(&said.envelope.id), text, shell);
         }
         outcome
     }
 
-    fn send_by_mail(
-        &self,
-        peer: PeerId,
-        said: &Said<'_>,
-        parts: &[&[u8]],
-        shell: &mut dyn Shell<BrokerMail>,
-    ) -> Outcome {
-        let backlog = self.broker.mail.get(usize::from(peer.worker));
-        let Some(Ok(payload)) = backlog.map(|backlog| backlog.accept(Bytes::from(parts.concat()))) else {
-            return Outcome::Overloaded;
-        };
-        let id = said.envelope.id.as_ref().into();
-        let mail = BrokerMail::Deliver { to: peer, payload, origin: said.origin.clone(), id };
-        match shell.mail(peer.worker, mail) {
-            Ok(()) => Outcome::Authorized,
-            Err(_) => Outcome::Overloaded,
+    fn send_here(&mut self, to: PeerId, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Delivery {
+        let Some(session) = self.sessions.get(to) else { return Delivery::NotConnected };
+        match (session.version, said.form) {
+            (Version::V2, Form::V2(payload)) => {
+                let sender = missing_sender(said);
+                send(session, Opcode::Text, &forwarded(payload, sender.as_deref()), shell)
+            }
+            _ => self.send_translated(to, &said.envelope, said.from, shell),
         }
     }
 
-    fn send_to_controller(&self, target: &str, parts: &[&[u8]]) -> Outcome {
-        let Some(controller) = self.broker.controllers.find(target) else { return Outcome::NotConnected };
-        match controller.port.offer(Bytes::from(parts.concat())) {
-            Ok(()) => Outcome::Authorized,
-            Err(_) => Outcome::Overloaded,
+    /// Puts a message into the form that a client of this worker speaks.
+    fn send_translated(
+        &mut self,
+        to: PeerId,
+        envelope: &Envelope<'_>,
+        from: &str,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Delivery {
+        let Some(session) = self.sessions.get(to) else { return Delivery::NotConnected };
+        let mut message = self.scratch.take();
+        message.reserve(bytes_about(envelope));
+        let opcode = encode(&envelope.outgoing(from), session.version, &mut message);
+        let delivery = send(session, opcode, &[&message], shell);
+        self.scratch.give(message);
+        delivery
+    }
+
+    fn send_by_mail(&self, to: PeerId, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Delivery {
+        let backlog = self.broker.mail.get(usize::from(to.worker));
+        let Some(Ok(payload)) = backlog.map(|backlog| backlog.accept(in_v2(said))) else {
+            return Delivery::Overloaded;
+        };
+        let id = said.envelope.id.as_ref().into();
+        match shell.mail(to.worker, BrokerMail::Deliver { to, payload, origin: said.origin.clone(), id }) {
+            Ok(()) => Delivery::Sent,
+            Err(_) => Delivery::Overloaded,
+        }
+    }
+
+    fn send_to_controller(&self, target: &str, said: &Said<'_>) -> Delivery {
+        let Some(controller) = self.broker.controllers.find(target) else { return Delivery::NotConnected };
+        match controller.port.offer(in_v2(said)) {
+            Ok(()) => Delivery::Sent,
+            Err(_) => Delivery::Overloaded,
         }
     }
 
@@ -74,14 +120,19 @@ impl BrokerCore {
         id: &str,
         shell: &mut dyn Shell<BrokerMail>,
     ) {
-        let current =
-            self.sessions.get(to).is_some_and(|session| self.broker.directory.locate(&session.uri) == Some(to));
-        let outcome = if current { shell.send(to, Opcode::Text, &[payload]) } else { SendOutcome::Gone };
-        let (outcome, text) = match outcome {
-            SendOutcome::Sent => return,
-            SendOutcome::Gone => (Outcome::NotConnected, error_text::NOT_CONNECTED),
-            SendOutcome::Full => (Outcome::Overloaded, error_text::OVERLOADED),
+        let current = self.sessions.get(to).filter(|session| self.broker.directory.locate(&session.uri) == Some(to));
+        let delivery = match current.map(|session| session.version) {
+            None => Delivery::NotConnected,
+            Some(Version::V2) => {
+                current.map_or(Delivery::NotConnected, |session| send(session, Opcode::Text, &[payload], shell))
+            }
+            Some(Version::V1) => match Envelope::decode(payload) {
+                // Whoever mailed it has put the sender in.
+                Ok(envelope) => self.send_translated(to, &envelope, SERVER_URI, shell),
+                Err(_) => Delivery::NotConnected,
+            },
         };
+        let (outcome, Some(text)) = delivery.verdict() else { return };
         self.broker.observer.outcome(outcome);
         match origin {
             Origin::Peer(peer) if peer.worker != shell.worker() => {
@@ -93,6 +144,37 @@ impl BrokerCore {
             _ => self.reply_error(origin, Some(id), text, shell),
         }
     }
+}
+
+/// Sends a message unless the client would close its connection on it.
+fn send(session: &Session, opcode: Opcode, parts: &[&[u8]], shell: &mut dyn Shell<BrokerMail>) -> Delivery {
+    if parts.iter().map(|part| part.len()).sum::<usize>() > session.message_bytes_max() {
+        return Delivery::TooLarge;
+    }
+    shell.send(session.peer, opcode, parts).into()
+}
+
+/// The whole message in v2's form, for somebody else's thread.
+fn in_v2(said: &Said<'_>) -> Bytes {
+    let message = match said.form {
+        Form::V2(payload) => forwarded(payload, missing_sender(said).as_deref()).concat(),
+        Form::V1 { .. } => {
+            let mut message = Vec::with_capacity(bytes_about(&said.envelope));
+            said.envelope.outgoing(said.from).encode_into(&mut message);
+            message
+        }
+    };
+    Bytes::from(message)
+}
+
+/// Enough for the message in any form, unless much in it must be escaped: growing would copy a large one several times.
+fn bytes_about(envelope: &Envelope<'_>) -> usize {
+    envelope.data.map_or(0, |data| data.get().len()) + ENVELOPE_BYTES_ABOUT
+}
+
+/// What is to be added to a message that came without a sender.
+fn missing_sender(said: &Said<'_>) -> Option<String> {
+    said.envelope.sender.is_none().then(|| format!(",\"sender\":\"{}\"}}", said.from))
 }
 
 /// The message's bytes, with the sender put before the closing brace if it was missing. The envelope was decoded, so

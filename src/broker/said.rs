@@ -13,7 +13,16 @@ use super::session::Standing;
 use super::{Access, AccessEnvelope, Outcome};
 use crate::link::{Opcode, PeerId, Shell};
 use crate::pcp::message::error_text;
-use crate::pcp::{Envelope, PcpUri, SERVER_URI, message_type};
+use crate::pcp::{DecodeError, Envelope, PcpUri, SERVER_URI, Version, message_type, translate, v1};
+
+/// How a message came.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form<'a> {
+    /// In v2's form: these bytes can be forwarded.
+    V2(&'a [u8]),
+    /// In v1's form, with so many targets.
+    V1 { targets: usize },
+}
 
 /// One message and who said it.
 pub(super) struct Said<'a> {
@@ -22,8 +31,10 @@ pub(super) struct Said<'a> {
     pub(super) remote: Option<SocketAddr>,
     /// URI of the client's connection, or of the controller.
     pub(super) from: &'a str,
+    /// In v2's terms.
     pub(super) envelope: Envelope<'a>,
-    pub(super) payload: &'a [u8],
+    /// What stands in the message besides its envelope.
+    pub(super) form: Form<'a>,
 }
 
 impl Said<'_> {
@@ -62,13 +73,13 @@ impl BrokerCore {
             debug!(uri = %session.uri, "message of a superseded connection ignored");
             return;
         }
-        let (uri, remote) = (session.uri.clone(), Some(session.remote));
+        let (uri, remote, version) = (session.uri.clone(), Some(session.remote), session.version);
         let origin = Origin::Peer(peer);
-        let envelope = match decode(opcode, payload) {
-            Ok(envelope) => envelope,
+        let (envelope, form) = match decode(version, opcode, payload) {
+            Ok(decoded) => decoded,
             Err(label) => return self.undecodable(&origin, remote, &uri, label, shell),
         };
-        let said = Said { origin, remote, from: &uri, envelope, payload };
+        let said = Said { origin, remote, from: &uri, envelope, form };
         let outcome = if !sender_is(&said.envelope, authority(&uri)) {
             Outcome::NotAuthenticated
         } else if !self.is_allowed(peer, &said) {
@@ -104,8 +115,8 @@ impl BrokerCore {
         shell: &mut dyn Shell<BrokerMail>,
     ) {
         let uri = controller.uri.clone();
-        let envelope = match decode(Opcode::Text, payload) {
-            Ok(envelope) => envelope,
+        let (envelope, form) = match decode(Version::V2, Opcode::Text, payload) {
+            Ok(decoded) => decoded,
             Err(label) => return self.undecodable(&Origin::Controller(controller), None, &uri, label, shell),
         };
         let outcome = if !sender_is(&envelope, authority(&uri)) {
@@ -115,18 +126,19 @@ impl BrokerCore {
         } else {
             Outcome::Authorized
         };
-        let said = Said { origin: Origin::Controller(controller), remote: None, from: &uri, envelope, payload };
+        let said = Said { origin: Origin::Controller(controller), remote: None, from: &uri, envelope, form };
         self.checked(&said, outcome, shell);
     }
 
     /// What follows the checks of who and what: the multicast check, then the broker's own messages or the route.
     fn checked(&mut self, said: &Said<'_>, outcome: Outcome, shell: &mut dyn Shell<BrokerMail>) {
         let target = said.target();
-        let wildcard = || PcpUri::parse(target).is_some_and(|uri| uri.is_wildcard());
+        let several = matches!(said.form, Form::V1 { targets } if targets > 1);
+        let multicast = || several || PcpUri::parse(target).is_some_and(|uri| uri.is_wildcard());
         let outcome = match outcome {
             Outcome::NotAuthenticated => self.refuse(said, outcome, error_text::NOT_AUTHENTICATED, shell),
             Outcome::NotAuthorized => self.refuse(said, outcome, error_text::NOT_AUTHORIZED, shell),
-            _ if wildcard() => self.refuse(said, Outcome::Multicast, error_text::MULTICAST, shell),
+            _ if multicast() => self.refuse(said, Outcome::Multicast, error_text::MULTICAST, shell),
             _ if target == SERVER_URI => self.server_message(said, shell),
             _ => self.route(said, target, shell),
         };
@@ -197,7 +209,8 @@ impl BrokerCore {
         Outcome::Authorized
     }
 
-    /// A v2 client is associated by connecting; asking again for the same type is answered with success every time.
+    /// A client is associated by connecting. Asking again for the same type, as v1 clients must, is answered with success
+    /// every time.
     fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
         if said.sender() != said.from {
             if self.may_log("already-associated") {
@@ -210,10 +223,18 @@ impl BrokerCore {
     }
 }
 
-fn decode(opcode: Opcode, payload: &[u8]) -> Result<Envelope<'_>, &'static str> {
-    match opcode {
-        Opcode::Text => Envelope::decode(payload).map_err(crate::pcp::DecodeError::label),
-        Opcode::Binary => Err("binary-on-v2"),
+fn decode(version: Version, opcode: Opcode, payload: &[u8]) -> Result<(Envelope<'_>, Form<'_>), &'static str> {
+    match (version, opcode) {
+        (Version::V2, Opcode::Text) => {
+            Envelope::decode(payload).map(|envelope| (envelope, Form::V2(payload))).map_err(DecodeError::label)
+        }
+        (Version::V1, Opcode::Binary) => {
+            let message = v1::Message::decode(payload).map_err(DecodeError::label)?;
+            let targets = message.envelope.targets.count;
+            Ok((translate::from_v1(message), Form::V1 { targets }))
+        }
+        (Version::V2, Opcode::Binary) => Err("binary-on-v2"),
+        (Version::V1, Opcode::Text) => Err("text-on-v1"),
     }
 }
 

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::authorize::Rights;
+use super::mounts::DEFAULT_TYPE;
+use crate::limits::AGENT_RECEIVE_BYTES_MAX;
 use crate::link::{CertificateAttributes, PeerId};
+use crate::pcp::Version;
 
 /// Whether a session is the one that its URI names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +25,21 @@ pub(super) struct Session {
     /// `pcp://<common name>/<type>`, shared with the directory.
     pub(super) uri: Arc<str>,
     pub(super) standing: Standing,
+    pub(super) version: Version,
     pub(super) remote: SocketAddr,
     /// For the rights under another policy; most certificates have none.
     pub(super) attributes: Option<Box<CertificateAttributes>>,
     pub(super) rights: Rights,
+}
+
+impl Session {
+    /// The largest message that the client takes; a larger one would make it close.
+    pub(super) fn message_bytes_max(&self) -> usize {
+        match self.uri.rsplit_once('/') {
+            Some((_, DEFAULT_TYPE)) => AGENT_RECEIVE_BYTES_MAX,
+            _ => usize::MAX,
+        }
+    }
 }
 
 /// The sessions of one worker. A slot's session answers only to the id it was made with.

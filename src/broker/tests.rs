@@ -1,5 +1,7 @@
 //! What one core answers to one client, text by text, with a shell that only records.
 
+mod v1;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -46,8 +48,11 @@ impl Shell<BrokerMail> for Recorder {
         0
     }
 
-    fn send(&mut self, to: PeerId, _opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
-        let message: Value = serde_json::from_slice(&parts.concat()).unwrap();
+    fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
+        let message: Value = match opcode {
+            Opcode::Text => serde_json::from_slice(&parts.concat()).unwrap(),
+            Opcode::Binary => v1::read(&parts.concat()),
+        };
         let own = message["message_type"].as_str().unwrap().ends_with("error_message");
         if self.full && !own {
             return SendOutcome::Full;
@@ -141,6 +146,13 @@ fn paths_are_admitted_or_refused_before_the_upgrade() {
         ("/pcp2/a%20b", 400),
         ("/pcp2/*", 400),
         ("/pcp2agent", 404),
+        ("/pcp", 101),
+        ("/pcp/", 101),
+        ("/pcp/agent", 101),
+        ("/pcp/server", 403),
+        ("/pcp/a/b", 400),
+        ("/pcpagent", 404),
+        ("/pc", 404),
         ("/", 404),
         ("/status", 404),
     ] {

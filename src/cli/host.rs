@@ -15,7 +15,7 @@ use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::mounts::Mounts;
 use crate::broker::{Access, Broker, Observer, Outcome};
 use crate::config::Problem;
-use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings};
+use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, MountSettings};
 use crate::limits;
 use crate::observe::metrics::{Metrics, count};
 use crate::random;
@@ -46,7 +46,7 @@ impl BrokerHost {
         let workers = workers(settings.workers);
         let policy = Policy::new(settings.privileged_clients.iter().map(String::as_str));
         let counts = Arc::new(Counts { metrics: metrics.clone() });
-        let broker = Broker::new(workers, Mounts::default(), policy, counts);
+        let broker = Broker::new(workers, mounts(&settings.mounts), policy, counts);
         for controller in controllers {
             broker.controllers.link(controller);
         }
@@ -63,6 +63,11 @@ impl BrokerHost {
     pub(super) fn stop(self, grace: Duration) {
         self.reactor.stop(grace);
     }
+}
+
+fn mounts(settings: &MountSettings) -> Mounts {
+    let path = |path: &Option<String>| path.as_deref().map(Box::from);
+    Mounts { v1: path(&settings.v1), v2: path(&settings.v2) }
 }
 
 /// The message types that controllers may send.
@@ -197,7 +202,9 @@ impl Observer for Counts {
                 self.metrics.messages_routed.inc();
             }
             Outcome::Undecodable(label) => count(&self.metrics.decode_errors, label),
-            Outcome::NotConnected | Outcome::Overloaded => count(&self.metrics.undeliverable, outcome.label()),
+            Outcome::NotConnected | Outcome::Overloaded | Outcome::TooLarge => {
+                count(&self.metrics.undeliverable, outcome.label())
+            }
             Outcome::NotAuthenticated | Outcome::NotAuthorized | Outcome::Multicast | Outcome::Unhandled => {
                 count(&self.metrics.messages_refused, outcome.label());
             }

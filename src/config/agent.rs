@@ -106,7 +106,7 @@ fn agent(reader: &mut Reader<'_>, places: &Places) -> Option<AgentSettings> {
         download_timeout: unless_zero(download, Duration::from_secs(1800), DOWNLOAD_TIMEOUT_OF_ZERO),
         spool_ttl: purge_ttl(reader, "spool-dir-purge-ttl"),
         cache_ttl: purge_ttl(reader, "task-cache-dir-purge-ttl"),
-        message_bytes_max: reader.message_bytes("max-message-size", limits::MESSAGE_BYTES_MAX),
+        message_bytes_max: reader.message_bytes("max-message-size", limits::AGENT_RECEIVE_BYTES_MAX),
         certificates: CertificatePaths { certificate: certificate?, key: key?, ca: ca?, crl },
     })
 }

@@ -8,7 +8,7 @@ use super::listener::{self, address, certificates};
 use super::pcp_broker::{self, Role};
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{BrokerNodeSettings, LogSettings};
-use super::{Loaded, Problems, hocon};
+use super::{Loaded, Problems, hocon, web_routes};
 
 /// The sections that are ours, in which an unknown key is a mistake.
 const OWN: &[&str] = &["global", "webserver", "web-router-service", "pcp-broker", "authorization"];
@@ -18,7 +18,7 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("global.hostname", "the name of the certificate is used"),
     ("global.certs", "the listener's own files are used"),
     ("metrics", "see /metrics"),
-    ("web-router-service", "the paths are fixed"),
+    ("web-router-service", "only the paths of the broker and of its status and metrics can be set"),
     ("authorization", "only controllers and pcp-broker.privileged-clients give orders; see docs/secure.md"),
 ];
 
@@ -50,13 +50,14 @@ pub fn load_broker(dir: &Path) -> Result<Loaded<BrokerNodeSettings>, Problems> {
     let mut problems = Vec::new();
     let Some(tree) = hocon::load(dir, &mut problems) else { return Err(Problems(problems)) };
     let mut reader = Reader::new(&tree);
-    let section = listener::section(&mut reader, None);
+    let (mounts, routed) = web_routes::mounts(&mut reader);
+    let section = listener::section(&mut reader, routed.as_deref());
     let has_own_files = reader.has(&format!("{section}.ssl-cert")) || reader.has(&format!("{section}.ssl-key"));
     let certificates = certificates(&mut reader, &[if has_own_files { &section } else { "global.certs" }]);
     let log =
         LogSettings { level: reader.log_level("global.log.level"), file: reader.log_file("global.log.file", None) };
     let listen = address(&mut reader, &section, 8142);
-    let broker = pcp_broker::settings(&mut reader, listen, Role::CompileNode);
+    let broker = pcp_broker::settings(&mut reader, listen, mounts, Role::CompileNode);
     let idle: Vec<(String, &'static str)> =
         LISTENER_WITHOUT_EFFECT.iter().map(|(key, instead)| (format!("{section}.{key}"), *instead)).collect();
     let idle = idle.iter().map(|(key, instead)| (key.as_str(), *instead)).chain(WITHOUT_EFFECT.iter().copied());
@@ -145,6 +146,11 @@ mod tests {
         );
         let loaded = load(&[
             ("webserver.conf", &webserver),
+            (
+                "web-routes.conf",
+                "web-router-service: { \"puppetlabs.pcp.broker.service/broker-service\": {
+                   v1: { route: \"/pcp\", server: \"pcp-broker\" }, v2: { route: \"/pcp2\", server: \"pcp-broker\" } } }",
+            ),
             ("puppetserver.conf", "jruby-puppet: { max-active-instances: 4 }, profiler: { enabled: false }"),
         ])
         .unwrap();

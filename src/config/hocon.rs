@@ -13,7 +13,8 @@ pub struct Tree {
     /// Where the files are; relative paths in them start here.
     pub dir: PathBuf,
     root: HoconValue,
-    origins: BTreeMap<Vec<String>, PathBuf>,
+    /// By key, the names joined by dots.
+    origins: BTreeMap<String, PathBuf>,
     fallback: PathBuf,
 }
 
@@ -36,22 +37,16 @@ pub fn load(path: &Path, problems: &mut Vec<Problem>) -> Option<Tree> {
 }
 
 impl Tree {
-    /// The value at a dotted path; explicit nulls count as absent.
+    /// The value at a dotted path, in which names that are quoted in the file may hold dots of their own; explicit nulls
+    /// count as absent.
     pub fn get(&self, key: &str) -> Option<&HoconValue> {
-        let mut value = &self.root;
-        for name in key.split('.') {
-            value = value.as_object()?.get(name)?;
-        }
-        (!value.is_null()).then_some(value)
+        value_at(&self.root, key).filter(|value| !value.is_null())
     }
 
     /// The file that a key came from; for a missing key the file of the section it belongs to.
     pub fn file_of(&self, key: &str) -> &Path {
-        let names: Vec<String> = key.split('.').map(str::to_owned).collect();
-        (1..=names.len())
-            .rev()
-            .find_map(|length| self.origins.get(&names[..length]))
-            .map_or(&self.fallback, PathBuf::as_path)
+        let ends = key.match_indices('.').map(|(end, _)| end).chain([key.len()]);
+        ends.rev().find_map(|end| self.origins.get(&key[..end])).map_or(&self.fallback, PathBuf::as_path)
     }
 
     /// All keys that hold something else than an object.
@@ -60,6 +55,13 @@ impl Tree {
         collect_leaves(&self.root, &mut Vec::new(), &mut |path| leaves.push(path.join(".")));
         leaves
     }
+}
+
+fn value_at<'v>(value: &'v HoconValue, key: &str) -> Option<&'v HoconValue> {
+    let object = value.as_object()?;
+    object
+        .get(key)
+        .or_else(|| key.match_indices('.').find_map(|(end, _)| value_at(object.get(&key[..end])?, &key[end + 1..])))
 }
 
 fn conf_files(dir: &Path, problems: &mut Vec<Problem>) -> Option<Vec<PathBuf>> {
@@ -114,21 +116,16 @@ fn value_of(config: &Config, key: &str) -> Option<HoconValue> {
     config.get(&format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))).cloned()
 }
 
-fn record_origins(
-    config: &Config,
-    file: &Path,
-    origins: &mut BTreeMap<Vec<String>, PathBuf>,
-    problems: &mut Vec<Problem>,
-) {
+fn record_origins(config: &Config, file: &Path, origins: &mut BTreeMap<String, PathBuf>, problems: &mut Vec<Problem>) {
     for key in config.keys() {
         let Some(value) = value_of(config, key) else { continue };
-        origins.entry(vec![key.to_owned()]).or_insert_with(|| file.to_owned());
+        origins.entry(key.to_owned()).or_insert_with(|| file.to_owned());
         collect_leaves(&value, &mut vec![key.to_owned()], &mut |path| {
             // Sections get the first file that mentions them, for keys that are missing in them.
             for length in 1..path.len() {
-                origins.entry(path[..length].to_vec()).or_insert_with(|| file.to_owned());
+                origins.entry(path[..length].join(".")).or_insert_with(|| file.to_owned());
             }
-            let earlier = origins.insert(path.to_vec(), file.to_owned());
+            let earlier = origins.insert(path.join("."), file.to_owned());
             if let Some(earlier) = earlier.filter(|earlier| earlier != file && path.len() > 1) {
                 let message = format!("is also set in {}; keep one of the two", earlier.display());
                 problems.push(Problem { file: file.to_owned(), key: path.join("."), message });

@@ -15,6 +15,7 @@ mod reader;
 mod server;
 pub mod settings;
 mod uri;
+mod web_routes;
 
 pub use agent::load_agent;
 pub use broker::load_broker;

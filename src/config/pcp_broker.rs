@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::duration::Bare;
 use super::reader::Reader;
-use super::settings::{BrokerSettings, ControllerSettings};
+use super::settings::{BrokerSettings, ControllerSettings, MountSettings};
 use super::uri::broker_uri;
 use crate::limits;
 
@@ -25,7 +25,7 @@ pub enum Role {
 }
 
 /// Reads the section.
-pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, role: Role) -> BrokerSettings {
+pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, mounts: MountSettings, role: Role) -> BrokerSettings {
     let idle_key = "pcp-broker.idle-timeout";
     let idle_timeout =
         reader.duration(idle_key, Bare::Milliseconds, Duration::from_millis(100)..=DAY).unwrap_or(limits::IDLE_TIMEOUT);
@@ -35,9 +35,13 @@ pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, role: Role) -> Brok
     }
     BrokerSettings {
         listen,
+        mounts,
         workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
         connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
-        message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
+        message_bytes_max: size(
+            reader.integer("pcp-broker.max-message-size", 1024..=limits::MESSAGE_BYTES_MAX as u64),
+            limits::MESSAGE_BYTES_MAX,
+        ),
         idle_timeout,
         privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
         controllers: match role {

@@ -116,6 +116,11 @@ impl<'t> Reader<'t> {
         names.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whether the key is a section.
+    pub fn has_section(&mut self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.as_object().is_some())
+    }
+
     /// A string; numbers and booleans count as their text, as in HOCON.
     pub fn text(&mut self, key: &str) -> Option<String> {
         match self.value(key)? {
@@ -259,7 +264,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Bytes of the largest message: `default` if not set, capped with a warning at what this version can forward.
+    /// Bytes of the largest message: `cap` if not set, and capped with a warning at what its receivers take.
     pub fn message_bytes(&mut self, key: &str, cap: usize) -> usize {
         let Some(bytes) = self.integer(key, 1024..=64 * 1024 * 1024) else { return cap };
         match usize::try_from(bytes).ok().filter(|bytes| *bytes <= cap) {

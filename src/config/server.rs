@@ -9,7 +9,7 @@ use super::listener::{address, certificates};
 use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{LogSettings, OrchestratorSettings, ServerSettings};
-use super::{Loaded, Problems, hocon};
+use super::{Loaded, Problems, hocon, web_routes};
 use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
@@ -28,7 +28,7 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("webserver.*.idle-timeout-milliseconds", "use pcp-broker.idle-timeout"),
     ("webserver.*.ssl-protocols", "TLS 1.2 and 1.3 are offered"),
     ("webserver.*.cipher-suites", "the suites of TLS 1.3 and the AEAD suites of TLS 1.2 are offered"),
-    ("web-router-service", "the paths are fixed"),
+    ("web-router-service", "only the paths of the broker and of its status and metrics can be set"),
     ("authorization", "only this server and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("analytics", "nothing is reported"),
     ("metrics", "see docs/watch.md"),
@@ -61,7 +61,8 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
     if listen == api_listen && listen.port() != 0 {
         reader.fail("webserver.orchestrator.ssl-port", format!("{listen} is the broker's address; give another port"));
     }
-    let broker = pcp_broker::settings(&mut reader, listen, Role::Appliance);
+    let (mounts, _) = web_routes::mounts(&mut reader);
+    let broker = pcp_broker::settings(&mut reader, listen, mounts, Role::Appliance);
     let orchestrator = orchestrator(&mut reader);
     let (problems, warnings) = reader.finish(WITHOUT_EFFECT);
     match certificates {
@@ -139,7 +140,7 @@ fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel};
+    use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel, MountSettings};
 
     const CERTIFICATES: &str =
         "global.certs { ssl-cert: c.pem, ssl-key: k.pem, ssl-ca-cert: ca.pem, ssl-crl-path: crl.pem }\n";
@@ -192,6 +193,7 @@ mod tests {
             log: LogSettings { level: LogLevel::Debug, file: Some(at("logs/server.log")) },
             broker: BrokerSettings {
                 listen: "127.0.0.1:0".parse().unwrap(),
+                mounts: MountSettings::default(),
                 workers: 3,
                 connections_max: 50_000,
                 message_bytes_max: 1_048_576,
@@ -278,14 +280,13 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "pcp-broker.max-message-size",
                 "webserver.pcp-broker.client-auth",
                 "pcp-broker.controller-uris",
                 "authorization.version",
                 "authorization.rules",
             ]
         );
-        assert!(warnings[1].message.starts_with("has no effect in this version; "), "{}", warnings[1]);
+        assert!(warnings[0].message.starts_with("has no effect in this version; "), "{}", warnings[0]);
     }
 
     #[test]

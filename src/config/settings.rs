@@ -62,11 +62,13 @@ pub struct ServerSettings {
 pub struct BrokerSettings {
     /// Address for agents, port 8142.
     pub listen: SocketAddr,
+    /// Below which paths its services are.
+    pub mounts: MountSettings,
     /// Threads; 0 is one per core, at least two.
     pub workers: usize,
     /// Most connections at once; 0 is [`crate::limits::CONNECTIONS_MAX`].
     pub connections_max: usize,
-    /// Largest message in bytes.
+    /// Largest message that a client may send, in bytes.
     pub message_bytes_max: usize,
     /// A connection without a frame for this long is closed.
     pub idle_timeout: Duration,
@@ -78,6 +80,30 @@ pub struct BrokerSettings {
     pub certificate_check_period: Duration,
     /// Pause between two connections that are closed because of their certificates.
     pub expired_throttle: Duration,
+}
+
+/// Paths on the broker's listener, without a slash at the end; none is below another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountSettings {
+    /// PCP v1; `None` if it is not spoken.
+    pub v1: Option<String>,
+    /// PCP v2; `None` if it is not spoken.
+    pub v2: Option<String>,
+    /// The status service.
+    pub status: String,
+    /// The metrics service.
+    pub metrics: String,
+}
+
+impl Default for MountSettings {
+    fn default() -> Self {
+        Self {
+            v1: Some("/pcp".to_owned()),
+            v2: Some("/pcp2".to_owned()),
+            status: "/status".to_owned(),
+            metrics: "/metrics".to_owned(),
+        }
+    }
 }
 
 /// The orchestrators of a compile-node broker.

@@ -16,7 +16,7 @@ use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::{self, CheckedParameters};
 use super::vault::Vault;
 use crate::clock::WallTime;
-use crate::limits::{MESSAGE_BYTES_MAX, UNFINISHED_NODES_MAX};
+use crate::limits::{AGENT_RECEIVE_BYTES_MAX, UNFINISHED_NODES_MAX};
 use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
@@ -97,7 +97,7 @@ fn request_params(
     };
     let params = serde_json::value::to_raw_value(&run).expect("requests have string keys only");
     // Envelope and transaction id take far less than the other half.
-    if params.get().len() > MESSAGE_BYTES_MAX / 2 {
+    if params.get().len() > AGENT_RECEIVE_BYTES_MAX / 2 {
         let message =
             format!("Task {}: parameters and file list make a message that is too large for agents", task.name);
         return Err(Refusal::new(RefusalKind::ValidationError, message));

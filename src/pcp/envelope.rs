@@ -13,6 +13,12 @@ use super::PcpUri;
 /// counter and the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
+    /// v1: the first byte is not 1.
+    Version,
+    /// v1: no envelope in the first chunk, or a length beyond the message.
+    Chunks,
+    /// v1: the data is not JSON.
+    Data,
     /// Not JSON, not an object, a missing or unknown key, or a value of the wrong type.
     Syntax,
     /// `id` or `in_reply_to` is not a UUID.
@@ -25,6 +31,9 @@ impl DecodeError {
     /// The word for logs and metric labels.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Version => "v1-version",
+            Self::Chunks => "v1-chunks",
+            Self::Data => "v1-data",
             Self::Syntax => "envelope-syntax",
             Self::Id => "envelope-id",
             Self::Uri => "envelope-uri",
@@ -35,7 +44,10 @@ impl DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Syntax => "the message is not a JSON object with the keys of a PCP v2 envelope",
+            Self::Version => "the message does not begin with the version byte of PCP v1",
+            Self::Chunks => "the message does not begin with a whole envelope chunk, or a chunk's length is wrong",
+            Self::Data => "the data chunk is not JSON",
+            Self::Syntax => "the message is not a JSON object with the keys of an envelope",
             Self::Id => "`id` or `in_reply_to` is not a UUID",
             Self::Uri => "`target` or `sender` is not a PCP URI",
         })
@@ -66,11 +78,13 @@ pub struct Envelope<'a> {
     pub data: Option<&'a RawValue>,
 }
 
-/// Reads a string that may be absent but not `null`, borrowing where no escape forbids it.
-fn present_str<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
-    Borrowing::deserialize(deserializer).map(|text| Some(text.0))
+/// A string, borrowed where no escape forbids it; serde's own `Cow` would always copy outside of a field.
+#[derive(Debug, Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// Reads a string that may be absent but not `null`.
+pub(super) fn present_str<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    Text::deserialize(deserializer).map(|text| Some(text.0))
 }
 
 /// Reads any JSON; serde's own `Option` would take `null` for absent.
@@ -95,6 +109,18 @@ impl<'a> Envelope<'a> {
         Ok(envelope)
     }
 
+    /// The same message to be sent on, with `sender` if it names none itself.
+    pub fn outgoing<'s>(&'s self, sender: &'s str) -> Outgoing<'s, &'a RawValue> {
+        Outgoing {
+            id: &self.id,
+            message_type: &self.message_type,
+            target: self.target.as_deref(),
+            sender: Some(self.sender.as_deref().unwrap_or(sender)),
+            in_reply_to: self.in_reply_to.as_deref(),
+            data: self.data,
+        }
+    }
+
     /// The data as `T`; absent data reads as `null`.
     pub fn data_as<T: Deserialize<'a>>(&self) -> serde_json::Result<T> {
         serde_json::from_str(self.data.map_or("null", RawValue::get))
@@ -102,7 +128,7 @@ impl<'a> Envelope<'a> {
 }
 
 /// Whether Java's `UUID.fromString` would take `text`: five groups of hexadecimal digits of at most the usual lengths.
-fn is_uuid(text: &str) -> bool {
+pub(super) fn is_uuid(text: &str) -> bool {
     const GROUP_LENGTHS: [usize; 5] = [8, 4, 4, 4, 12];
     let mut groups = text.split('-');
     GROUP_LENGTHS.iter().all(|&length| {
@@ -113,7 +139,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// An envelope to be sent.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Outgoing<'a, T: Serialize> {
     /// A new UUID.
     pub id: &'a str,
@@ -136,7 +162,14 @@ pub struct Outgoing<'a, T: Serialize> {
 impl<T: Serialize> Outgoing<'_, T> {
     /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("envelopes have string keys only")
+        let mut message = Vec::with_capacity(128);
+        self.encode_into(&mut message);
+        message
+    }
+
+    /// Appends the message's bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        serde_json::to_writer(out, self).expect("envelopes have string keys only");
     }
 }
 

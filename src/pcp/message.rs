@@ -72,6 +72,8 @@ pub mod error_text {
     pub const MULTICAST: &str = "Multiple recipients no longer supported.";
     /// The target is not in the inventory.
     pub const NOT_CONNECTED: &str = "Not connected.";
+    /// The target closes its connection on messages of this size.
+    pub const TOO_LARGE: &str = "Message too large for the target: agents take at most 32000000 bytes.";
     /// The target, or the worker that has it, does not keep up.
     pub const OVERLOADED: &str = "Delivery failed: too much is waiting for the target.";
 }

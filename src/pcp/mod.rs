@@ -1,13 +1,25 @@
 //! The Puppet Communications Protocol: names, envelopes and the messages a broker itself sends and answers.
 //!
-//! Source: pcp-specifications, PCP 2.0; where implementations differ from it, the implementations.
+//! Source: pcp-specifications, PCP 1.0 and 2.0; where implementations differ from them, the implementations. Everything
+//! works on v2; messages of v1 clients are translated as they come and go.
 
 pub mod envelope;
 pub mod message;
+pub mod translate;
 pub mod uri;
+pub mod v1;
 
 pub use envelope::{DecodeError, Envelope, Outgoing};
 pub use uri::PcpUri;
+
+/// Which protocol a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Chunks in binary messages.
+    V1,
+    /// JSON in text messages.
+    V2,
+}
 
 /// The URI of the broker itself.
 pub const SERVER_URI: &str = "pcp:///server";

@@ -104,7 +104,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections_max: limits::CONNECTIONS_MAX,
-            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            message_bytes_max: limits::AGENT_RECEIVE_BYTES_MAX,
             idle_timeout: limits::IDLE_TIMEOUT,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             handshakes_in_flight_max: limits::HANDSHAKES_IN_FLIGHT_MAX,

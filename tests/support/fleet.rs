@@ -39,7 +39,7 @@ impl Agent {
                 Ok(None) => {}
                 Ok(Some(size)) => {
                     incoming.drain(..size);
-                    let session = Session::new(Role::Client, podium::limits::MESSAGE_BYTES_MAX);
+                    let session = Session::new(Role::Client, podium::limits::AGENT_RECEIVE_BYTES_MAX);
                     return Ok(Self { tls, session, incoming });
                 }
                 Err(error) => return Err(io::Error::other(error.advice("/pcp2/agent"))),
