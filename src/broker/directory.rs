@@ -167,8 +167,12 @@ impl Directory {
 
     /// All held URIs that match a pattern, sorted, each once.
     pub fn matching(&self, patterns: &Patterns) -> Vec<Arc<str>> {
-        let uris = self.read().matching(patterns);
-        sorted(uris)
+        sorted(self.collected(patterns))
+    }
+
+    /// The same in no order: all that is done while the lock is held.
+    pub fn collected(&self, patterns: &Patterns) -> Vec<Arc<str>> {
+        self.read().matching(patterns)
     }
 
     /// As [`Self::matching`], and a subscription to every change after it.
