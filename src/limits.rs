@@ -144,6 +144,19 @@ pub const MAILBOX_BYTES_MAX: usize = 192 * 1024 * 1024;
 /// behind gets a whole new response.
 pub const INVENTORY_LOG_MAX: usize = 200_000;
 
+/// Bytes of the changes in one inventory update; what is more goes into further ones. Far below what an agent takes, which
+/// a subscriber may call itself, and about 50,000 changes.
+pub const INVENTORY_UPDATE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// URIs and wildcards in an inventory query.
+pub const INVENTORY_PATTERNS_MAX: usize = 50_000;
+
+/// Bytes of the texts in an inventory query: 80 for each of the most there may be.
+pub const INVENTORY_PATTERN_BYTES_MAX: usize = 4_000_000;
+
+/// Bytes of the patterns of all subscriptions of one worker.
+pub const SUBSCRIPTION_PATTERN_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Subscriptions per worker.
 pub const SUBSCRIPTIONS_MAX: usize = 1024;
 

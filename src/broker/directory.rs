@@ -9,6 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::patterns::{Patterns, Split};
 use crate::clock::Moment;
 use crate::limits::{CLIENTS_PER_NAME_MAX, SUPERSEDE_PAUSE, SUPERSEDE_WINDOW, SUPERSEDED_QUICKLY_MAX};
 use crate::link::PeerId;
@@ -25,13 +26,32 @@ pub struct Change {
     pub uri: Arc<str>,
     /// Came or went.
     pub came: bool,
+    split: Split,
+}
+
+impl Change {
+    /// Bytes of its form in an update, and a few more.
+    fn bytes(&self) -> usize {
+        self.uri.len() + r#"{"client":"","change":-1},"#.len()
+    }
+}
+
+/// The next changes for a subscriber.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// To be given to [`Directory::advance`] once they have been sent.
+    pub end: LogPosition,
+    /// Whether there are more than were asked for.
+    pub more: bool,
 }
 
 /// Changes that a subscriber has not been told of.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
-    /// In order; the position is to be given to [`Directory::advance`] once they have been sent.
-    Changes(Vec<Change>, LogPosition),
+    /// What comes next.
+    Changes(Batch),
     /// The subscriber is further behind than the log reaches; it needs a new snapshot.
     Behind,
 }
@@ -63,6 +83,7 @@ pub struct Directory {
 struct Holder {
     peer: PeerId,
     since: Moment,
+    split: Split,
     /// How many before it, without a pause, were superseded soon after they came.
     hurried: u8,
 }
@@ -94,24 +115,25 @@ impl Directory {
             Some(old) if now.since(old.since) < SUPERSEDE_WINDOW => old.hurried.saturating_add(1),
             _ => 0,
         };
-        state.holders.insert(uri.clone(), Holder { peer, since: now, hurried });
+        let split = old.map_or_else(|| Split::of(uri), |old| old.split);
+        state.holders.insert(uri.clone(), Holder { peer, since: now, split, hurried });
         match old {
-            Some(_) => state.record(uri, false, self.log_max),
+            Some(_) => state.record(uri, split, false, self.log_max),
             None => state.count_other(uri, true),
         }
-        state.record(uri, true, self.log_max);
+        state.record(uri, split, true, self.log_max);
         old.map(|old| old.peer)
     }
 
     /// Removes `uri` if `peer` holds it; false if another connection does, or none.
     pub fn release(&self, uri: &Arc<str>, peer: PeerId) -> bool {
         let mut state = self.write();
-        if state.holders.get(uri).is_none_or(|holder| holder.peer != peer) {
+        let Some(&Holder { split, .. }) = state.holders.get(uri).filter(|holder| holder.peer == peer) else {
             return false;
-        }
+        };
         state.holders.remove(uri);
         state.count_other(uri, false);
-        state.record(uri, false, self.log_max);
+        state.record(uri, split, false, self.log_max);
         true
     }
 
@@ -145,26 +167,39 @@ impl Directory {
 
     /// All held URIs that match a pattern, sorted, each once.
     pub fn matching(&self, patterns: &Patterns) -> Vec<Arc<str>> {
+        sorted(self.collected(patterns))
+    }
+
+    /// The same in no order: all that is done while the lock is held.
+    pub fn collected(&self, patterns: &Patterns) -> Vec<Arc<str>> {
         self.read().matching(patterns)
     }
 
     /// As [`Self::matching`], and a subscription to every change after it.
     pub fn subscribe(&self, patterns: &Patterns) -> (Vec<Arc<str>>, SubscriptionId) {
-        let mut state = self.write();
-        state.subscriptions_made += 1;
-        let id = SubscriptionId(state.subscriptions_made);
-        let end = state.log_end();
-        state.readers.insert(id, end);
-        (state.matching(patterns), id)
+        let id = {
+            let mut state = self.write();
+            state.subscriptions_made += 1;
+            let id = SubscriptionId(state.subscriptions_made);
+            // From here on changes are kept, so that the snapshot needs no lock that keeps others from looking up.
+            let end = state.log_end();
+            state.readers.insert(id, end);
+            id
+        };
+        (self.resume(id, patterns), id)
     }
 
     /// A new snapshot for a subscriber that fell behind; its subscription goes on from there.
     pub fn resume(&self, id: SubscriptionId, patterns: &Patterns) -> Vec<Arc<str>> {
+        let (uris, end) = {
+            let state = self.read();
+            (state.matching(patterns), state.log_end())
+        };
         let mut state = self.write();
-        let end = state.log_end();
         state.readers.insert(id, end);
         state.trim();
-        state.matching(patterns)
+        drop(state);
+        sorted(uris)
     }
 
     /// Ends a subscription.
@@ -174,18 +209,35 @@ impl Directory {
         state.trim();
     }
 
-    /// The changes that match and that the subscriber has not been told of.
-    pub fn news(&self, id: SubscriptionId, patterns: &Patterns) -> News {
+    /// The next changes that match and that the subscriber has not been told of: at least one, and no more than take
+    /// `bytes_max` in an update.
+    pub fn news(&self, id: SubscriptionId, patterns: &Patterns, bytes_max: usize) -> News {
         let state = self.read();
         let Some(&position) = state.readers.get(&id) else { return News::Behind };
         let Some(skip) = position.checked_sub(state.log_start) else { return News::Behind };
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let changes = state.log.iter().skip(skip).filter(|change| patterns.match_text(&change.uri)).cloned().collect();
-        News::Changes(changes, LogPosition(state.log_end()))
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(state.log.len());
+        let mut batch = Batch { changes: Vec::new(), end: LogPosition(state.log_end()), more: false };
+        let mut bytes = 0;
+        for (change, at) in state.log.range(skip..).zip(position..) {
+            if !patterns.matches(&change.uri, change.split) {
+                continue;
+            }
+            bytes += change.bytes();
+            if bytes > bytes_max && !batch.changes.is_empty() {
+                (batch.end, batch.more) = (LogPosition(at), true);
+                break;
+            }
+            batch.changes.push(change.clone());
+        }
+        News::Changes(batch)
     }
 
     /// Notes that the subscriber has been told of everything before `position`.
     pub fn advance(&self, id: SubscriptionId, position: LogPosition) {
+        // Most ticks bring nothing, and writers keep everybody from looking up.
+        if self.read().readers.get(&id).is_none_or(|reader| *reader == position.0) {
+            return;
+        }
         let mut state = self.write();
         if let Some(reader) = state.readers.get_mut(&id) {
             *reader = position.0;
@@ -204,16 +256,17 @@ impl Directory {
 }
 
 impl State {
+    /// In no order: whoever holds the lock does nothing but collect.
     fn matching(&self, patterns: &Patterns) -> Vec<Arc<str>> {
-        let mut uris: Vec<Arc<str>> = match patterns.exact() {
+        match patterns.exact() {
             Some(exact) => {
                 exact.filter_map(|uri| self.holders.get_key_value(uri)).map(|(uri, _)| uri.clone()).collect()
             }
-            None => self.holders.keys().filter(|uri| patterns.match_text(uri)).cloned().collect(),
-        };
-        uris.sort_unstable();
-        uris.dedup();
-        uris
+            None => {
+                let matching = |(uri, holder): &(&Arc<str>, &Holder)| patterns.matches(uri, holder.split);
+                self.holders.iter().filter(matching).map(|(uri, _)| uri.clone()).collect()
+            }
+        }
     }
 
     fn count_other(&mut self, uri: &str, came: bool) {
@@ -228,7 +281,7 @@ impl State {
         }
     }
 
-    fn record(&mut self, uri: &Arc<str>, came: bool, log_max: usize) {
+    fn record(&mut self, uri: &Arc<str>, split: Split, came: bool, log_max: usize) {
         if self.readers.is_empty() {
             self.log_start += 1;
             return;
@@ -237,7 +290,7 @@ impl State {
             self.log.pop_front();
             self.log_start += 1;
         }
-        self.log.push_back(Change { uri: uri.clone(), came });
+        self.log.push_back(Change { uri: uri.clone(), came, split });
     }
 
     fn log_end(&self) -> u64 {
@@ -256,41 +309,14 @@ impl State {
     }
 }
 
+fn sorted(mut uris: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    uris.sort_unstable();
+    uris
+}
+
 /// The name of a URI whose type is not `agent`.
 fn other_name(uri: &str) -> Option<&str> {
     PcpUri::parse(uri).filter(|uri| uri.client_type != "agent").map(|uri| uri.authority)
-}
-
-/// The patterns of an inventory query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patterns {
-    patterns: Vec<Box<str>>,
-    any_wildcard: bool,
-}
-
-impl Patterns {
-    /// Patterns from the texts of a query. A text that is not a PCP URI matches nothing.
-    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut patterns: Vec<Box<str>> =
-            texts.into_iter().filter(|text| PcpUri::parse(text).is_some()).map(Box::from).collect();
-        patterns.sort_unstable();
-        patterns.dedup();
-        let any_wildcard = patterns.iter().filter_map(|text| PcpUri::parse(text)).any(|uri| uri.is_wildcard());
-        Self { patterns, any_wildcard }
-    }
-
-    /// The patterns themselves if none has a wildcard.
-    fn exact(&self) -> Option<impl Iterator<Item = &str>> {
-        (!self.any_wildcard).then(|| self.patterns.iter().map(|text| &**text))
-    }
-
-    fn match_text(&self, uri: &str) -> bool {
-        if !self.any_wildcard {
-            return self.patterns.binary_search_by(|text| (**text).cmp(uri)).is_ok();
-        }
-        let Some(uri) = PcpUri::parse(uri) else { return false };
-        self.patterns.iter().filter_map(|text| PcpUri::parse(text)).any(|pattern| pattern.matches(&uri))
-    }
 }
 
 #[cfg(test)]
@@ -312,9 +338,9 @@ mod tests {
     }
 
     fn told(directory: &Directory, id: SubscriptionId) -> Vec<(String, bool)> {
-        let News::Changes(changes, position) = directory.news(id, &agents()) else { panic!("behind") };
-        directory.advance(id, position);
-        changes.into_iter().map(|change| (change.uri.to_string(), change.came)).collect()
+        let News::Changes(batch) = directory.news(id, &agents(), usize::MAX) else { panic!("behind") };
+        directory.advance(id, batch.end);
+        batch.changes.into_iter().map(|change| (change.uri.to_string(), change.came)).collect()
     }
 
     #[test]
@@ -385,13 +411,40 @@ mod tests {
         let directory = Directory::new(2);
         let (_, id) = directory.subscribe(&agents());
         directory.claim(&uri("a"), peer(1, 1), NOW);
-        assert!(matches!(directory.news(id, &agents()), News::Changes(changes, _) if changes.len() == 1));
-        assert!(matches!(directory.news(id, &agents()), News::Changes(changes, _) if changes.len() == 1));
+        assert!(matches!(directory.news(id, &agents(), 0), News::Changes(batch) if batch.changes.len() == 1));
+        assert!(matches!(directory.news(id, &agents(), 0), News::Changes(batch) if batch.changes.len() == 1));
         directory.claim(&uri("b"), peer(2, 2), NOW);
         directory.claim(&uri("c"), peer(3, 3), NOW);
-        assert_eq!(directory.news(id, &agents()), News::Behind);
+        assert_eq!(directory.news(id, &agents(), 0), News::Behind);
         assert_eq!(directory.resume(id, &agents()).len(), 3);
         assert_eq!(told(&directory, id), []);
+    }
+
+    #[test]
+    fn many_changes_come_in_parts_with_none_lost() {
+        let directory = Directory::new(100);
+        let (_, id) = directory.subscribe(&agents());
+        for number in 0..20 {
+            directory.claim(&uri(&format!("{number:02}")), peer(number, 1), NOW);
+            directory.claim(&format!("pcp://{number:02}/ctl").into(), peer(100 + number, 1), NOW);
+        }
+        let (three, mut told, mut parts) = (3 * 40 + 39, Vec::new(), Vec::new());
+        loop {
+            let News::Changes(batch) = directory.news(id, &agents(), three) else { panic!("behind") };
+            assert_eq!(
+                directory.news(id, &agents(), three),
+                News::Changes(Batch { changes: batch.changes.clone(), ..batch })
+            );
+            directory.advance(id, batch.end);
+            parts.push(batch.changes.len());
+            told.extend(batch.changes.iter().map(|change| change.uri.to_string()));
+            if !batch.more {
+                break;
+            }
+        }
+        assert_eq!(parts, [3, 3, 3, 3, 3, 3, 2]);
+        assert_eq!(told, (0..20).map(|number| format!("pcp://{number:02}/agent")).collect::<Vec<_>>());
+        assert_eq!(directory.read().log.len(), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `inventory_request` and what follows it (pcp-broker, 3.5 of its behaviour): a response at once, then at most one
-//! update per tick and subscriber, strictly after the response, with every change in order and none repeated.
+//! update per tick and subscriber, or several if it would be too large for one, strictly after the response, with every
+//! change in order and none repeated.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use tracing::warn;
 
 use super::answer::Reply;
 use super::core::{BrokerCore, BrokerMail, Origin};
-use super::directory::{Directory, News, Patterns, SubscriptionId};
+use super::directory::{Change, Directory, News, SubscriptionId};
+use super::patterns::Patterns;
 use super::said::Said;
 use crate::limits;
 use crate::link::Shell;
@@ -33,6 +35,12 @@ struct Subscription {
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    fn has_room_for(&self, patterns: &Patterns) -> bool {
+        let bytes: usize = self.list.iter().map(|subscription| subscription.patterns.bytes()).sum();
+        self.list.len() < limits::SUBSCRIPTIONS_MAX
+            && bytes + patterns.bytes() <= limits::SUBSCRIPTION_PATTERN_BYTES_MAX
     }
 
     /// Ends the owner's subscription, if it has one.
@@ -63,7 +71,7 @@ impl BrokerCore {
         };
         let patterns = Patterns::new(request.query.iter().map(|text| &**text));
         self.subscriptions.end(&self.broker.directory, &said.origin);
-        if request.subscribe && self.subscriptions.list.len() >= limits::SUBSCRIPTIONS_MAX {
+        if request.subscribe && !self.subscriptions.has_room_for(&patterns) {
             let text = "Too many subscriptions: ask without `subscribe`, or use fewer clients that subscribe.";
             return self.reply_error(&said.origin, Some(&said.envelope.id), text, shell);
         }
@@ -93,34 +101,47 @@ impl BrokerCore {
     pub(super) fn tell_subscribers(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         let list = std::mem::take(&mut self.subscriptions.list);
         for subscription in &list {
-            match self.broker.directory.news(subscription.id, &subscription.patterns) {
-                News::Changes(changes, position) if changes.is_empty() => {
-                    self.broker.directory.advance(subscription.id, position);
-                }
-                News::Changes(changes, position) => {
-                    let changes = changes
-                        .iter()
-                        .map(|change| InventoryChange {
-                            client: Cow::Borrowed(&change.uri),
-                            change: if change.came { 1 } else { -1 },
-                        })
-                        .collect();
-                    let update = Outgoing {
-                        id: &self.random.uuid(),
-                        message_type: message_type::INVENTORY_UPDATE,
-                        target: Some(&subscription.target),
-                        sender: None,
-                        in_reply_to: None,
-                        data: Some(InventoryUpdate { changes }),
-                    };
-                    if self.reply(&subscription.owner, &update, shell) == Reply::Sent {
-                        self.broker.directory.advance(subscription.id, position);
-                    }
-                }
-                News::Behind => self.resynchronise(subscription, shell),
-            }
+            self.tell(subscription, shell);
         }
         self.subscriptions.list = list;
+    }
+
+    fn tell(&mut self, subscription: &Subscription, shell: &mut dyn Shell<BrokerMail>) {
+        loop {
+            let broker = &self.broker;
+            match broker.directory.news(subscription.id, &subscription.patterns, broker.update_bytes_max) {
+                News::Behind => return self.resynchronise(subscription, shell),
+                News::Changes(batch) => {
+                    if !batch.changes.is_empty() && !self.send_update(subscription, &batch.changes, shell) {
+                        return;
+                    }
+                    self.broker.directory.advance(subscription.id, batch.end);
+                    if !batch.more {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the update could be sent.
+    fn send_update(&mut self, to: &Subscription, changes: &[Change], shell: &mut dyn Shell<BrokerMail>) -> bool {
+        let changes = changes
+            .iter()
+            .map(|change| InventoryChange {
+                client: Cow::Borrowed(&change.uri),
+                change: if change.came { 1 } else { -1 },
+            })
+            .collect();
+        let update = Outgoing {
+            id: &self.random.uuid(),
+            message_type: message_type::INVENTORY_UPDATE,
+            target: Some(&to.target),
+            sender: None,
+            in_reply_to: None,
+            data: Some(InventoryUpdate { changes }),
+        };
+        self.reply(&to.owner, &update, shell) == Reply::Sent
     }
 
     /// A subscriber that fell behind the log gets a whole new response, which replaces what it knew.

@@ -8,6 +8,7 @@ pub mod core;
 pub mod directory;
 mod inventory;
 pub mod mounts;
+pub mod patterns;
 mod route;
 mod said;
 mod scratch;
@@ -116,6 +117,8 @@ pub struct Broker {
     pub mounts: Mounts,
     /// Orchestrators linked to this broker.
     pub controllers: Controllers,
+    /// Bytes of the changes in one inventory update; what is more goes into further ones.
+    pub update_bytes_max: usize,
     observer: Arc<dyn Observer>,
     /// Payload bytes on their way to each worker.
     mail: Vec<Backlog>,
@@ -130,6 +133,7 @@ impl Broker {
             policy: ArcSwap::from_pointee(policy),
             mounts,
             controllers: Controllers::default(),
+            update_bytes_max: limits::INVENTORY_UPDATE_BYTES_MAX,
             observer,
             mail: (0..workers).map(|_| Backlog::new(limits::MAILBOX_BYTES_MAX)).collect(),
             stopping: AtomicBool::new(false),

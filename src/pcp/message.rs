@@ -2,8 +2,13 @@
 //! an unknown key makes them invalid.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::envelope::Text;
+use crate::limits::{INVENTORY_PATTERN_BYTES_MAX, INVENTORY_PATTERNS_MAX};
 
 /// Data of `associate_response`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +29,40 @@ pub struct AssociateResponse<'a> {
 #[serde(deny_unknown_fields)]
 pub struct InventoryRequest<'a> {
     /// URIs, exact or with wildcard components.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "bounded_query")]
     pub query: Vec<Cow<'a, str>>,
     /// Whether to send updates from now on; absent or false ends a subscription.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub subscribe: bool,
+}
+
+/// Reads a query, borrowing, and no further than its limits.
+fn bounded_query<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Cow<'de, str>>, D::Error> {
+    struct Query;
+
+    impl<'de> Visitor<'de> for Query {
+        type Value = Vec<Cow<'de, str>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of PCP URIs")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let (mut query, mut bytes) = (Vec::new(), 0);
+            while let Some(Text(text)) = list.next_element()? {
+                bytes += text.len();
+                if query.len() == INVENTORY_PATTERNS_MAX || bytes > INVENTORY_PATTERN_BYTES_MAX {
+                    return Err(A::Error::custom(format_args!(
+                        "more than {INVENTORY_PATTERNS_MAX} texts or {INVENTORY_PATTERN_BYTES_MAX} bytes of them; use wildcards"
+                    )));
+                }
+                query.push(text);
+            }
+            Ok(query)
+        }
+    }
+
+    deserializer.deserialize_seq(Query)
 }
 
 /// Data of `inventory_response`.
@@ -76,4 +110,28 @@ pub mod error_text {
     pub const TOO_LARGE: &str = "Message too large for the target: agents take at most 32000000 bytes.";
     /// The target, or the worker that has it, does not keep up.
     pub const OVERLOADED: &str = "Delivery failed: too much is waiting for the target.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<usize, String> {
+        let text = format!(r#"{{"query":{query}}}"#);
+        let request = serde_json::from_str::<InventoryRequest<'_>>(&text).map_err(|error| error.to_string())?;
+        assert!(request.query.iter().all(|text| matches!(text, Cow::Borrowed(_))));
+        Ok(request.query.len())
+    }
+
+    #[test]
+    fn a_query_is_bounded() {
+        let list = |count: usize, text: &str| format!("[{}]", vec![format!("\"{text}\""); count].join(","));
+        assert_eq!(read("[]"), Ok(0));
+        assert_eq!(read(&list(INVENTORY_PATTERNS_MAX, "")), Ok(INVENTORY_PATTERNS_MAX));
+        assert!(read(&list(INVENTORY_PATTERNS_MAX + 1, "")).unwrap_err().starts_with("more than 50000 texts"));
+        let half = "x".repeat(INVENTORY_PATTERN_BYTES_MAX / 2);
+        assert_eq!(read(&list(2, &half)), Ok(2));
+        assert!(read(&list(3, &half)).is_err());
+        assert!(read("\"pcp://*/agent\"").is_err());
+    }
 }

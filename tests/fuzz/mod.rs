@@ -9,6 +9,7 @@ mod mutator;
 mod tasks;
 mod texts;
 mod tls;
+mod v1;
 mod websocket;
 
 use podium::random::Random;

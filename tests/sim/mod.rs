@@ -1,7 +1,10 @@
 //! Seeded simulation of the broker core: several workers, a few hundred agents that connect, drop, supersede and send,
-//! mail between workers that is slow and sometimes refused. `SIM_SEED` replays one seed, `SIM_SEEDS` sets how many.
+//! mail between workers that is slow and sometimes refused. Half of the agents speak v1, and agents talk to those of the
+//! other protocol; subscribers are of both. `SIM_SEED` replays one seed, `SIM_SEEDS` sets how many.
 
 mod network;
+mod shell;
+mod view;
 
 use network::Network;
 

@@ -1,6 +1,6 @@
 //! The simulated world: connections of each worker, mail between workers, a clock, and a shadow of what must be true.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,18 +12,17 @@ use podium::broker::core::{BrokerCore, BrokerMail};
 use podium::broker::mounts::Mounts;
 use podium::broker::{Access, Broker, Observer, Outcome};
 use podium::clock::Moment;
-use podium::link::{
-    Admission, Application, CloseReason, Dial, Event, Identity, Opcode, Opening, PeerId, Port, SendOutcome, Shell,
-    TimerKey,
-};
-use podium::pcp::message::{InventoryResponse, InventoryUpdate};
-use podium::pcp::{Envelope, Outgoing, message_type};
+use podium::link::{Admission, Application, CloseReason, Event, Identity, Opcode, Opening, PeerId, Port, TimerKey};
+use podium::pcp::{Outgoing, Version, message_type, translate};
 use podium::pxp::message_type as pxp;
 use podium::random::Random;
 
+use super::shell::{Pending, Shadow, SimulatedShell, UPDATE_BYTES, Worker};
+use super::view::{Seen, View};
+
 const CONTROLLER: &str = "pcp://orch.example.com/orchestrator";
-/// Mail that fits into a worker's mailbox; small, so that it overflows now and then.
-const MAILBOX: usize = 40;
+/// Clients that subscribe, besides the controller, each on the next worker and of the other protocol than the one before.
+const WATCHERS: usize = 4;
 
 #[derive(Default)]
 struct Counts {
@@ -53,32 +52,13 @@ impl Port for InboxPort {
     }
 }
 
-/// What one worker's shell holds.
-#[derive(Default)]
-struct Worker {
-    /// Open connections by slot: id and URI.
-    open: BTreeMap<u32, (PeerId, String)>,
-    mail: VecDeque<BrokerMail>,
-    /// Connections whose Closed event is still to come, because a socket tells late.
-    closing: Vec<PeerId>,
-    timers: BTreeMap<TimerKey, Moment>,
-    next_slot: u32,
-    free_slots: Vec<u32>,
-    generation: u32,
+/// Every other client speaks v1.
+fn version(number: usize) -> Version {
+    if number.is_multiple_of(2) { Version::V2 } else { Version::V1 }
 }
 
-/// What is known to be true, kept apart from the broker.
-#[derive(Default)]
-struct Shadow {
-    /// The newest connection of each URI.
-    newest: HashMap<String, PeerId>,
-    /// Messages sent and not yet accounted for: id to target and sender's connection.
-    pending: HashMap<String, (String, PeerId)>,
-    delivered: usize,
-    returned: usize,
-    /// What the controller believes after its response and updates.
-    believed: BTreeSet<String>,
-    responses: usize,
+fn watcher(number: usize) -> String {
+    format!("pcp://watcher{number}/watcher")
 }
 
 pub struct Network {
@@ -100,9 +80,11 @@ impl Network {
     pub fn new(seed: u64, workers: usize, agents: usize) -> Self {
         let counts = Arc::new(Counts::default());
         // All may talk to all here: the more goes to and fro, the more can go wrong.
-        let names: Vec<String> = (0..agents).map(|number| format!("node{number}")).collect();
+        let watchers = (0..WATCHERS).map(|number| format!("watcher{number}"));
+        let names: Vec<String> = (0..agents).map(|number| format!("node{number}")).chain(watchers).collect();
         let policy = Policy::new(names.iter().map(String::as_str));
-        let broker = Broker::new(workers, Mounts::default(), policy, counts.clone());
+        let mut broker = Broker::new(workers, Mounts::default(), policy, counts.clone());
+        Arc::get_mut(&mut broker).unwrap().update_bytes_max = UPDATE_BYTES;
         let inbox = Arc::new(Inbox::default());
         let controller = Arc::new(Controller {
             uri: CONTROLLER.into(),
@@ -124,7 +106,11 @@ impl Network {
             refused: 0,
             messages: 0,
         };
+        network.shadow.views.insert(CONTROLLER.to_owned(), View::default());
         network.controller_subscribes();
+        for number in 0..WATCHERS {
+            network.watcher_connects(number);
+        }
         network
     }
 
@@ -136,7 +122,8 @@ impl Network {
             22..55 => self.agent_sends(),
             55..65 => self.controller_sends(),
             65..70 => self.deliver_late_close(),
-            70..96 => self.deliver_mail(),
+            70..95 => self.deliver_mail(),
+            95 if self.random.percent(20) => self.watcher_subscribes(),
             _ => self.pass_time(),
         }
         self.read_inbox();
@@ -158,9 +145,14 @@ impl Network {
     /// What must hold once nothing is under way.
     pub fn check_settled(&self) {
         let truth: BTreeSet<String> = self.shadow.newest.keys().cloned().collect();
-        assert_eq!(self.shadow.believed, truth, "the subscriber's view");
-        assert_eq!(self.broker.directory.len(), truth.len());
-        assert!(self.shadow.pending.is_empty(), "messages neither delivered nor returned: {:?}", self.shadow.pending);
+        for (uri, view) in &self.shadow.views {
+            assert!(view.subscribed);
+            assert_eq!(view.believed, truth, "the view of {uri}");
+            assert!(view.splits > 10, "too few split updates to prove anything: {}", view.splits);
+        }
+        assert_eq!(self.broker.directory.len(), truth.len() + WATCHERS);
+        let lost: Vec<_> = self.shadow.pending.keys().collect();
+        assert!(lost.is_empty(), "messages neither delivered nor returned: {lost:?}");
         assert!(self.shadow.delivered > 100 && self.shadow.returned > 10, "the run was too quiet to prove anything");
         let superseded = self.counts.superseded.load(Ordering::Relaxed);
         assert!(superseded > 10);
@@ -169,19 +161,21 @@ impl Network {
             assert_eq!(self.broker.directory.locate(uri), Some(*peer));
         }
         let open: usize = self.workers.iter().map(|worker| worker.open.len()).sum();
-        assert_eq!(open, truth.len(), "every superseded connection was dropped");
+        assert_eq!(open, truth.len() + WATCHERS, "every superseded connection was dropped");
     }
 
     pub fn summary(&self) -> (usize, usize, usize, BTreeSet<String>) {
-        (self.shadow.delivered, self.shadow.returned, self.shadow.pending.len(), self.shadow.believed.clone())
+        let believed = self.shadow.views[CONTROLLER].believed.clone();
+        (self.shadow.delivered, self.shadow.returned, self.shadow.pending.len(), believed)
     }
 
     fn connect(&mut self) {
-        let name = format!("node{}", self.random.index(self.agents));
+        let number = self.random.index(self.agents);
+        let (name, version) = (format!("node{number}"), version(number));
         let index = self.random.index(self.workers.len());
         let opening = Opening {
             identity: Identity::named(&name),
-            path: "/pcp2/agent",
+            path: if version == Version::V1 { "/pcp" } else { "/pcp2/agent" },
             remote: "127.0.0.1:1".parse().unwrap(),
             dialled: None,
         };
@@ -192,27 +186,76 @@ impl Network {
             Admission::Refuse { status: 503, .. } if held => return self.refused += 1,
             refused => panic!("{refused:?}"),
         }
-        let worker = &mut self.workers[index];
-        let slot = worker.free_slots.pop().unwrap_or_else(|| {
-            worker.next_slot += 1;
-            worker.next_slot
-        });
-        worker.generation += 1;
-        let peer = PeerId { worker: u16::try_from(index).unwrap(), slot, generation: worker.generation };
         let uri = format!("pcp://{name}/agent");
-        worker.open.insert(slot, (peer, uri.clone()));
+        let peer = self.workers[index].enter(index, &uri, version);
         self.shadow.newest.insert(uri, peer);
         self.handle(index, Event::Opened { peer, opening });
     }
 
+    fn watcher_connects(&mut self, number: usize) {
+        let (name, version) = (format!("watcher{number}"), version(number));
+        let opening = Opening {
+            identity: Identity::named(&name),
+            path: if version == Version::V1 { "/pcp/watcher" } else { "/pcp2/watcher" },
+            remote: "127.0.0.1:1".parse().unwrap(),
+            dialled: None,
+        };
+        let (index, uri) = (number % self.workers.len(), watcher(number));
+        let peer = self.workers[index].enter(index, &uri, version);
+        self.handle(index, Event::Opened { peer, opening });
+        self.shadow.views.insert(uri, View::default());
+        self.subscribe(number);
+    }
+
+    /// A subscription in the place of the one before; nothing of that one may follow.
+    fn watcher_subscribes(&mut self) {
+        let number = self.random.index(WATCHERS);
+        self.subscribe(number);
+    }
+
+    fn subscribe(&mut self, number: usize) {
+        let (index, uri) = (number % self.workers.len(), watcher(number));
+        let (peer, _, version) = self.workers[index].open.values().find(|(_, open, _)| *open == uri).cloned().unwrap();
+        self.shadow.views.get_mut(&uri).unwrap().subscribed = false;
+        // The answer may be refused like any other message.
+        while !self.shadow.views[&uri].subscribed {
+            let request = Outgoing {
+                id: &self.next_id(),
+                message_type: message_type::INVENTORY_REQUEST,
+                target: Some(podium::pcp::SERVER_URI),
+                sender: Some(&uri),
+                in_reply_to: None,
+                data: Some(serde_json::json!({"query": ["pcp://*/agent"], "subscribe": true})),
+            };
+            self.say(index, peer, version, &request);
+        }
+    }
+
+    fn say<T: serde::Serialize>(&mut self, index: usize, peer: PeerId, version: Version, message: &Outgoing<'_, T>) {
+        let (opcode, payload) = match version {
+            Version::V1 => {
+                let mut payload = Vec::new();
+                translate::to_v1(message, &mut payload);
+                (Opcode::Binary, payload)
+            }
+            Version::V2 => (Opcode::Text, message.encode()),
+        };
+        self.handle(index, Event::Message { peer, opcode, payload: &payload });
+    }
+
     fn drop_connection(&mut self) {
         let index = self.random.index(self.workers.len());
-        let open: Vec<u32> = self.workers[index].open.keys().copied().collect();
+        let open: Vec<u32> = self.workers[index]
+            .open
+            .iter()
+            .filter(|(_, open)| open.1.ends_with("/agent"))
+            .map(|(slot, _)| *slot)
+            .collect();
         if open.is_empty() {
             return;
         }
         let slot = open[self.random.index(open.len())];
-        let (peer, _) = self.workers[index].open.remove(&slot).unwrap();
+        let (peer, ..) = self.workers[index].open.remove(&slot).unwrap();
         self.workers[index].closing.push(peer);
     }
 
@@ -225,35 +268,40 @@ impl Network {
         let peer = self.workers[index].closing.swap_remove(self.random.index(count));
         self.shadow.newest.retain(|_, newest| *newest != peer);
         // Whoever waits for an answer over this connection will not get it.
-        self.shadow.pending.retain(|_, (_, sender)| *sender != peer);
+        self.shadow.pending.retain(|_, pending| pending.sender != peer);
         self.handle(index, Event::Closed { peer, reason: CloseReason::Lost });
         self.workers[index].free_slots.push(peer.slot);
     }
 
     fn agent_sends(&mut self) {
         let index = self.random.index(self.workers.len());
-        let open: Vec<(PeerId, String)> = self.workers[index].open.values().cloned().collect();
+        let open: Vec<(PeerId, String, Version)> =
+            self.workers[index].open.values().filter(|open| open.1.ends_with("/agent")).cloned().collect();
         if open.is_empty() {
             return;
         }
-        let (peer, uri) = open[self.random.index(open.len())].clone();
-        let target = format!("pcp://node{}/agent", self.random.index(self.agents));
+        let (peer, uri, version) = open[self.random.index(open.len())].clone();
+        // To one of the other protocol.
+        let other = self.random.index(self.agents / 2) * 2 + usize::from(version == Version::V2);
+        let target = format!("pcp://node{other}/agent");
         let id = self.next_id();
-        let sender = self.random.percent(50).then_some(&*uri);
+        // In v1 there is always a sender.
+        let sender = (version == Version::V1 || self.random.percent(50)).then_some(&*uri);
+        let data = "x".repeat(self.random.index(200));
         let message = Outgoing {
             id: &id,
             message_type: pxp::NON_BLOCKING_RESPONSE,
             target: Some(&target),
             sender,
             in_reply_to: None,
-            data: Some("x".repeat(self.random.index(200))),
-        }
-        .encode();
+            data: Some(&data),
+        };
         // What a superseded connection still says is ignored by its worker, so nothing is owed for it.
         if self.shadow.newest.get(&uri) == Some(&peer) {
-            self.shadow.pending.insert(id, (target, peer));
+            let pending = Pending { target: target.clone(), data: data.clone(), sender: peer };
+            self.shadow.pending.insert(id.clone(), pending);
         }
-        self.handle(index, Event::Message { peer, opcode: Opcode::Text, payload: &message });
+        self.say(index, peer, version, &message);
     }
 
     fn controller_sends(&mut self) {
@@ -269,7 +317,7 @@ impl Network {
         }
         .encode();
         let nobody = PeerId { worker: u16::MAX, slot: 0, generation: 0 };
-        self.shadow.pending.insert(id, (target, nobody));
+        self.shadow.pending.insert(id, Pending { target, data: "run".to_owned(), sender: nobody });
         let mail = BrokerMail::FromController(self.controller.clone(), message.into());
         self.workers[0].mail.push_back(mail);
     }
@@ -313,6 +361,7 @@ impl Network {
     }
 
     fn handle(&mut self, index: usize, event: Event<'_, BrokerMail>) {
+        self.shadow.views.values_mut().for_each(View::happening);
         let mut shell = SimulatedShell {
             index: u16::try_from(index).unwrap(),
             workers: &mut self.workers,
@@ -322,29 +371,12 @@ impl Network {
         self.cores[index].handle(self.now, event, &mut shell);
     }
 
-    /// The controller believes what the broker tells it, and complains if it is told something twice.
     fn read_inbox(&mut self) {
         while let Some(message) = { self.inbox.0.lock().unwrap().pop_front() } {
-            let envelope = Envelope::decode(&message).unwrap();
-            match &*envelope.message_type {
-                message_type::INVENTORY_RESPONSE => {
-                    let response: InventoryResponse<'_> = envelope.data_as().unwrap();
-                    self.shadow.believed = response.uris.iter().map(ToString::to_string).collect();
-                    self.shadow.responses += 1;
-                }
-                message_type::INVENTORY_UPDATE => {
-                    assert_eq!(self.shadow.responses, 1, "an update before the response");
-                    let update: InventoryUpdate<'_> = envelope.data_as().unwrap();
-                    for change in update.changes {
-                        let told_something_new = match change.change {
-                            1 => self.shadow.believed.insert(change.client.to_string()),
-                            _ => self.shadow.believed.remove(&*change.client),
-                        };
-                        assert!(told_something_new, "a lost or repeated change of {}", change.client);
-                    }
-                }
-                message_type::ERROR_MESSAGE => self.shadow.returned(envelope.in_reply_to.as_deref().unwrap()),
-                other => panic!("the controller was sent {other}"),
+            let message = Seen::v2(&message);
+            match &*message.message_type {
+                message_type::ERROR_MESSAGE => self.shadow.returned(message.in_reply_to.as_deref().unwrap()),
+                _ => self.shadow.views.get_mut(CONTROLLER).unwrap().told(&message, UPDATE_BYTES),
             }
         }
     }
@@ -352,89 +384,5 @@ impl Network {
     fn next_id(&mut self) -> String {
         self.messages += 1;
         format!("00000000-0000-4000-8000-{:012x}", self.messages)
-    }
-}
-
-impl Shadow {
-    fn returned(&mut self, id: &str) {
-        if self.pending.remove(id).is_some() {
-            self.returned += 1;
-        }
-    }
-}
-
-struct SimulatedShell<'a> {
-    index: u16,
-    workers: &'a mut Vec<Worker>,
-    shadow: &'a mut Shadow,
-    random: &'a mut Random,
-}
-
-impl SimulatedShell<'_> {
-    fn worker(&mut self) -> &mut Worker {
-        &mut self.workers[usize::from(self.index)]
-    }
-}
-
-impl Shell<BrokerMail> for SimulatedShell<'_> {
-    fn worker(&self) -> u16 {
-        self.index
-    }
-
-    fn send(&mut self, to: PeerId, _opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
-        assert_eq!(to.worker, self.index, "a worker sends on its own connections only");
-        let Some((peer, uri)) = self.worker().open.get(&to.slot).filter(|(peer, _)| *peer == to).cloned() else {
-            return SendOutcome::Gone;
-        };
-        let message = parts.concat();
-        let envelope = Envelope::decode(&message).unwrap();
-        if envelope.message_type == message_type::ERROR_MESSAGE {
-            self.shadow.returned(envelope.in_reply_to.as_deref().unwrap());
-            return SendOutcome::Sent;
-        }
-        if self.random.percent(3) {
-            return SendOutcome::Full;
-        }
-        assert_eq!(envelope.target.as_deref(), Some(&*uri), "delivered to a wrong connection");
-        assert_eq!(self.shadow.newest.get(&uri), Some(&peer), "delivered to a stale connection");
-        assert!(envelope.sender.is_some(), "delivered without a sender");
-        if self.shadow.pending.remove(&*envelope.id).is_some() {
-            self.shadow.delivered += 1;
-        }
-        SendOutcome::Sent
-    }
-
-    fn close(&mut self, peer: PeerId, code: u16, _reason: &str) {
-        panic!("nothing in this world deserves close {code} of {peer}");
-    }
-
-    fn abort(&mut self, peer: PeerId) {
-        if self.worker().open.get(&peer.slot).is_some_and(|(open, _)| *open == peer) {
-            self.worker().open.remove(&peer.slot);
-            self.worker().closing.push(peer);
-        }
-    }
-
-    fn arm(&mut self, key: TimerKey, at: Moment) {
-        self.worker().timers.insert(key, at);
-    }
-
-    fn disarm(&mut self, key: TimerKey) {
-        self.worker().timers.remove(&key);
-    }
-
-    fn mail(&mut self, worker: u16, mail: BrokerMail) -> Result<(), BrokerMail> {
-        let mailbox = &mut self.workers[usize::from(worker)].mail;
-        // An answer to a lost message may itself be lost when the mailbox is full; this world spares it, so that every
-        // message can be accounted for.
-        if mailbox.len() >= MAILBOX && !matches!(mail, BrokerMail::Undeliverable { .. }) {
-            return Err(mail);
-        }
-        mailbox.push_back(mail);
-        Ok(())
-    }
-
-    fn dial(&mut self, dial: Dial) {
-        panic!("the broker dialled {dial:?}");
     }
 }
