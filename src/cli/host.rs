@@ -44,7 +44,7 @@ impl BrokerHost {
     ) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let workers = workers(settings.workers);
-        let policy = Policy::new(settings.privileged_clients.iter().map(String::as_str));
+        let policy = Policy::from_access(&settings.access);
         let counts = Arc::new(Counts { metrics: metrics.clone() });
         let broker = Broker::new(workers, Mounts::default(), policy, counts);
         for controller in controllers {
@@ -158,8 +158,9 @@ fn start_reactor(
     };
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
-    let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
-        .map_err(|error| format!("the broker: {error}"))?;
+    let reactor =
+        Reactor::start(options, move |worker, _| BrokerCore::new(broker.clone(), random::seed()).on_worker(worker))
+            .map_err(|error| format!("the broker: {error}"))?;
     info!(
         address = %reactor.local_addr().unwrap_or(settings.listen),
         workers,

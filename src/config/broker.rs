@@ -14,7 +14,6 @@ const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("webserver.client-auth", "the broker always requires a client certificate"),
     ("webserver.access-log-config", "connections are in the log"),
     ("web-router-service", "the paths are fixed"),
-    ("authorization", "only controllers and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("metrics", "see docs/watch.md"),
 ];
 

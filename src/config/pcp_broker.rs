@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::authorization::client_access;
 use super::duration::Bare;
 use super::reader::Reader;
 use super::settings::{BrokerSettings, ControllerSettings};
@@ -39,7 +40,7 @@ pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, role: Role) -> Brok
         connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
         message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),
         idle_timeout,
-        privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
+        access: client_access(reader),
         controllers: match role {
             Role::Appliance => {
                 ControllerSettings { uris: Vec::new(), allowlist: None, grace_period: limits::CONTROLLER_GRACE_PERIOD }
