@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::mounts::Mounts;
 use crate::broker::{Access, Broker, Observer, Outcome};
-use crate::config::Problem;
+use crate::config::authorization::ClientAccess;
 use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings};
+use crate::config::{Loaded, Problem, Problems};
 use crate::limits;
 use crate::observe::metrics::{Metrics, count};
 use crate::random;
@@ -62,6 +63,30 @@ impl BrokerHost {
     /// Says goodbye to the clients and ends the workers.
     pub(super) fn stop(self, grace: Duration) {
         self.reactor.stop(grace);
+    }
+}
+
+/// Reads who decides what clients may send again: it holds from the next message and the next connection on. Anything
+/// wrong with the files leaves everything as it was.
+pub(super) fn reload_access<T>(
+    broker: &Broker,
+    loaded: Result<Loaded<T>, Problems>,
+    access: impl FnOnce(&T) -> &ClientAccess,
+) {
+    match loaded {
+        Ok(Loaded { settings, warnings }) => {
+            for warning in &warnings {
+                warn!("{warning}");
+            }
+            let policy = Policy::from_access(access(&settings)).after(&broker.policy.load());
+            broker.policy.store(Arc::new(policy));
+            info!("who may send what was read again");
+        }
+        Err(problems) => {
+            for problem in &problems.0 {
+                error!("who may send what stays as it was: {problem}");
+            }
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 mod acl;
 mod built_in;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
