@@ -176,6 +176,19 @@ pub const EXPIRED_THROTTLE: Duration = Duration::from_millis(30);
 /// Bytes of a PCP URI. A certificate's common name has at most 64 characters in X.520; names in use are longer.
 pub const URI_BYTES_MAX: usize = 512;
 
+/// Subject alternative names and extensions that are kept of one certificate. Most agents have none besides their name;
+/// a compile node behind several load balancers has a few dozen.
+pub const CERTIFICATE_ATTRIBUTES_MAX: usize = 128;
+
+/// Bytes of the same together. They are kept as long as the connection is open.
+pub const CERTIFICATE_ATTRIBUTE_BYTES_MAX: usize = 16 * 1024;
+
+/// Authorization rules about messages to the broker; what they say of a certificate takes a bit each per connection.
+pub const AUTHORIZATION_RULES_MAX: usize = 128;
+
+/// Bytes that a compiled pattern of an authorization rule may take.
+pub const AUTHORIZATION_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes of a transaction id that the agent accepts.
 pub const TRANSACTION_ID_BYTES_MAX: usize = 128;
 

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::{info, warn};
 
-use super::Broker;
 use super::controllers::Controller;
 use super::directory::Room;
 use super::inventory::Subscriptions;
 use super::mounts::Endpoint;
 use super::scratch::Scratch;
 use super::session::{Session, Sessions, Standing};
+use super::{Access, AccessEnvelope, Broker, Outcome};
 use crate::backlog::Waiting;
 use crate::clock::Moment;
 use crate::limits;
 use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId, Shell, TimerKey};
 use crate::observe::pace::Pace;
+use crate::pcp::{SERVER_URI, message_type};
 use crate::random::Random;
 
 /// Close code and reason of a refused association (pcp-broker).
@@ -78,6 +79,8 @@ pub struct BrokerCore {
     /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
     postponed: VecDeque<(u16, PeerId)>,
     tick_armed: bool,
+    /// Where it runs.
+    worker: u16,
     /// Of the present event.
     pub(super) now: Moment,
     pub(super) pace: Pace,
@@ -94,9 +97,16 @@ impl BrokerCore {
             scratch: Scratch::default(),
             postponed: VecDeque::new(),
             tick_armed: false,
+            worker: 0,
             now: Moment::default(),
             pace: Pace::default(),
         }
+    }
+
+    /// The same core for the worker of this number; it is the first one's otherwise.
+    pub fn on_worker(mut self, worker: u16) -> Self {
+        self.worker = worker;
+        self
     }
 
     fn opened(&mut self, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<BrokerMail>) {
@@ -117,6 +127,20 @@ impl BrokerCore {
             self.broker.observer.superseded();
             self.tell_superseded(old, shell);
         }
+    }
+
+    /// A client that may not associate has sent nothing; the access log gets the request that connecting stands for.
+    fn report_refused_association(&mut self, uri: &str, opening: &Opening<'_>) {
+        let envelope = AccessEnvelope {
+            sender: uri,
+            message_type: message_type::ASSOCIATE_REQUEST,
+            id: &self.random.uuid(),
+            target: SERVER_URI,
+        };
+        let common_name = opening.identity.common_name;
+        let access = Access { remote: Some(opening.remote), common_name, envelope: Some(envelope) };
+        self.broker.observer.outcome(Outcome::NotAuthorized);
+        self.broker.observer.accessed(self.worker, Outcome::NotAuthorized, &access);
     }
 
     fn tell_superseded(&mut self, old: PeerId, shell: &mut dyn Shell<BrokerMail>) {
@@ -192,11 +216,20 @@ impl Application for BrokerCore {
         if self.broker.is_stopping() {
             return Admission::Refuse { status: 503, reason: "Broker is not running." };
         }
-        let name = opening.identity.common_name;
+        let Identity { common_name: name, attributes, .. } = opening.identity;
         let uri = match self.broker.mounts.resolve(opening.path) {
             Ok(endpoint) => format!("pcp://{name}/{}", endpoint.client_type),
             Err(refusal) => return refusal,
         };
+        let policy = self.broker.policy.load();
+        let rights = policy.rights(name, Some(attributes));
+        if let Err(denial) = policy.may_associate(&rights, &uri) {
+            if self.pace.allows(now, "association-denied") {
+                warn!(%uri, remote = %opening.remote, %denial, "association refused");
+            }
+            self.report_refused_association(&uri, opening);
+            return Admission::Refuse { status: 403, reason: ASSOCIATION_UNSUCCESSFUL.1 };
+        }
         match self.broker.directory.room_for(&uri, now) {
             Room::Contested => {
                 let what = "connections of one URI supersede each other; do two hosts have the same certificate?";
@@ -205,7 +238,7 @@ impl Application for BrokerCore {
                 }
                 Admission::Refuse { status: 503, reason: "Superseded too often." }
             }
-            Room::Full if !self.broker.policy.load().is_privileged(name) => {
+            Room::Full if !policy.is_privileged(&rights, &uri) => {
                 Admission::Refuse { status: 503, reason: "Too many connections with one certificate." }
             }
             Room::Free | Room::Full => Admission::Accept,

@@ -104,7 +104,14 @@ impl BrokerCore {
             message_type: &said.envelope.message_type,
             target: said.target(),
         };
-        policy.allows(&session.rights, &judged, &self.broker.controllers)
+        let verdict = policy.judge(&session.rights, &judged, &self.broker.controllers);
+        if let Err(denial) = verdict
+            && self.pace.allows(self.now, "denied")
+        {
+            let (message_type, target) = (judged.message_type.escape_debug(), judged.target.escape_debug());
+            warn!(uri = said.from, %message_type, %target, %denial, "message forbidden");
+        }
+        verdict.is_ok()
     }
 
     /// A controller has sent a message.

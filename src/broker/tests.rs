@@ -14,8 +14,12 @@ use super::core::{BrokerCore, BrokerMail};
 use super::mounts::Mounts;
 use super::{Access, Broker, Observer, Outcome};
 use crate::clock::Moment;
+use crate::config::authorization::{
+    Access as Whom, Ace, AuthorizationRules, ClientAccess, Conditions, Identification, Rule,
+};
 use crate::link::{
-    Admission, Application, Dial, Event, Identity, Opcode, Opening, PeerId, Port, SendOutcome, Shell, TimerKey,
+    Admission, Application, CertificateAttributes, Dial, Event, Identity, Opcode, Opening, PeerId, Port, SendOutcome,
+    Shell, TimerKey,
 };
 
 const ID: &str = "f93df7fa-5168-4f8d-a7b5-180d46019213";
@@ -301,4 +305,78 @@ fn a_controller_may_say_what_its_list_allows() {
     assert_eq!((&answers[0]["data"], &answers[0]["in_reply_to"]), (&json!("Not connected."), &json!(ID)));
     bench.say(agent, &message("rpc_blocking_response", "pcp://orch/orchestrator"));
     assert_eq!(received.lock().unwrap()[0]["sender"], "pcp://a/agent");
+}
+
+/// Whom the rules forbid to associate.
+fn rules_that_deny(name: &str) -> Policy {
+    let rule = |name: &str, sort_order, message_type: Option<&str>, access| Rule {
+        name: name.to_owned(),
+        sort_order,
+        conditions: Conditions {
+            message_type: message_type.map(|message_type| [message_type.to_owned()].into()),
+            ..Conditions::default()
+        },
+        access,
+    };
+    let deny = Whom::Listed { deny: vec![Ace::Name(name.to_owned())], allow: vec![Ace::Everyone] };
+    Policy::from_access(&ClientAccess::Rules(AuthorizationRules {
+        rules: vec![
+            rule("associations", 1, Some("http://puppetlabs.com/associate_request"), deny),
+            rule("all", 2, None, Whom::Anyone),
+        ],
+        elsewhere: Vec::new(),
+        identification: Identification::Certificates,
+    }))
+}
+
+/// What the access log was told.
+#[derive(Default)]
+struct AccessLog(Mutex<Vec<String>>);
+
+impl Observer for AccessLog {
+    fn outcome(&self, _outcome: Outcome) {}
+
+    fn accessed(&self, worker: u16, outcome: Outcome, access: &Access<'_>) {
+        let envelope = access.envelope.unwrap();
+        let fields = [access.common_name, envelope.sender, envelope.message_type, envelope.target];
+        self.0.lock().unwrap().push(format!("{worker} {} {}", outcome.label(), fields.join(" ")));
+    }
+
+    fn superseded(&self) {}
+}
+
+#[test]
+fn connecting_is_judged_as_an_association() {
+    let log = Arc::new(AccessLog::default());
+    let broker = Broker::new(4, Mounts::default(), rules_that_deny("b"), log.clone());
+    let mut core = BrokerCore::new(broker.clone(), 1).on_worker(3);
+    assert_eq!(core.admit(NOW, &opening("a", "/pcp2/agent")), Admission::Accept);
+    assert!(log.0.lock().unwrap().is_empty());
+    let refused = Admission::Refuse { status: 403, reason: "Association unsuccessful." };
+    assert_eq!(core.admit(NOW, &opening("b", "/pcp2/agent")), refused);
+    let line = "3 authorization-failure b pcp://b/agent http://puppetlabs.com/associate_request pcp:///server";
+    assert_eq!(*log.0.lock().unwrap(), [line]);
+    broker.policy.store(Arc::new(rules_that_deny("a").after(&broker.policy.load())));
+    assert_eq!(core.admit(NOW, &opening("a", "/pcp2/agent")), refused);
+    assert_eq!(core.admit(NOW, &opening("b", "/pcp2/agent")), Admission::Accept);
+}
+
+/// The rights of a session are found out again when the policy has changed, from all that its certificate says.
+#[test]
+fn another_policy_holds_from_the_next_message_on() {
+    let mut bench = Bench::new();
+    let agent = bench.open(1, "a", "/pcp2/agent");
+    let peer = PeerId { worker: 0, slot: 2, generation: 2 };
+    let attributes = CertificateAttributes { dns_names: vec!["pool".into()], ..CertificateAttributes::default() };
+    let identity = Identity { attributes: &attributes, ..Identity::named("c") };
+    let with_another_name = Opening { identity, ..opening("c", "/pcp2/agent") };
+    bench.core.handle(NOW, Event::Opened { peer, opening: with_another_name }, &mut bench.shell);
+    let order = message("rpc_blocking_request", "pcp://c/agent");
+    bench.expect_error(agent, &order, "Message not authorized.");
+    bench.broker.policy.store(Arc::new(rules_that_deny("pool").after(&bench.broker.policy.load())));
+    let delivered = bench.say(agent, &order);
+    assert_eq!((delivered.len(), delivered[0].0), (1, peer));
+    let answers = bench.say(peer, &message("associate_request", "pcp:///server"));
+    assert_eq!(answers[0].1["data"]["reason"], "Message not authorized.");
+    assert_eq!(bench.shell.closed, [(peer, 4002, "Association unsuccessful.".to_owned())]);
 }

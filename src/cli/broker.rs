@@ -1,6 +1,6 @@
 //! `podium broker`: the broker alone, on a compile node, for orchestrators elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 use tracing::{error, info};
 
-use super::host::{BrokerHost, Tls, check_certificates};
+use super::host::{self, BrokerHost, Tls, check_certificates};
 use super::service::{self, Failure};
 use crate::config::settings::BrokerNodeSettings;
 use crate::config::{Loaded, load_broker};
@@ -31,14 +31,19 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match load_broker(&arguments.config) {
         Ok(Loaded { settings, warnings }) if arguments.check => check_certificates(&settings.certificates, &warnings),
-        loaded => service::run("broker", loaded, |settings| &settings.log, serve),
+        loaded => service::run(
+            "broker",
+            loaded,
+            |settings| &settings.log,
+            |settings, signals| serve(settings, signals, &arguments.config),
+        ),
     }
 }
 
 /// Runs until a signal says stop.
-fn serve(settings: &BrokerNodeSettings, mut signals: Signals) -> Result<(), Failure> {
+fn serve(settings: &BrokerNodeSettings, mut signals: Signals, config: &Path) -> Result<(), Failure> {
     let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
-    let host = BrokerHost::start(&settings.broker, &tls, Vec::new()).map_err(Failure::Work)?;
+    let running = BrokerHost::start(&settings.broker, &tls, Vec::new()).map_err(Failure::Work)?;
     info!(name = tls.name, "the broker is up");
     for signal in signals.forever() {
         if signal != SIGHUP {
@@ -49,9 +54,10 @@ fn serve(settings: &BrokerNodeSettings, mut signals: Signals) -> Result<(), Fail
             Ok(()) => info!("certificates, CAs and CRLs were read again"),
             Err(message) => error!("certificates stay as they were: {message}"),
         }
+        host::reload_access(&running.broker, load_broker(config), |settings| &settings.broker.access);
     }
-    host.broker.begin_stop();
-    host.stop(STOP_GRACE);
+    running.broker.begin_stop();
+    running.stop(STOP_GRACE);
     info!("stopped");
     Ok(())
 }

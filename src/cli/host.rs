@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::mounts::Mounts;
 use crate::broker::{Access, Broker, Observer, Outcome};
-use crate::config::Problem;
+use crate::config::authorization::ClientAccess;
 use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, MountSettings};
+use crate::config::{Loaded, Problem, Problems};
 use crate::limits;
 use crate::observe::metrics::{Metrics, count};
 use crate::random;
@@ -44,7 +45,7 @@ impl BrokerHost {
     ) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let workers = workers(settings.workers);
-        let policy = Policy::new(settings.privileged_clients.iter().map(String::as_str));
+        let policy = Policy::from_access(&settings.access);
         let counts = Arc::new(Counts { metrics: metrics.clone() });
         let broker = Broker::new(workers, mounts(&settings.mounts), policy, counts);
         for controller in controllers {
@@ -68,6 +69,30 @@ impl BrokerHost {
 fn mounts(settings: &MountSettings) -> Mounts {
     let path = |path: &Option<String>| path.as_deref().map(Box::from);
     Mounts { v1: path(&settings.v1), v2: path(&settings.v2) }
+}
+
+/// Reads who decides what clients may send again: it holds from the next message and the next connection on. Anything
+/// wrong with the files leaves everything as it was.
+pub(super) fn reload_access<T>(
+    broker: &Broker,
+    loaded: Result<Loaded<T>, Problems>,
+    access: impl FnOnce(&T) -> &ClientAccess,
+) {
+    match loaded {
+        Ok(Loaded { settings, warnings }) => {
+            for warning in &warnings {
+                warn!("{warning}");
+            }
+            let policy = Policy::from_access(access(&settings)).after(&broker.policy.load());
+            broker.policy.store(Arc::new(policy));
+            info!("who may send what was read again");
+        }
+        Err(problems) => {
+            for problem in &problems.0 {
+                error!("who may send what stays as it was: {problem}");
+            }
+        }
+    }
 }
 
 /// The message types that controllers may send.
@@ -163,8 +188,9 @@ fn start_reactor(
     };
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
-    let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
-        .map_err(|error| format!("the broker: {error}"))?;
+    let reactor =
+        Reactor::start(options, move |worker, _| BrokerCore::new(broker.clone(), random::seed()).on_worker(worker))
+            .map_err(|error| format!("the broker: {error}"))?;
     info!(
         address = %reactor.local_addr().unwrap_or(settings.listen),
         workers,

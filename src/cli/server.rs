@@ -3,7 +3,7 @@
 
 mod local_link;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +44,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let loaded = load_server(&arguments.config);
     match loaded {
         Ok(Loaded { settings, warnings }) if arguments.check => check_certificates(&settings.certificates, &warnings),
-        loaded => service::run("server", loaded, |settings| &settings.log, serve),
+        loaded => service::run(
+            "server",
+            loaded,
+            |settings| &settings.log,
+            |settings, signals| serve(settings, signals, &arguments.config),
+        ),
     }
 }
 
 /// Runs until a signal says stop.
-fn serve(settings: &ServerSettings, signals: Signals) -> Result<(), Failure> {
+fn serve(settings: &ServerSettings, signals: Signals, config: &Path) -> Result<(), Failure> {
     let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
-    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(signals);
+    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(signals, config);
     Ok(())
 }
 
@@ -90,7 +95,7 @@ impl Appliance {
     }
 
     /// Runs until a signal says stop.
-    fn serve(self, mut signals: Signals) {
+    fn serve(self, mut signals: Signals, config: &Path) {
         info!(name = self.tls.name, "the server is up");
         for signal in signals.forever() {
             if signal != SIGHUP {
@@ -101,6 +106,7 @@ impl Appliance {
                 Ok(()) => info!("certificates, CAs and CRLs were read again"),
                 Err(message) => error!("certificates stay as they were: {message}"),
             }
+            host::reload_access(&self.host.broker, load_server(config), |settings| &settings.broker.access);
         }
         // Clients first, so that nothing new is acknowledged; the orchestrator last, so that what agents still say is kept.
         self.host.broker.begin_stop();

@@ -19,7 +19,6 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("global.certs", "the listener's own files are used"),
     ("metrics", "see /metrics"),
     ("web-router-service", "only the paths of the broker and of its status and metrics can be set"),
-    ("authorization", "only controllers and pcp-broker.privileged-clients give orders; see docs/secure.md"),
 ];
 
 /// Of a listener.

@@ -5,6 +5,7 @@
 //! in a setting without effect.
 
 mod agent;
+pub mod authorization;
 mod broker;
 mod duration;
 mod hocon;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::authorization::client_access;
 use super::duration::Bare;
 use super::reader::Reader;
 use super::settings::{BrokerSettings, ControllerSettings, MountSettings};
@@ -43,7 +44,7 @@ pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, mounts: MountSettin
             limits::MESSAGE_BYTES_MAX,
         ),
         idle_timeout,
-        privileged_clients: reader.texts("pcp-broker.privileged-clients").unwrap_or_default(),
+        access: client_access(reader),
         controllers: match role {
             Role::Appliance => {
                 ControllerSettings { uris: Vec::new(), allowlist: None, grace_period: limits::CONTROLLER_GRACE_PERIOD }

@@ -88,7 +88,8 @@ impl<'t> Reader<'t> {
     }
 
     fn unknown(&mut self, leaf: &str) {
-        let advice = self.nearest(leaf).map_or("remove it".to_owned(), |key| format!("did you mean {key}?"));
+        let nearest = nearest(leaf, self.known.iter().map(String::as_str));
+        let advice = nearest.map_or("remove it".to_owned(), |key| format!("did you mean {key}?"));
         self.fail(leaf, format!("unknown key; {advice}"));
     }
 
@@ -276,7 +277,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn value(&mut self, key: &str) -> Option<&'t HoconValue> {
+    /// The value as it is.
+    pub fn value(&mut self, key: &str) -> Option<&'t HoconValue> {
         if !self.known.iter().any(|known| known == key) {
             self.known.push(key.to_owned());
         }
@@ -284,12 +286,7 @@ impl<'t> Reader<'t> {
     }
 
     fn wrong_type<T>(&mut self, key: &str, expected: &str, found: &HoconValue) -> Option<T> {
-        let found = match found {
-            HoconValue::Object(_) => "an object".to_owned(),
-            HoconValue::Array(_) => "an array".to_owned(),
-            HoconValue::Scalar(scalar) => format!("\"{}\"", scalar.raw),
-            _ => "something unresolved".to_owned(),
-        };
+        let found = shown(found);
         self.fail(key, format!("must be {expected}, found {found}"));
         None
     }
@@ -299,20 +296,29 @@ impl<'t> Reader<'t> {
             self.fail(key, format!("'{}' is not a directory; move what is there or give another path", path.display()));
         }
     }
+}
 
-    /// The known key that a misspelt one most likely means.
-    fn nearest(&self, unknown: &str) -> Option<&str> {
-        let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-        self.known
-            .iter()
-            .map(|known| {
-                let whole = distance(unknown, known);
-                // The right name in the wrong section is the other common slip.
-                (if last(unknown) == last(known) { whole.min(2) } else { whole }, known)
-            })
-            .filter(|(distance, known)| *distance <= 2 + known.len() / 10)
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, known)| known.as_str())
+/// The known key that a misspelt one most likely means.
+pub fn nearest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    known
+        .map(|known| {
+            let whole = distance(unknown, known);
+            // The right name in the wrong section is the other common slip.
+            (if last(unknown) == last(known) { whole.min(2) } else { whole }, known)
+        })
+        .filter(|(distance, known)| *distance <= 2 + known.len() / 10)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// A value in words, for a message.
+pub fn shown(value: &HoconValue) -> String {
+    match value {
+        HoconValue::Object(_) => "an object".to_owned(),
+        HoconValue::Array(_) => "an array".to_owned(),
+        HoconValue::Scalar(scalar) => format!("\"{}\"", scalar.raw),
+        _ => "something unresolved".to_owned(),
     }
 }
 

@@ -29,7 +29,6 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("webserver.*.ssl-protocols", "TLS 1.2 and 1.3 are offered"),
     ("webserver.*.cipher-suites", "the suites of TLS 1.3 and the AEAD suites of TLS 1.2 are offered"),
     ("web-router-service", "only the paths of the broker and of its status and metrics can be set"),
-    ("authorization", "only this server and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("analytics", "nothing is reported"),
     ("metrics", "see docs/watch.md"),
     ("inventory", "only connections through the broker are known"),
@@ -140,6 +139,7 @@ fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::authorization::ClientAccess;
     use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel, MountSettings};
 
     const CERTIFICATES: &str =
@@ -198,7 +198,7 @@ mod tests {
                 connections_max: 50_000,
                 message_bytes_max: 1_048_576,
                 idle_timeout: Duration::from_secs(400),
-                privileged_clients: vec!["ctl.example.com".to_owned()],
+                access: ClientAccess::BuiltIn { privileged: vec!["ctl.example.com".to_owned()] },
                 controllers: ControllerSettings {
                     uris: Vec::new(),
                     allowlist: None,
@@ -272,20 +272,11 @@ mod tests {
         let dir = directory(&format!(
             "{CERTIFICATES} orchestrator.code-dir: code
             webserver.pcp-broker {{ client-auth: need, ssl-cert: c.pem }}
-            pcp-broker {{ controller-uris: [], max-message-size: 67108864 }}
-            authorization {{ version: 1, rules: [] }}"
+            pcp-broker {{ controller-uris: [], max-message-size: 67108864 }}"
         ));
         let warnings = load_server(dir.path()).unwrap().warnings;
         let keys: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
-        assert_eq!(
-            keys,
-            [
-                "webserver.pcp-broker.client-auth",
-                "pcp-broker.controller-uris",
-                "authorization.version",
-                "authorization.rules",
-            ]
-        );
+        assert_eq!(keys, ["webserver.pcp-broker.client-auth", "pcp-broker.controller-uris"]);
         assert!(warnings[0].message.starts_with("has no effect in this version; "), "{}", warnings[0]);
     }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::authorization::ClientAccess;
+
 /// Where the certificates are, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificatePaths {
@@ -72,8 +74,8 @@ pub struct BrokerSettings {
     pub message_bytes_max: usize,
     /// A connection without a frame for this long is closed.
     pub idle_timeout: Duration,
-    /// Certificate names that may ask for the inventory and give orders to agents, besides this server itself.
-    pub privileged_clients: Vec<String>,
+    /// Who decides what clients may send, besides this server itself.
+    pub access: ClientAccess,
     /// Orchestrators that the broker dials.
     pub controllers: ControllerSettings,
     /// How often certificate, CA and CRL files are looked at.

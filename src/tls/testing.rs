@@ -29,6 +29,13 @@ pub(crate) struct Issued {
     serial: u64,
 }
 
+impl Issued {
+    /// The certificate.
+    pub(crate) fn der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+}
+
 impl Pki {
     pub(crate) fn new(name: &str) -> Self {
         let mut params = params(name);
@@ -59,7 +66,8 @@ impl Pki {
         })
     }
 
-    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+    /// A certificate that differs from what Puppet issues.
+    pub(crate) fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = params(name);
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         params.serial_number = Some(SerialNumber::from(serial));

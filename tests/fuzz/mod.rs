@@ -6,6 +6,7 @@ mod broker;
 mod config;
 mod dispatcher;
 mod mutator;
+mod rules;
 mod tasks;
 mod texts;
 mod tls;
