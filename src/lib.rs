@@ -45,8 +45,8 @@
 //!
 //! * Bytes from a peer never panic and never grow anything without a limit named in [`limits`].
 //! * A URI has at most one live connection: the newest; see [`broker::directory`].
-//! * Agents may only answer: nobody gives orders but the server's orchestrator and named clients; see
-//!   [`broker::authorize`].
+//! * Agents may only answer: nobody gives orders but the server's orchestrator and named clients, unless rules of the
+//!   configuration say otherwise; see [`broker::authorize`].
 //! * A request with a transaction id is sent once, after the commit that says so; a second and last time only if the agent
 //!   answers that it has never heard of it.
 //! * Values of sensitive parameters reach agents and nothing else.

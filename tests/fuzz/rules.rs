@@ -2,6 +2,7 @@
 //! the plain reading of the same file says, rule by rule and label by label.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use podium::broker::authorize::{Judged, Policy};
 use podium::broker::controllers::Controllers;
@@ -66,11 +67,15 @@ const EXTENSIONS: [(&str, &str); 3] =
 const VALUES: [&str; 3] = ["web", "db", ""];
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
+fn any(random: &mut Random, of: &[&'static str]) -> &'static str {
+    of[random.index(of.len())]
+}
+
 /// A few of these, perhaps one, perhaps none, perhaps not in a list.
-fn some(random: &mut Random, of: &[&str]) -> Value {
+fn some(random: &mut Random, of: &[&'static str]) -> Value {
     match random.index(4) {
-        0 => json!(random.pick(of)),
-        count => Value::Array((1..count).map(|_| json!(random.pick(of))).collect()),
+        0 => json!(any(random, of)),
+        count => Value::Array((1..count).map(|_| json!(any(random, of))).collect()),
     }
 }
 
@@ -87,9 +92,9 @@ fn entry(random: &mut Random, has_groups: bool) -> Value {
             }
             json!({"extensions": asked})
         }
-        1 => json!({"certname": random.pick(&TEXTS)}),
-        2 if has_groups => json!(random.pick(&REFERENCES)),
-        _ => json!(random.pick(&TEXTS)),
+        1 => json!({"certname": any(random, &TEXTS)}),
+        2 if has_groups => json!(any(random, &REFERENCES)),
+        _ => json!(any(random, &TEXTS)),
     }
 }
 
@@ -138,7 +143,7 @@ fn rule(random: &mut Random, name: String) -> Value {
 fn section(random: &mut Random) -> Value {
     let rules: Vec<Value> = (0..random.index(9))
         .map(|number| {
-            let name = format!("{}{number}", random.pick(&["a", "Z", "m"]));
+            let name = format!("{}{number}", any(random, &["a", "Z", "m"]));
             rule(random, name)
         })
         .collect();
@@ -153,18 +158,18 @@ struct Client {
 fn client(random: &mut Random) -> Client {
     let mut attributes = CertificateAttributes::default();
     for _ in 0..random.index(3) {
-        attributes.dns_names.push((*random.pick(&NAMES)).into());
+        attributes.dns_names.push(any(random, &NAMES).into());
     }
     if random.percent(30) {
-        attributes.ip_addresses.push((*random.pick(&ADDRESSES)).into());
+        attributes.ip_addresses.push(any(random, &ADDRESSES).into());
     }
     for (_, oid) in EXTENSIONS {
         if random.percent(50) {
-            let value = (*random.pick(&VALUES)).into();
+            let value = any(random, &VALUES).into();
             attributes.extensions.push((format!("1.3.6.1.4.1.34380.{oid}").into(), value));
         }
     }
-    Client { name: random.pick(&NAMES), attributes }
+    Client { name: any(random, &NAMES), attributes }
 }
 
 /// One value or a list of them, as a list.
@@ -264,7 +269,7 @@ fn says(policy: &Policy, client: &Client, judged: &Judged<'_>) -> bool {
 #[test]
 fn verdicts_are_those_of_the_plain_reading() {
     let dir = directory();
-    let (mut allowed, mut denied) = (0, 0);
+    let allowed = AtomicUsize::new(0);
     cases(300, |random| {
         let section = section(random);
         let text = json!({"authorization": section}).to_string();
@@ -273,17 +278,17 @@ fn verdicts_are_those_of_the_plain_reading() {
             let client = client(random);
             let judged = Judged {
                 common_name: client.name,
-                sender: random.pick(&NAMES),
-                message_type: random.pick(&TYPES),
-                target: random.pick(&TARGETS),
+                sender: any(random, &NAMES),
+                message_type: any(random, &TYPES),
+                target: any(random, &TARGETS),
             };
             let expected = plainly(&section, &client, &judged);
-            *(if expected { &mut allowed } else { &mut denied }) += 1;
+            allowed.fetch_add(usize::from(expected), Ordering::Relaxed);
             let (name, attributes) = (client.name, &client.attributes);
             assert_eq!(says(&policy, &client, &judged), expected, "{section:#}\n{name} {attributes:?} {judged:?}");
         }
     });
-    println!("{allowed} allowed, {denied} denied");
+    println!("{} of 30 verdicts per case allow", allowed.into_inner());
 }
 
 #[test]
@@ -317,7 +322,7 @@ fn damaged_rules() {
             Ok(policy) => {
                 let client = client(random);
                 let judged =
-                    Judged { common_name: client.name, sender: "s", message_type: random.pick(&TYPES), target: "t" };
+                    Judged { common_name: client.name, sender: "s", message_type: any(random, &TYPES), target: "t" };
                 says(&policy, &client, &judged);
             }
         }

@@ -66,6 +66,17 @@ impl Server {
         server
     }
 
+    /// Writes another file of its configuration.
+    pub fn configure(&self, name: &str, text: &str) {
+        fs::write(self.directory.path().join("conf").join(name), text).unwrap();
+    }
+
+    /// Sends it SIGHUP.
+    pub fn hang_up(&self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::HUP)
+            .unwrap();
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }

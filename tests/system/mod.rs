@@ -1,5 +1,7 @@
-//! The whole of it, with the real binary: tasks from the command line, crashes in the middle, bad input at the sockets.
+//! The whole of it, with the real binary: tasks from the command line, crashes in the middle, bad input at the sockets,
+//! authorization rules.
 
+mod authorization;
 mod compile_node;
 mod crash;
 mod hostile;

@@ -193,9 +193,15 @@ fn entries_that_match_nobody_are_left_out_of_allow_and_refused_in_deny() {
     assert!(allow.is_empty() && warnings[0].ends_with("not from users: the entry matches nobody"), "{warnings:?}");
 }
 
-/// Every refusal of a rule, at its key.
+/// One problem, at a key of the rule `r`.
+fn expect_refusal(text: &str, key: &str, message: &str) {
+    let problems = load(text).unwrap_err();
+    let expected = format!("auth.conf: authorization.rules.\"r\"{key}: {message}");
+    assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{text}\n{expected}\n{problems:?}");
+}
+
 #[test]
-fn refusals() {
+fn refusals_of_entries() {
     for (text, key, message) in [
         (rule("allow: 5"), ".allow", "must be a string, a map or a list of these, found \"5\"; quote names"),
         (rule("allow: null"), ".allow", "must be a string, a map or a list of these, found \"null\"; quote names"),
@@ -235,6 +241,14 @@ fn refusals() {
             "cannot be true in a rule that has allow or deny; remove one of them",
         ),
         (rule("allow-unauthenticated: \"true\""), ".allow-unauthenticated", "must be true or false"),
+    ] {
+        expect_refusal(&text, key, message);
+    }
+}
+
+#[test]
+fn refusals_of_rules() {
+    for (text, key, message) in [
         (request("type: path"), ".match-request.path", "must be given; messages have the path /pcp-broker/send"),
         (request("path: 5, type: path"), ".match-request.path", "must be a string, found \"5\""),
         (request("path: /"), ".match-request.type", "must be given: path (the path starts with it) or regex"),
@@ -259,9 +273,7 @@ fn refusals() {
         (section("{ name: r, sort-order: 1, allow: a }"), ".match-request", "must be given, a section { path, type }"),
         (section("{ name: r, sort-order: 1, match-request: [], allow: a }"), ".match-request", "must be a section {"),
     ] {
-        let problems = load(&text).unwrap_err();
-        let expected = format!("auth.conf: authorization.rules.\"r\"{key}: {message}");
-        assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{text}\n{expected}\n{problems:?}");
+        expect_refusal(&text, key, message);
     }
     let orders = ["0", "1000", "\"400\"", "4.5", "-1", "[]"];
     for order in orders {
