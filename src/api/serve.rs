@@ -29,13 +29,13 @@ use tokio_rustls::TlsAcceptor;
 use super::backend::Backend;
 use super::gate::{self, Peer};
 use super::routes;
-use super::service::Service;
 use super::shared::Shared;
 use crate::clock::{Clock, Moment};
 use crate::limits::{
     API_BLOCKING_THREADS_MAX, API_CONNECTION_LIFETIME_MAX, API_CONNECTIONS_MAX, API_HEAD_BYTES_MAX, API_HEAD_TIMEOUT,
     API_IDLE_TIMEOUT, API_THREADS, HANDSHAKE_TIMEOUT,
 };
+use crate::observe::status::Service;
 use crate::tls::identity::peer_name;
 
 /// How often a connection's deadlines are looked at.

@@ -106,9 +106,9 @@ impl BrokerCore {
         let rights = self.broker.policy.load().rights(common_name, attributes.as_deref());
         let (uri_of, remote, standing) = (uri.clone(), opening.remote, Standing::Associated);
         self.sessions.insert(Session { peer, uri: uri_of, standing, remote, attributes, rights });
-        info!(%uri, remote = %opening.remote, "connected");
+        info!(event = "connection-open", %uri, remote = %opening.remote, "connected");
         if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {
-            info!(%uri, remote = %opening.remote, "supersedes an older connection");
+            info!(event = "connection-superseded", %uri, remote = %opening.remote, "supersedes an older connection");
             self.broker.observer.superseded();
             self.tell_superseded(old, shell);
         }
@@ -134,7 +134,7 @@ impl BrokerCore {
         let Some(session) = self.sessions.remove(peer) else { return };
         self.subscriptions.end(&self.broker.directory, &Origin::Peer(peer));
         self.broker.directory.release(&session.uri, peer);
-        info!(uri = %session.uri, ?reason, "disconnected");
+        info!(event = "connection-close", uri = %session.uri, ?reason, "disconnected");
     }
 
     /// Says goodbye to every client; they go to another broker or come back later.
@@ -196,7 +196,7 @@ impl Application for BrokerCore {
             Room::Contested => {
                 let what = "connections of one URI supersede each other; do two hosts have the same certificate?";
                 if self.pace.allows(now, "contested") {
-                    warn!(%uri, remote = %opening.remote, "{what}");
+                    warn!(event = "connection-refused", %uri, remote = %opening.remote, "{what}");
                 }
                 Admission::Refuse { status: 503, reason: "Superseded too often." }
             }

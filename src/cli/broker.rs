@@ -1,6 +1,6 @@
 //! `podium broker`: the broker alone, on a compile node, for orchestrators elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,13 +31,18 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match load_broker(&arguments.config) {
         Ok(Loaded { settings, warnings }) if arguments.check => check_certificates(&settings.certificates, &warnings),
-        loaded => service::run("broker", loaded, |settings| &settings.log, serve),
+        loaded => service::run(
+            "broker",
+            loaded,
+            |settings| &settings.log,
+            |settings, signals| serve(settings, &arguments.config, signals),
+        ),
     }
 }
 
 /// Runs until a signal says stop.
-fn serve(settings: &BrokerNodeSettings, mut signals: Signals) -> Result<(), Failure> {
-    let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
+fn serve(settings: &BrokerNodeSettings, config: &Path, mut signals: Signals) -> Result<(), Failure> {
+    let tls = Tls::load(&settings.certificates, settings.broker.client_auth).map_err(Failure::Configuration)?;
     let host = BrokerHost::start(&settings.broker, &tls, Vec::new()).map_err(Failure::Work)?;
     info!(name = tls.name, "the broker is up");
     for signal in signals.forever() {
@@ -49,6 +54,8 @@ fn serve(settings: &BrokerNodeSettings, mut signals: Signals) -> Result<(), Fail
             Ok(()) => info!("certificates, CAs and CRLs were read again"),
             Err(message) => error!("certificates stay as they were: {message}"),
         }
+        let loaded = load_broker(config);
+        host.watch.reload(loaded.map(|Loaded { settings, .. }| (settings.log, settings.broker)));
     }
     host.broker.begin_stop();
     host.stop(STOP_GRACE);

@@ -9,15 +9,15 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tracing::{info, warn};
 
+use super::watch::Watch;
+use crate::broker::Broker;
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::mounts::Mounts;
-use crate::broker::{Access, Broker, Observer, Outcome};
 use crate::config::Problem;
-use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings};
+use crate::config::settings::{BrokerSettings, CertificatePaths, ClientAuth as Wanted, ControllerSettings};
 use crate::limits;
-use crate::observe::metrics::{Metrics, count};
 use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 use crate::tls::identity::peer_name;
@@ -30,8 +30,8 @@ const WORKERS_MIN: usize = 2;
 pub(super) struct BrokerHost {
     /// What its workers share.
     pub(super) broker: Arc<Broker>,
-    /// What everything in the process counts in.
-    pub(super) metrics: Arc<Metrics>,
+    /// What operators see of it.
+    pub(super) watch: Watch,
     reactor: Reactor<BrokerMail>,
 }
 
@@ -42,16 +42,15 @@ impl BrokerHost {
         tls: &Tls,
         controllers: Vec<Arc<Controller>>,
     ) -> Result<Self, String> {
-        let metrics = Arc::new(Metrics::new());
         let workers = workers(settings.workers);
+        let watch = Watch::start(settings, workers)?;
         let policy = Policy::new(settings.privileged_clients.iter().map(String::as_str));
-        let counts = Arc::new(Counts { metrics: metrics.clone() });
-        let broker = Broker::new(workers, Mounts::default(), policy, counts);
+        let broker = Broker::new(workers, Mounts::default(), policy, watch.observer());
         for controller in controllers {
             broker.controllers.link(controller);
         }
-        let reactor = start_reactor(settings, workers, tls, &broker, &metrics)?;
-        Ok(Self { broker, metrics, reactor })
+        let reactor = start_reactor(settings, workers, tls, &broker, &watch)?;
+        Ok(Self { broker, watch, reactor })
     }
 
     /// How to reach the workers.
@@ -78,7 +77,7 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    match Tls::load(paths) {
+    match Tls::load(paths, Wanted::Need) {
         Ok(_) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -90,6 +89,7 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
 /// The TLS configurations of all listeners, and who we are.
 pub(super) struct Tls {
     paths: CertificatePaths,
+    wanted: Wanted,
     /// The name in our certificate.
     pub(super) name: String,
     broker: Arc<ArcSwap<ServerConfig>>,
@@ -99,30 +99,34 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the files.
-    pub(super) fn load(paths: &CertificatePaths) -> Result<Self, String> {
+    pub(super) fn load(paths: &CertificatePaths, wanted: Wanted) -> Result<Self, String> {
         let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
+        let (broker, api) = configurations(&material, wanted)?;
         let name = peer_name(material.certificate())
             .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
             .common_name
             .into();
         let swap = |config| Arc::new(ArcSwap::new(config));
-        Ok(Self { paths: paths.clone(), name, broker: swap(broker), api: swap(api) })
+        Ok(Self { paths: paths.clone(), wanted, name, broker: swap(broker), api: swap(api) })
     }
 
     /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
     pub(super) fn reload(&self) -> Result<(), String> {
         let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
+        let (broker, api) = configurations(&material, self.wanted)?;
         self.broker.store(broker);
         self.api.store(api);
         Ok(())
     }
 }
 
-fn configurations(material: &Material) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
+fn configurations(material: &Material, wanted: Wanted) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
     let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    Ok((config(ClientAuth::Required)?, config(ClientAuth::Optional)?))
+    let broker = match wanted {
+        Wanted::Need => ClientAuth::Required,
+        Wanted::Want => ClientAuth::Optional,
+    };
+    Ok((config(broker)?, config(ClientAuth::Optional)?))
 }
 
 fn workers(configured: usize) -> usize {
@@ -137,7 +141,7 @@ fn start_reactor(
     workers: usize,
     tls: &Tls,
     broker: &Arc<Broker>,
-    metrics: &Arc<Metrics>,
+    watch: &Watch,
 ) -> Result<Reactor<BrokerMail>, String> {
     let connections_max = match settings.connections_max {
         0 => limits::CONNECTIONS_MAX,
@@ -153,9 +157,9 @@ fn start_reactor(
             idle_timeout: settings.idle_timeout,
             ..ConnectionLimits::default()
         },
-        metrics: metrics.clone(),
         ..Options::default()
     };
+    let options = watch.options(broker, options);
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
     let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
@@ -182,31 +186,5 @@ fn raise_descriptor_limit(connections_max: usize) {
     let wanted = (connections_max + limits::DESCRIPTORS_BESIDE_CONNECTIONS) as u64;
     if limit.is_some_and(|limit| limit < wanted) {
         warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
-    }
-}
-
-/// Counts what the broker core reports.
-struct Counts {
-    metrics: Arc<Metrics>,
-}
-
-impl Observer for Counts {
-    fn outcome(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Authorized => {
-                self.metrics.messages_routed.inc();
-            }
-            Outcome::Undecodable(label) => count(&self.metrics.decode_errors, label),
-            Outcome::NotConnected | Outcome::Overloaded => count(&self.metrics.undeliverable, outcome.label()),
-            Outcome::NotAuthenticated | Outcome::NotAuthorized | Outcome::Multicast | Outcome::Unhandled => {
-                count(&self.metrics.messages_refused, outcome.label());
-            }
-        }
-    }
-
-    fn accessed(&self, _worker: u16, _outcome: Outcome, _access: &Access<'_>) {}
-
-    fn superseded(&self) {
-        self.metrics.superseded.inc();
     }
 }

@@ -11,8 +11,7 @@ use super::{Loaded, Problems, hocon};
 const WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("global.logging-config", "use global.log.level and global.log.file"),
     ("global.hostname", "the name of the certificate is used"),
-    ("webserver.client-auth", "the broker always requires a client certificate"),
-    ("webserver.access-log-config", "connections are in the log"),
+    ("webserver.access-log-config", "use webserver.access-log"),
     ("web-router-service", "the paths are fixed"),
     ("authorization", "only controllers and pcp-broker.privileged-clients give orders; see docs/secure.md"),
     ("metrics", "see docs/watch.md"),

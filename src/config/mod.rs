@@ -9,6 +9,7 @@ mod broker;
 mod duration;
 mod hocon;
 mod listener;
+mod observed;
 mod pcp_broker;
 mod problem;
 mod reader;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::duration::Bare;
+use super::observed;
 use super::reader::Reader;
 use super::settings::{BrokerSettings, ControllerSettings};
 use super::uri::broker_uri;
@@ -33,8 +34,15 @@ pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, role: Role) -> Brok
         reader
             .warn(idle_key, "is not longer than the agents' ping interval of 120 s: idle agents will be disconnected");
     }
+    let section = match role {
+        Role::Appliance => "webserver.pcp-broker",
+        Role::CompileNode => "webserver",
+    };
     BrokerSettings {
         listen,
+        client_auth: observed::client_auth(reader, section),
+        message_log: observed::message_log(reader),
+        request_log: observed::request_log(reader, section),
         workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
         connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
         message_bytes_max: reader.message_bytes("pcp-broker.max-message-size", limits::MESSAGE_BYTES_MAX),

@@ -2,13 +2,18 @@
 //! one is an atomic add; hot paths count in plain integers and add once per loop turn.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::process::Process;
+use super::timer::Timer;
 
 /// The one label of the families: a word from a closed set of the program, never from a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -16,6 +21,22 @@ pub struct Label {
     /// What happened.
     pub label: &'static str,
 }
+
+/// The label of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+/// The label of what each worker measures for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkerLabel {
+    worker: u16,
+}
+
+/// Upper ends of the buckets of a turn of a worker's loop, in seconds: most take some 10 us, and what takes more than
+/// 10 ms keeps everybody else waiting.
+const TURN_SECONDS: [f64; 12] = [10e-6, 30e-6, 100e-6, 300e-6, 1e-3, 3e-3, 10e-3, 30e-3, 100e-3, 300e-3, 1.0, 3.0];
 
 /// A counter per word.
 pub type Labelled = Family<Label, Counter>;
@@ -66,6 +87,28 @@ pub struct Metrics {
     pub messages_refused: Labelled,
     /// Connections superseded by a newer one of the same URI.
     pub superseded: Counter,
+    /// Accepted connections that got as far as messages.
+    pub connections_opened: Counter,
+    /// Requests for status pages that were answered, by status.
+    pub pages: Labelled,
+    /// Mails that wait for workers.
+    pub mailbox_mails: Gauge,
+    /// Lines of the access logs that were lost, by log.
+    pub access_log_dropped: Labelled,
+    /// When the oldest of the CRLs should be replaced, in seconds since 1970; 0 if there is none.
+    pub crl_next_update: Gauge,
+    /// Starts of sessions.
+    pub on_connect: Timer,
+    /// Ends of sessions.
+    pub on_close: Timer,
+    /// Messages received.
+    pub on_message: Timer,
+    /// Messages sent.
+    pub on_send: Timer,
+    /// The process's own numbers.
+    pub process: Process,
+    turns: Family<WorkerLabel, Histogram, fn() -> Histogram>,
+    limits: Family<LimitLabel, Gauge>,
     registry: Registry,
 }
 
@@ -97,8 +140,55 @@ impl Metrics {
             messages_routed: add(r, "messages_routed", "Messages allowed, and routed or answered"),
             messages_refused: add(r, "messages_refused", "Messages not allowed or not understood"),
             superseded: add(r, "superseded", "Connections superseded by a newer one of the same URI"),
+            connections_opened: add(r, "connections_opened", "Accepted connections that were opened for messages"),
+            pages: add(r, "pages", "Requests for status pages, by status of the answer"),
+            mailbox_mails: add(r, "mailbox_mails", "Mails waiting for workers"),
+            access_log_dropped: add(r, "access_log_dropped", "Lines of access logs that were lost"),
+            crl_next_update: add_seconds(r, "crl_next_update", "When the next CRL is due, since 1970; 0 without CRL"),
+            on_connect: Timer::default(),
+            on_close: Timer::default(),
+            on_message: Timer::default(),
+            on_send: Timer::default(),
+            process: Process::new(r),
+            turns: add_turns(r),
+            limits: add(r, "limit", "Limits that hold, in their own units"),
             registry,
         }
+    }
+
+    /// Where a worker notes how long a turn of its loop took.
+    pub fn turns(&self, worker: u16) -> Histogram {
+        self.turns.get_or_create_owned(&WorkerLabel { worker })
+    }
+
+    /// Says which limits hold.
+    pub fn set_limits(&self, limits: &[(&'static str, usize)]) {
+        for &(limit, value) in limits {
+            self.limits.get_or_create(&LimitLabel { limit }).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// A limit that [`Self::set_limits`] has set; 0 for others.
+    pub fn limit(&self, limit: &'static str) -> i64 {
+        self.limits.get_or_create(&LimitLabel { limit }).get()
+    }
+
+    /// The four timers, under the reference's names.
+    pub fn timers(&self) -> [(&'static str, &Timer); 4] {
+        [
+            ("puppetlabs.pcp.on-close", &self.on_close),
+            ("puppetlabs.pcp.on-connect", &self.on_connect),
+            ("puppetlabs.pcp.on-message", &self.on_message),
+            ("puppetlabs.pcp.on-send", &self.on_send),
+        ]
+    }
+
+    /// Brings up to date what is not counted as it happens; `passed` since the last time.
+    pub fn look(&self, passed: Duration) {
+        for (_, timer) in self.timers() {
+            timer.tick(passed);
+        }
+        self.process.look();
     }
 
     /// OpenMetrics text, for `Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8`.
@@ -130,6 +220,18 @@ fn add<M: prometheus_client::registry::Metric + Clone + Default>(registry: &mut 
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
+}
+
+fn add_seconds(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let metric = Gauge::default();
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+fn add_turns(registry: &mut Registry) -> Family<WorkerLabel, Histogram, fn() -> Histogram> {
+    let family = Family::new_with_constructor((|| Histogram::new(TURN_SECONDS)) as fn() -> Histogram);
+    registry.register_with_unit("turn", "Time of one turn of a worker's loop", Unit::Seconds, family.clone());
+    family
 }
 
 #[cfg(test)]
