@@ -9,7 +9,7 @@ use tracing::{error, info};
 use crate::broker::{Access, AccessEnvelope, Broker, Observer, Outcome};
 use crate::clock::Clock;
 use crate::config::Problems;
-use crate::config::settings::{BrokerSettings, LogSettings};
+use crate::config::settings::{BrokerSettings, LogLevel, LogSettings};
 use crate::limits;
 use crate::observe::access_log::{AccessLog, AccessLogs, MessageEntry, Verdict};
 use crate::observe::log;
@@ -88,9 +88,15 @@ impl Watch {
         });
         match settings {
             Ok(settings) => {
-                // Before a change to a level at which it would not be written.
-                info!(level = ?settings.level, "log level and access logs were read again, log files are opened again");
-                log::change(settings.level);
+                let say = || info!(level = ?settings.level, "log level and access logs were read again");
+                // While, or as soon as, there is a level at which it is written.
+                if settings.level < LogLevel::Info {
+                    say();
+                    log::change(settings.level);
+                } else {
+                    log::change(settings.level);
+                    say();
+                }
             }
             Err(message) => {
                 self.logs.messages.reopen();
@@ -216,5 +222,109 @@ fn verdict(outcome: Outcome) -> Verdict {
         Outcome::NotAuthenticated => Verdict::NotAuthenticated,
         Outcome::NotAuthorized => Verdict::NotAuthorized,
         Outcome::Multicast => Verdict::Multicast,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::authorize::Policy;
+    use crate::broker::mounts::Mounts;
+    use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings};
+    use crate::observe::status::answer;
+
+    fn settings(message_log: AccessLogSettings) -> BrokerSettings {
+        let off = AccessLogSettings { level: AccessLevel::Off, file: None, format: AccessFormat::Text };
+        BrokerSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            workers: 1,
+            connections_max: 0,
+            client_auth: ClientAuth::Need,
+            message_log,
+            request_log: off,
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            idle_timeout: limits::IDLE_TIMEOUT,
+            privileged_clients: Vec::new(),
+            controllers: ControllerSettings {
+                uris: Vec::new(),
+                allowlist: None,
+                grace_period: limits::CONTROLLER_GRACE_PERIOD,
+            },
+            certificate_check_period: limits::CERTIFICATE_CHECK_PERIOD,
+            expired_throttle: limits::EXPIRED_THROTTLE,
+        }
+    }
+
+    fn watched(file: &std::path::Path) -> (Watch, Arc<Broker>) {
+        let log =
+            AccessLogSettings { level: AccessLevel::Info, file: Some(file.to_owned()), format: AccessFormat::Text };
+        let watch = Watch::start(&settings(log), 1).unwrap();
+        let broker = Broker::new(1, Mounts::default(), Policy::new([]), watch.observer());
+        (watch, broker)
+    }
+
+    /// Numbers change from run to run; which there are does not.
+    fn redact(value: &mut Value) {
+        match value {
+            Value::Number(number) => *value = json!(if number.is_f64() { "[float]" } else { "[integer]" }),
+            Value::Object(object) => object.values_mut().for_each(redact),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_status_is_what_monitoring_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let (watch, broker) = watched(&dir.path().join("log"));
+        let options = watch.options(&broker, Options::new());
+        assert_eq!(watch.metrics.limit("queued_bytes_max"), limits::WORKER_QUEUE_BYTES_MAX as i64);
+        let services = [watch.service(&broker)];
+        let page = answer(&services, "/status/v1/services/broker-service", "level=debug").unwrap();
+        let mut status: Value = serde_json::from_str(&page.body).unwrap();
+        status["service_version"] = json!("[version]");
+        redact(&mut status);
+        insta::assert_snapshot!("broker_service", format!("{status:#}"));
+        broker.begin_stop();
+        let page =
+            options.pages.unwrap().page(crate::observe::pages::Visitor::Unknown, "/status/v1/simple", "").unwrap();
+        assert_eq!((page.status, &*page.body), (503, "unknown"));
+    }
+
+    #[test]
+    fn outcomes_have_the_words_of_the_reference() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("log");
+        let (watch, broker) = watched(&file);
+        let observer = watch.observer();
+        let outcomes = [
+            (Outcome::Authorized, "AUTHORIZATION_SUCCESS"),
+            (Outcome::NotConnected, "AUTHORIZATION_SUCCESS"),
+            (Outcome::Overloaded, "AUTHORIZATION_SUCCESS"),
+            (Outcome::Unhandled, "AUTHORIZATION_SUCCESS"),
+            (Outcome::NotAuthorized, "AUTHORIZATION_FAILURE"),
+            (Outcome::NotAuthenticated, "AUTHENTICATION_FAILURE"),
+            (Outcome::Multicast, "MULTICAST_UNSUPPORTED"),
+            (Outcome::Undecodable("json"), "DESERIALIZATION_ERROR"),
+        ];
+        for (outcome, _) in outcomes {
+            let access = Access { at: watch.clock.now(), remote: None, common_name: "web1", envelope: None };
+            observer.accessed(0, outcome, &access);
+        }
+        drop((watch, broker, observer));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let words: Vec<&str> = text.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+        assert_eq!(words, outcomes.map(|(_, word)| word));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AccessLogSettings {
+            level: AccessLevel::Warn,
+            file: Some(dir.path().to_owned()),
+            format: AccessFormat::Text,
+        };
+        let error = Watch::start(&settings(log), 1).err().unwrap();
+        assert!(error.contains("the log cannot be opened"), "{error}");
     }
 }

@@ -236,6 +236,8 @@ fn add_turns(registry: &mut Registry) -> Family<WorkerLabel, Histogram, fn() -> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
     use super::*;
 
     #[test]
@@ -248,5 +250,55 @@ mod tests {
         assert!(text.contains("podium_connections_open 3\n"), "{text}");
         assert!(text.contains("podium_refused_total{label=\"not-tls\"} 2\n"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// A sample's name and, apart from it, its labels.
+    fn sample(line: &str) -> (&str, &str) {
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        assert!(labels.ends_with('}'), "{line}");
+        (name, labels)
+    }
+
+    #[test]
+    fn the_exposition_is_open_metrics() {
+        let metrics = Metrics::new();
+        count(&metrics.refused, "not-tls");
+        metrics.turns(3).observe(0.002);
+        metrics.set_limits(&[("connections_max", 7), ("workers", 2)]);
+        metrics.look(Duration::from_secs(5));
+        let text = metrics.render();
+        let body = text.strip_suffix("# EOF\n").expect("it ends");
+        let (mut types, mut helps, mut series) = (HashMap::new(), HashSet::new(), HashSet::new());
+        for line in body.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert!(types.insert(name, kind).is_none(), "{name} is there twice");
+            } else if let Some(rest) = line.strip_prefix("# HELP ") {
+                helps.insert(rest.split_once(' ').unwrap().0);
+            } else if let Some(rest) = line.strip_prefix("# UNIT ") {
+                let (name, unit) = rest.split_once(' ').unwrap();
+                assert!(name.ends_with(unit), "{line}");
+            } else {
+                let (name, labels) = sample(line);
+                assert!(series.insert((name, labels)), "{line} is there twice");
+                let suffixes: &[&str] = &["_total", "_bucket", "_count", "_sum", ""];
+                let family = suffixes.iter().find_map(|suffix| types.get_key_value(name.strip_suffix(suffix)?));
+                let (family, kind) = family.unwrap_or_else(|| panic!("{line} is of no type"));
+                assert!(family.starts_with("podium_") && helps.contains(family), "{line}");
+                assert_eq!(*kind == "counter", name.ends_with("_total"), "{line}");
+            }
+        }
+        for (name, labels) in [
+            ("podium_refused_total", "label=\"not-tls\"}"),
+            ("podium_turn_seconds_bucket", "le=\"0.003\",worker=\"3\"}"),
+            ("podium_limit", "limit=\"connections_max\"}"),
+            ("podium_resident_bytes", "}"),
+            ("podium_crl_next_update_seconds", "}"),
+        ] {
+            assert!(series.contains(&(name, labels)), "{name}{{{labels} is not in\n{text}");
+        }
+        assert_eq!(metrics.limit("connections_max"), 7);
     }
 }
