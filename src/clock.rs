@@ -52,6 +52,22 @@ impl Clock {
     }
 }
 
+/// Measures how long something takes, to the nanosecond.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Since the start.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A point on the wall clock, in milliseconds since 1970-01-01T00:00:00Z. Shown as ISO 8601 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(i64);
@@ -82,6 +98,16 @@ impl WallTime {
         self.format("%Y-%m-%dT%H:%M:%S.%3fZ")
     }
 
+    /// `2026-03-01 10:15:30`: logback's form of a time, as in pcp-broker's access log, without the milliseconds.
+    pub fn to_logback_string(self) -> String {
+        self.format("%Y-%m-%d %H:%M:%S")
+    }
+
+    /// `01/Mar/2026:10:15:30 +0000`: the form of the Common Log Format.
+    pub fn to_common_log_string(self) -> String {
+        self.format("%d/%b/%Y:%H:%M:%S +0000")
+    }
+
     fn format(self, pattern: &str) -> String {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or_default().strftime(pattern).to_string()
     }
@@ -102,6 +128,8 @@ mod tests {
         let time = WallTime::from_millis(1_772_360_130_120);
         assert_eq!(time.to_seconds_string(), "2026-03-01T10:15:30Z");
         assert_eq!(time.to_millis_string(), "2026-03-01T10:15:30.120Z");
+        assert_eq!(time.to_logback_string(), "2026-03-01 10:15:30");
+        assert_eq!(time.to_common_log_string(), "01/Mar/2026:10:15:30 +0000");
     }
 
     #[test]

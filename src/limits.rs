@@ -103,6 +103,32 @@ pub const FAILURE_LOG_LINES: u32 = 5;
 /// Bytes of a line's message and, apart from it, of its fields in the log; what peers say may be as long as a message.
 pub const LOG_TEXT_BYTES_MAX: usize = 8 * 1024;
 
+/// Bytes of an access log that wait for the disk, per worker and log, and once more per log while they are written: 2,000
+/// lines.
+/// Further lines are counted and dropped.
+pub const ACCESS_LOG_BUFFER_BYTES: usize = 512 * 1024;
+
+/// Longest time that a line of an access log waits to be written.
+pub const ACCESS_LOG_DELAY: Duration = Duration::from_millis(100);
+
+/// Bytes of one field of an access log, escapes included: what a peer says may be as long as a message.
+pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 512;
+
+/// Bytes of a line of an access log: six such fields and what is ours.
+pub const ACCESS_LOG_LINE_BYTES_MAX: usize = 6 * ACCESS_LOG_FIELD_BYTES_MAX + 512;
+
+/// Bytes of a status page on the broker's port.
+pub const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// How often the broker looks at its own process (memory, descriptors) and averages its rates.
+pub const OBSERVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// One in so many messages is timed: two clock reads of 25 ns each.
+pub const TIMED_MESSAGES: u32 = 64;
+
+/// Durations that the percentiles of a timer are taken of, the latest ones.
+pub const TIMER_SAMPLES: usize = 1024;
+
 /// A connection without a frame in either direction for this long is closed: three times the agents' ping interval.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(360);
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 
-use super::{Backend, Server, Service, ServiceHealth, ServiceState, Setup};
+use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
+use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::model::{
     Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
     NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
@@ -388,7 +389,7 @@ pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
     let tls = pki.material("localhost").server_config(ClientAuth::Optional).unwrap();
     let service = |name, state, details: Value| Service {
         name,
-        probe: Arc::new(move || ServiceHealth { state, details: object(details.clone()) }),
+        probe: Arc::new(move |_| ServiceHealth { state, details: object(details.clone()) }),
     };
     Setup {
         listen: "127.0.0.1:0".parse().unwrap(),

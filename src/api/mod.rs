@@ -8,7 +8,6 @@
 
 pub mod backend;
 pub mod serve;
-pub mod service;
 
 mod auth;
 mod broker_link;
@@ -31,4 +30,3 @@ mod tests;
 
 pub use backend::Backend;
 pub use serve::{Server, Setup};
-pub use service::{Service, ServiceHealth, ServiceState};

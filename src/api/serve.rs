@@ -31,7 +31,6 @@ use super::backend::Backend;
 use super::broker_link::{self, Handover};
 use super::gate::{self, Peer};
 use super::routes;
-use super::service::Service;
 use super::shared::Shared;
 use crate::clock::{Clock, Moment};
 use crate::limits::{
@@ -39,6 +38,7 @@ use crate::limits::{
     API_IDLE_TIMEOUT, API_THREADS, HANDSHAKE_TIMEOUT,
 };
 use crate::observe::metrics::Metrics;
+use crate::observe::status::Service;
 use crate::tls::identity::peer_name;
 
 /// How often a connection's deadlines are looked at.

@@ -17,9 +17,9 @@ use super::backend::Backend;
 use super::broker_link::BrokerLinks;
 use super::problem::{Problem, respond_json};
 use super::render::Urls;
-use super::service::Service;
 use crate::clock::Clock;
 use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT};
+use crate::observe::status::Service;
 
 /// Granularity of the budget for bodies, in bytes.
 const BODY_UNIT: usize = 1024;

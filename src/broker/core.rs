@@ -121,9 +121,9 @@ impl BrokerCore {
         let rights = self.broker.policy.load().rights(common_name, attributes.as_deref());
         let (uri_of, remote, standing) = (uri.clone(), opening.remote, Standing::Associated);
         self.sessions.insert(Session { peer, uri: uri_of, standing, version, remote, attributes, rights });
-        info!(%uri, remote = %opening.remote, "connected");
+        info!(event = "connection-open", %uri, remote = %opening.remote, "connected");
         if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {
-            info!(%uri, remote = %opening.remote, "supersedes an older connection");
+            info!(event = "connection-superseded", %uri, remote = %opening.remote, "supersedes an older connection");
             self.broker.observer.superseded();
             self.tell_superseded(old, shell);
         }
@@ -138,7 +138,7 @@ impl BrokerCore {
             target: SERVER_URI,
         };
         let common_name = opening.identity.common_name;
-        let access = Access { remote: Some(opening.remote), common_name, envelope: Some(envelope) };
+        let access = Access { at: self.now, remote: Some(opening.remote), common_name, envelope: Some(envelope) };
         self.broker.observer.outcome(Outcome::NotAuthorized);
         self.broker.observer.accessed(self.worker, Outcome::NotAuthorized, &access);
     }
@@ -163,7 +163,7 @@ impl BrokerCore {
         let Some(session) = self.sessions.remove(peer) else { return };
         self.subscriptions.end(&self.broker.directory, &Origin::Peer(peer));
         self.broker.directory.release(&session.uri, peer);
-        info!(uri = %session.uri, ?reason, "disconnected");
+        info!(event = "connection-close", uri = %session.uri, ?reason, "disconnected");
     }
 
     /// Says goodbye to every client; they go to another broker or come back later.
@@ -213,6 +213,7 @@ impl Application for BrokerCore {
     type Mail = BrokerMail;
 
     fn admit(&mut self, now: Moment, opening: &Opening<'_>) -> Admission {
+        self.now = now;
         if self.broker.is_stopping() {
             return Admission::Refuse { status: 503, reason: "Broker is not running." };
         }
@@ -234,7 +235,7 @@ impl Application for BrokerCore {
             Room::Contested => {
                 let what = "connections of one URI supersede each other; do two hosts have the same certificate?";
                 if self.pace.allows(now, "contested") {
-                    warn!(%uri, remote = %opening.remote, "{what}");
+                    warn!(event = "connection-refused", %uri, remote = %opening.remote, "{what}");
                 }
                 Admission::Refuse { status: 503, reason: "Superseded too often." }
             }

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::backlog::Backlog;
+use crate::clock::Moment;
 use crate::limits;
 use authorize::Policy;
 use controllers::Controllers;
@@ -85,6 +86,8 @@ pub trait Observer: Send + Sync {
 /// What the access log says of a message (pcp-broker, PCP access log).
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
+    /// When the message came.
+    pub at: Moment,
     /// The client's address; `None` for a controller in this process.
     pub remote: Option<SocketAddr>,
     /// The name in the client's certificate, or the controller's authority.

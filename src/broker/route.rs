@@ -138,7 +138,9 @@ impl BrokerCore {
             Origin::Peer(peer) if peer.worker != shell.worker() => {
                 let mail = BrokerMail::Undeliverable { to: *peer, id: id.into(), text };
                 if shell.mail(peer.worker, mail).is_err() && self.may_log("sender-not-told") {
-                    warn!(%peer, id = %id.escape_debug(), text, "the sender could not be told of a lost message");
+                    let id = id.escape_debug();
+                    let what = "the sender could not be told of a lost message";
+                    warn!(event = "message-delivery-failure", %peer, %id, text, "{what}");
                 }
             }
             _ => self.reply_error(origin, Some(id), text, shell),

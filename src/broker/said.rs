@@ -11,6 +11,7 @@ use super::controllers::Controller;
 use super::core::{BrokerCore, BrokerMail, Origin};
 use super::session::Standing;
 use super::{Access, AccessEnvelope, Outcome};
+use crate::clock::Moment;
 use crate::link::{Opcode, PeerId, Shell};
 use crate::pcp::message::error_text;
 use crate::pcp::{DecodeError, Envelope, PcpUri, SERVER_URI, Version, message_type, translate, v1};
@@ -48,14 +49,14 @@ impl Said<'_> {
         self.envelope.target.as_deref().unwrap_or(SERVER_URI)
     }
 
-    fn access(&self) -> Access<'_> {
+    fn access(&self, at: Moment) -> Access<'_> {
         let envelope = AccessEnvelope {
             sender: self.sender(),
             message_type: &self.envelope.message_type,
             id: &self.envelope.id,
             target: self.target(),
         };
-        Access { remote: self.remote, common_name: authority(self.from), envelope: Some(envelope) }
+        Access { at, remote: self.remote, common_name: authority(self.from), envelope: Some(envelope) }
     }
 }
 
@@ -150,7 +151,7 @@ impl BrokerCore {
             _ => self.route(said, target, shell),
         };
         self.broker.observer.outcome(outcome);
-        self.broker.observer.accessed(shell.worker(), outcome, &said.access());
+        self.broker.observer.accessed(shell.worker(), outcome, &said.access(self.now));
     }
 
     /// Whether there may be a line about a message: any client can cause them as fast as it can send.
@@ -167,11 +168,11 @@ impl BrokerCore {
         shell: &mut dyn Shell<BrokerMail>,
     ) {
         if self.may_log(label) {
-            warn!(uri = from, reason = label, "message could not be decoded");
+            warn!(event = "connection-message", uri = from, reason = label, "message could not be decoded");
         }
         let outcome = Outcome::Undecodable(label);
         self.broker.observer.outcome(outcome);
-        let access = Access { remote, common_name: authority(from), envelope: None };
+        let access = Access { at: self.now, remote, common_name: authority(from), envelope: None };
         self.broker.observer.accessed(shell.worker(), outcome, &access);
         self.reply_error(origin, None, error_text::NOT_DECODED, shell);
     }
@@ -186,6 +187,7 @@ impl BrokerCore {
     ) -> Outcome {
         if self.may_log(outcome.label()) {
             warn!(
+                event = "message-authorization",
                 uri = said.from,
                 message_type = %said.envelope.message_type.escape_debug(),
                 target = %said.target().escape_debug(),
@@ -208,7 +210,8 @@ impl BrokerCore {
             other => {
                 if self.may_log(Outcome::Unhandled.label()) {
                     let other = other.escape_debug();
-                    warn!(uri = said.from, message_type = %other, "message of a type the broker does not handle");
+                    let what = "message of a type the broker does not handle";
+                    warn!(event = "broker-unhandled-message", uri = said.from, message_type = %other, "{what}");
                 }
                 return Outcome::Unhandled;
             }
@@ -221,7 +224,8 @@ impl BrokerCore {
     fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
         if said.sender() != said.from {
             if self.may_log("already-associated") {
-                info!(uri = said.from, asked = %said.sender().escape_debug(), "session was already associated");
+                let asked = said.sender().escape_debug();
+                info!(event = "connection-already-associated", uri = said.from, %asked, "session was already associated");
             }
             self.refuse_association(said, "Session already associated.", shell);
         } else {

@@ -138,7 +138,8 @@ impl ClientSettings {
 }
 
 impl Endpoint {
-    fn parse(url: &str, port_default: u16) -> Result<Self, Failure> {
+    /// From `https://host:port/path`.
+    pub fn parse(url: &str, port_default: u16) -> Result<Self, Failure> {
         let bad = |why: &str| Failure::Usage(format!("the service URL {url:?} {why}; it must be https://host:port"));
         let uri: hyper::Uri = url.parse().map_err(|_| bad("is not a URL"))?;
         if uri.scheme_str() != Some("https") {

@@ -9,16 +9,17 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tracing::{error, info, warn};
 
+use super::watch::Watch;
+use crate::broker::Broker;
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::mounts::Mounts;
-use crate::broker::{Access, Broker, Observer, Outcome};
-use crate::config::authorization::ClientAccess;
-use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, MountSettings};
+use crate::config::settings::{
+    BrokerSettings, CertificatePaths, ClientAuth as Wanted, ControllerSettings, LogSettings, MountSettings,
+};
 use crate::config::{Loaded, Problem, Problems};
 use crate::limits;
-use crate::observe::metrics::{Metrics, count};
 use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 use crate::tls::identity::peer_name;
@@ -31,8 +32,8 @@ const WORKERS_MIN: usize = 2;
 pub(super) struct BrokerHost {
     /// What its workers share.
     pub(super) broker: Arc<Broker>,
-    /// What everything in the process counts in.
-    pub(super) metrics: Arc<Metrics>,
+    /// What operators see of it.
+    pub(super) watch: Watch,
     reactor: Reactor<BrokerMail>,
 }
 
@@ -43,16 +44,42 @@ impl BrokerHost {
         tls: &Tls,
         controllers: Vec<Arc<Controller>>,
     ) -> Result<Self, String> {
-        let metrics = Arc::new(Metrics::new());
         let workers = workers(settings.workers);
+        let watch = Watch::start(settings, workers)?;
         let policy = Policy::from_access(&settings.access);
-        let counts = Arc::new(Counts { metrics: metrics.clone() });
-        let broker = Broker::new(workers, mounts(&settings.mounts), policy, counts);
+        let broker = Broker::new(workers, mounts(&settings.mounts), policy, watch.observer());
         for controller in controllers {
             broker.controllers.link(controller);
         }
-        let reactor = start_reactor(settings, workers, tls, &broker, &metrics)?;
-        Ok(Self { broker, metrics, reactor })
+        let reactor = start_reactor(settings, workers, tls, &broker, &watch)?;
+        Ok(Self { broker, watch, reactor })
+    }
+
+    /// Takes from the configuration what can change while the process runs: who may send what, the level of the log and
+    /// the access logs. Anything wrong with the files leaves everything as it was.
+    pub(super) fn reload<T>(
+        &self,
+        loaded: Result<Loaded<T>, Problems>,
+        parts: impl FnOnce(&T) -> (&LogSettings, &BrokerSettings),
+    ) {
+        match &loaded {
+            Ok(Loaded { settings, warnings }) => {
+                for warning in warnings {
+                    warn!("{warning}");
+                }
+                let (log, settings) = parts(settings);
+                let policy = Policy::from_access(&settings.access).after(&self.broker.policy.load());
+                self.broker.policy.store(Arc::new(policy));
+                info!("who may send what was read again");
+                self.watch.reload(log, settings);
+            }
+            Err(problems) => {
+                self.watch.reopen();
+                for problem in &problems.0 {
+                    error!("the configuration stays as it was: {problem}");
+                }
+            }
+        }
     }
 
     /// How to reach the workers.
@@ -71,30 +98,6 @@ fn mounts(settings: &MountSettings) -> Mounts {
     Mounts { v1: path(&settings.v1), v2: path(&settings.v2) }
 }
 
-/// Reads who decides what clients may send again: it holds from the next message and the next connection on. Anything
-/// wrong with the files leaves everything as it was.
-pub(super) fn reload_access<T>(
-    broker: &Broker,
-    loaded: Result<Loaded<T>, Problems>,
-    access: impl FnOnce(&T) -> &ClientAccess,
-) {
-    match loaded {
-        Ok(Loaded { settings, warnings }) => {
-            for warning in &warnings {
-                warn!("{warning}");
-            }
-            let policy = Policy::from_access(access(&settings)).after(&broker.policy.load());
-            broker.policy.store(Arc::new(policy));
-            info!("who may send what was read again");
-        }
-        Err(problems) => {
-            for problem in &problems.0 {
-                error!("who may send what stays as it was: {problem}");
-            }
-        }
-    }
-}
-
 /// The message types that controllers may send.
 pub(super) fn allowlist(settings: &ControllerSettings) -> Vec<Box<str>> {
     match &settings.allowlist {
@@ -108,7 +111,7 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    match Tls::load(paths) {
+    match Tls::load(paths, Wanted::Need) {
         Ok(_) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
@@ -120,6 +123,7 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
 /// The TLS configurations of all listeners, and who we are.
 pub(super) struct Tls {
     paths: CertificatePaths,
+    wanted: Wanted,
     /// The name in our certificate.
     pub(super) name: String,
     broker: Arc<ArcSwap<ServerConfig>>,
@@ -129,30 +133,34 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the files.
-    pub(super) fn load(paths: &CertificatePaths) -> Result<Self, String> {
+    pub(super) fn load(paths: &CertificatePaths, wanted: Wanted) -> Result<Self, String> {
         let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
+        let (broker, api) = configurations(&material, wanted)?;
         let name = peer_name(material.certificate())
             .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
             .common_name
             .into();
         let swap = |config| Arc::new(ArcSwap::new(config));
-        Ok(Self { paths: paths.clone(), name, broker: swap(broker), api: swap(api) })
+        Ok(Self { paths: paths.clone(), wanted, name, broker: swap(broker), api: swap(api) })
     }
 
     /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
     pub(super) fn reload(&self) -> Result<(), String> {
         let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
+        let (broker, api) = configurations(&material, self.wanted)?;
         self.broker.store(broker);
         self.api.store(api);
         Ok(())
     }
 }
 
-fn configurations(material: &Material) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
+fn configurations(material: &Material, wanted: Wanted) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
     let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    Ok((config(ClientAuth::Required)?, config(ClientAuth::Optional)?))
+    let broker = match wanted {
+        Wanted::Need => ClientAuth::Required,
+        Wanted::Want => ClientAuth::Optional,
+    };
+    Ok((config(broker)?, config(ClientAuth::Optional)?))
 }
 
 fn workers(configured: usize) -> usize {
@@ -167,7 +175,7 @@ fn start_reactor(
     workers: usize,
     tls: &Tls,
     broker: &Arc<Broker>,
-    metrics: &Arc<Metrics>,
+    watch: &Watch,
 ) -> Result<Reactor<BrokerMail>, String> {
     let connections_max = match settings.connections_max {
         0 => limits::CONNECTIONS_MAX,
@@ -183,9 +191,9 @@ fn start_reactor(
             idle_timeout: settings.idle_timeout,
             ..ConnectionLimits::default()
         },
-        metrics: metrics.clone(),
         ..Options::default()
     };
+    let options = watch.options(broker, options);
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
     let reactor =
@@ -213,33 +221,5 @@ fn raise_descriptor_limit(connections_max: usize) {
     let wanted = (connections_max + limits::DESCRIPTORS_BESIDE_CONNECTIONS) as u64;
     if limit.is_some_and(|limit| limit < wanted) {
         warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
-    }
-}
-
-/// Counts what the broker core reports.
-struct Counts {
-    metrics: Arc<Metrics>,
-}
-
-impl Observer for Counts {
-    fn outcome(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Authorized => {
-                self.metrics.messages_routed.inc();
-            }
-            Outcome::Undecodable(label) => count(&self.metrics.decode_errors, label),
-            Outcome::NotConnected | Outcome::Overloaded | Outcome::TooLarge => {
-                count(&self.metrics.undeliverable, outcome.label())
-            }
-            Outcome::NotAuthenticated | Outcome::NotAuthorized | Outcome::Multicast | Outcome::Unhandled => {
-                count(&self.metrics.messages_refused, outcome.label());
-            }
-        }
-    }
-
-    fn accessed(&self, _worker: u16, _outcome: Outcome, _access: &Access<'_>) {}
-
-    fn superseded(&self) {
-        self.metrics.superseded.inc();
     }
 }

@@ -17,6 +17,7 @@ pub mod quickstart;
 pub mod server;
 mod service;
 pub mod task;
+mod watch;
 
 #[cfg(test)]
 mod testing;

@@ -15,12 +15,11 @@ use tracing::{error, info};
 
 use super::host::{self, BrokerHost, Tls, check_certificates};
 use super::service::{self, Failure};
-use crate::api::{self, Service, ServiceHealth, ServiceState};
-use crate::broker::Broker;
+use crate::api;
 use crate::broker::controllers::Controller;
 use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server};
-use crate::observe::metrics::Metrics;
+use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::inventory::LinkedBroker;
 use crate::orchestrator::{BrokerLink, Orchestrator};
 use local_link::{ToBroker, to_orchestrator};
@@ -48,15 +47,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             "server",
             loaded,
             |settings| &settings.log,
-            |settings, signals| serve(settings, signals, &arguments.config),
+            |settings, signals| serve(settings, &arguments.config, signals),
         ),
     }
 }
 
 /// Runs until a signal says stop.
-fn serve(settings: &ServerSettings, signals: Signals, config: &Path) -> Result<(), Failure> {
-    let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
-    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(signals, config);
+fn serve(settings: &ServerSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
+    let tls = Tls::load(&settings.certificates, settings.broker.client_auth).map_err(Failure::Configuration)?;
+    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(config, signals);
     Ok(())
 }
 
@@ -90,12 +89,12 @@ impl Appliance {
         };
         let orchestrator = Orchestrator::start(&settings.orchestrator, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
-        let api = start_api(settings, &tls, &host.broker, &orchestrator, host.metrics.clone())?;
+        let api = start_api(settings, &tls, &host, &orchestrator)?;
         Ok(Self { tls, host, orchestrator, api })
     }
 
     /// Runs until a signal says stop.
-    fn serve(self, mut signals: Signals, config: &Path) {
+    fn serve(self, config: &Path, mut signals: Signals) {
         info!(name = self.tls.name, "the server is up");
         for signal in signals.forever() {
             if signal != SIGHUP {
@@ -106,7 +105,7 @@ impl Appliance {
                 Ok(()) => info!("certificates, CAs and CRLs were read again"),
                 Err(message) => error!("certificates stay as they were: {message}"),
             }
-            host::reload_access(&self.host.broker, load_server(config), |settings| &settings.broker.access);
+            self.host.reload(load_server(config), |settings| (&settings.log, &settings.broker));
         }
         // Clients first, so that nothing new is acknowledged; the orchestrator last, so that what agents still say is kept.
         self.host.broker.begin_stop();
@@ -120,24 +119,15 @@ impl Appliance {
 fn start_api(
     settings: &ServerSettings,
     tls: &Tls,
-    broker: &Arc<Broker>,
+    host: &BrokerHost,
     orchestrator: &Orchestrator,
-    metrics: Arc<Metrics>,
 ) -> Result<api::Server, String> {
-    let probed = broker.clone();
-    let broker_service = Service {
-        name: "broker-service",
-        probe: Arc::new(move || {
-            let state = if probed.is_stopping() { ServiceState::Stopping } else { ServiceState::Running };
-            let mut details = Map::new();
-            details.insert("connections".to_owned(), json!(probed.directory.len()));
-            ServiceHealth { state, details }
-        }),
-    };
+    let broker_service = host.watch.service(&host.broker);
+    let metrics = host.watch.metrics.clone();
     let probed = orchestrator.clone();
     let orchestrator_service = Service {
         name: "orchestrator-service",
-        probe: Arc::new(move || ServiceHealth {
+        probe: Arc::new(move |_| ServiceHealth {
             state: if probed.is_dispatching() { ServiceState::Running } else { ServiceState::Error },
             details: Map::from_iter([("brokers".to_owned(), probed.brokers().iter().map(broker_details).collect())]),
         }),

@@ -23,9 +23,8 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
 
 /// Of a listener.
 const LISTENER_WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
-    ("client-auth", "the broker always requires a client certificate"),
     ("default-server", "there is one listener"),
-    ("access-log-config", "connections are in the log"),
+    ("access-log-config", "use access-log of the listener"),
     ("host", "there is no plain HTTP"),
     ("port", "there is no plain HTTP"),
     ("ssl-protocols", "TLS 1.2 and 1.3 are offered"),
@@ -56,7 +55,7 @@ pub fn load_broker(dir: &Path) -> Result<Loaded<BrokerNodeSettings>, Problems> {
     let log =
         LogSettings { level: reader.log_level("global.log.level"), file: reader.log_file("global.log.file", None) };
     let listen = address(&mut reader, &section, 8142);
-    let broker = pcp_broker::settings(&mut reader, listen, mounts, Role::CompileNode);
+    let broker = pcp_broker::settings(&mut reader, &section, listen, mounts, Role::CompileNode);
     let idle: Vec<(String, &'static str)> =
         LISTENER_WITHOUT_EFFECT.iter().map(|(key, instead)| (format!("{section}.{key}"), *instead)).collect();
     let idle = idle.iter().map(|(key, instead)| (key.as_str(), *instead)).chain(WITHOUT_EFFECT.iter().copied());

@@ -10,6 +10,7 @@ mod broker;
 mod duration;
 mod hocon;
 mod listener;
+mod observed;
 mod pcp_broker;
 mod problem;
 mod reader;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::authorization::client_access;
 use super::duration::Bare;
+use super::observed;
 use super::reader::Reader;
 use super::settings::{BrokerSettings, ControllerSettings, MountSettings};
 use super::uri::broker_uri;
@@ -25,8 +26,14 @@ pub enum Role {
     CompileNode,
 }
 
-/// Reads the section.
-pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, mounts: MountSettings, role: Role) -> BrokerSettings {
+/// Reads the section; `section` is that of the broker's listener.
+pub fn settings(
+    reader: &mut Reader<'_>,
+    section: &str,
+    listen: SocketAddr,
+    mounts: MountSettings,
+    role: Role,
+) -> BrokerSettings {
     let idle_key = "pcp-broker.idle-timeout";
     let idle_timeout =
         reader.duration(idle_key, Bare::Milliseconds, Duration::from_millis(100)..=DAY).unwrap_or(limits::IDLE_TIMEOUT);
@@ -37,6 +44,9 @@ pub fn settings(reader: &mut Reader<'_>, listen: SocketAddr, mounts: MountSettin
     BrokerSettings {
         listen,
         mounts,
+        client_auth: observed::client_auth(reader, section),
+        message_log: observed::message_log(reader),
+        request_log: observed::request_log(reader, section),
         workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
         connections_max: size(reader.integer("pcp-broker.max-connections", 0..=limits::CONNECTIONS_MAX as u64), 0),
         message_bytes_max: size(

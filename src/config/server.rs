@@ -19,9 +19,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("global.logging-config", "use global.log.level and global.log.file"),
     ("global.hostname", "the name of the certificate is used"),
-    ("webserver.*.client-auth", "the broker always requires a client certificate, the API accepts one"),
+    ("webserver.orchestrator.client-auth", "the API accepts a client certificate and does not require one"),
     ("webserver.*.default-server", "each listener has one purpose"),
-    ("webserver.*.access-log-config", "requests of users are in the log at level info, all others at level debug"),
+    ("webserver.pcp-broker.access-log-config", "use webserver.pcp-broker.access-log"),
+    (
+        "webserver.orchestrator.access-log-config",
+        "requests of users are in the log at level info, all others at level debug",
+    ),
     ("webserver.*.max-threads", "size the broker with pcp-broker.workers"),
     ("webserver.*.acceptor-threads", "size the broker with pcp-broker.workers"),
     ("webserver.*.selector-threads", "size the broker with pcp-broker.workers"),
@@ -61,7 +65,7 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
         reader.fail("webserver.orchestrator.ssl-port", format!("{listen} is the broker's address; give another port"));
     }
     let (mounts, _) = web_routes::mounts(&mut reader);
-    let broker = pcp_broker::settings(&mut reader, listen, mounts, Role::Appliance);
+    let broker = pcp_broker::settings(&mut reader, "webserver.pcp-broker", listen, mounts, Role::Appliance);
     let orchestrator = orchestrator(&mut reader);
     let (problems, warnings) = reader.finish(WITHOUT_EFFECT);
     match certificates {
@@ -140,7 +144,10 @@ fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
 mod tests {
     use super::*;
     use crate::config::authorization::ClientAccess;
-    use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel, MountSettings};
+    use crate::config::settings::{
+        AccessFormat, AccessLevel, AccessLogSettings, BrokerSettings, CertificatePaths, ClientAuth, ControllerSettings,
+        LogLevel, MountSettings,
+    };
 
     const CERTIFICATES: &str =
         "global.certs { ssl-cert: c.pem, ssl-key: k.pem, ssl-ca-cert: ca.pem, ssl-crl-path: crl.pem }\n";
@@ -169,11 +176,12 @@ mod tests {
             "{CERTIFICATES}
             global.log {{ level: debug, file: logs/server.log }}
             webserver {{
-              pcp-broker {{ ssl-host: 127.0.0.1, ssl-port: 0 }}
+              pcp-broker {{ ssl-host: 127.0.0.1, ssl-port: 0, client-auth: want, access-log.file: \"-\" }}
               orchestrator {{ ssl-host: \"::1\", ssl-port: 0 }}
             }}
             pcp-broker {{ workers: 3, max-connections: 50000, max-message-size: 1048576, idle-timeout: 400000,
-                         privileged-clients: [ctl.example.com] }}
+                         privileged-clients: [ctl.example.com]
+                         access-log {{ level: warn, file: logs/access.log, format: json }} }}
             orchestrator {{
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
               status-interval: 2s, default-task-node-timeout: 600, token-lifetime: 4h, token-lifetime-max: 1y
@@ -195,6 +203,13 @@ mod tests {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 mounts: MountSettings::default(),
                 workers: 3,
+                client_auth: ClientAuth::Want,
+                message_log: AccessLogSettings {
+                    level: AccessLevel::Warn,
+                    file: Some(at("logs/access.log")),
+                    format: AccessFormat::Json,
+                },
+                request_log: AccessLogSettings { level: AccessLevel::Info, file: None, format: AccessFormat::Text },
                 connections_max: 50_000,
                 message_bytes_max: 1_048_576,
                 idle_timeout: Duration::from_secs(400),
@@ -242,7 +257,9 @@ mod tests {
     fn every_problem_is_reported_at_once() {
         let found = problems(
             "global.certs { ssl-cert: c.pem, ssl-key: missing.pem }
-            pcp-broker { worker: 2, idle-timeout: soon, max-connections: lots, max-message-size: 10 }
+            pcp-broker { worker: 2, idle-timeout: soon, max-connections: lots, max-message-size: 10
+                         access-log { level: all, format: xml } }
+            webserver.pcp-broker.client-auth: none
             webserver.orchestrator { ssl-port: 70000, ssl-host: orch.invalid }
             orchestrator { code-dir: nowhere, task-concurrency: [1], token-lifetime: 2y, token-lifetime-max: 1y }
             idle-timeout: 5",
@@ -253,6 +270,9 @@ mod tests {
             "server.conf: webserver.orchestrator.ssl-host: \"orch.invalid\" is no IP address",
             "server.conf: webserver.orchestrator.ssl-port: 70000 is out of range; give 0 to 65535",
             "server.conf: pcp-broker.idle-timeout: \"soon\" is not a duration",
+            "server.conf: webserver.pcp-broker.client-auth: \"none\" is not possible; give need, or want",
+            "server.conf: pcp-broker.access-log.level: invalid level: 'all'; give info",
+            "server.conf: pcp-broker.access-log.format: 'xml' is no format; give text or json",
             "server.conf: pcp-broker.max-connections: must be an integer, found \"lots\"",
             "server.conf: pcp-broker.max-message-size: 10 is out of range; give 1024 to 67108864",
             "is not a directory; give the directory that holds environments/",
@@ -271,12 +291,12 @@ mod tests {
     fn keys_without_effect_are_warnings() {
         let dir = directory(&format!(
             "{CERTIFICATES} orchestrator.code-dir: code
-            webserver.pcp-broker {{ client-auth: need, ssl-cert: c.pem }}
+            webserver {{ pcp-broker.ssl-cert: c.pem, orchestrator.client-auth: want }}
             pcp-broker {{ controller-uris: [], max-message-size: 67108864 }}"
         ));
         let warnings = load_server(dir.path()).unwrap().warnings;
         let keys: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
-        assert_eq!(keys, ["webserver.pcp-broker.client-auth", "pcp-broker.controller-uris"]);
+        assert_eq!(keys, ["webserver.orchestrator.client-auth", "pcp-broker.controller-uris"]);
         assert!(warnings[0].message.starts_with("has no effect in this version; "), "{}", warnings[0]);
     }
 

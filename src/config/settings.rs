@@ -44,6 +44,46 @@ pub enum LogLevel {
     Trace,
 }
 
+/// An access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// What is written.
+    pub level: AccessLevel,
+    /// `None` is standard error.
+    pub file: Option<PathBuf>,
+    /// How lines look.
+    pub format: AccessFormat,
+}
+
+/// What an access log has lines of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessLevel {
+    /// Nothing.
+    Off,
+    /// What was refused.
+    Warn,
+    /// Everything.
+    Info,
+}
+
+/// How the lines of an access log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// As the reference's.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// Whether agents must show a certificate in the TLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No handshake without one.
+    Need,
+    /// Without one there are the status pages and nothing else.
+    Want,
+}
+
 /// `podium server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -70,6 +110,12 @@ pub struct BrokerSettings {
     pub workers: usize,
     /// Most connections at once; 0 is [`crate::limits::CONNECTIONS_MAX`].
     pub connections_max: usize,
+    /// Who gets through the TLS handshake.
+    pub client_auth: ClientAuth,
+    /// One line per message.
+    pub message_log: AccessLogSettings,
+    /// One line per HTTP request.
+    pub request_log: AccessLogSettings,
     /// Largest message that a client may send, in bytes.
     pub message_bytes_max: usize,
     /// A connection without a frame for this long is closed.

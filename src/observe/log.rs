@@ -8,55 +8,32 @@
 //! away is created again, so log rotation needs no signal.
 
 use std::fmt::{self, Write as _};
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 use crate::clock::WallTime;
 use crate::config::settings::{LogLevel, LogSettings};
 use crate::limits::LOG_TEXT_BYTES_MAX;
+use crate::observe::output::{Output, OutputError};
 
 /// Lines that wait for the disk; more are counted and dropped.
 const LINES_WAITING_MAX: usize = 8192;
 
 /// Bytes written with one system call.
 const BATCH_BYTES: usize = 64 * 1024;
-
-/// Owner writes, group reads: a log may name what others must not know.
-const FILE_MODE: u32 = 0o640;
-const DIRECTORY_MODE: u32 = 0o750;
-
-/// Why there is no log.
-#[derive(Debug)]
-pub struct LogError {
-    /// The file of the log; `None` is standard error.
-    pub file: Option<PathBuf>,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.file {
-            Some(file) => write!(f, "{}: {}", file.display(), self.message),
-            None => f.write_str(&self.message),
-        }
-    }
-}
-
-impl std::error::Error for LogError {}
 
 /// Keeps the log going; when it is dropped, what waits is written first.
 #[derive(Debug)]
@@ -76,40 +53,53 @@ impl Drop for LogGuard {
 }
 
 /// Sets the log of the process up. Call it once, and keep the guard to the end of `main`.
-pub fn init(settings: &LogSettings) -> Result<LogGuard, LogError> {
-    let (subscriber, guard) = build(settings)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError {
+pub fn init(settings: &LogSettings) -> Result<LogGuard, OutputError> {
+    let (subscriber, guard, level) = build(settings)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| OutputError {
         file: settings.file.clone(),
         message: "logging is set up already; call it once per process".to_owned(),
     })?;
+    let control = Control { level, lines: guard.queue.lines.clone() };
+    assert!(CONTROL.set(control).is_ok(), "there is one log, and one way to it");
     Ok(guard)
 }
 
-fn build(settings: &LogSettings) -> Result<(impl Subscriber + Send + Sync + use<>, LogGuard), LogError> {
-    let output = match &settings.file {
-        None => Output::Stderr,
-        Some(path) => Output::open(path).map_err(|error| LogError {
-            file: Some(path.clone()),
-            message: format!("the log cannot be opened: {error}; check the directory's owner and mode"),
-        })?,
-    };
+/// The way to the log of the process, which is one for all of it as the subscriber is.
+static CONTROL: OnceLock<Control> = OnceLock::new();
+
+struct Control {
+    level: Level,
+    lines: SyncSender<Item>,
+}
+
+/// What can be changed while the process runs.
+type Level = reload::Handle<LevelFilter, Registry>;
+
+/// Writes lines from this level on, and opens the file again with the next of them.
+pub fn change(level: LogLevel) {
+    let Some(control) = CONTROL.get() else { return };
+    // It fails only if the subscriber is gone, and then there is no log.
+    let _ = control.level.reload(filter(level));
+    // A queue that is full, or a writer that is gone: a file that was moved away is found out all the same.
+    let _ = control.lines.try_send(Item::Reopen);
+}
+
+fn build(settings: &LogSettings) -> Result<(impl Subscriber + Send + Sync + use<>, LogGuard, Level), OutputError> {
+    let output = Output::open(settings.file.as_deref())?;
     let (lines, receiver) = sync_channel(LINES_WAITING_MAX);
     let queue = Queue { lines, dropped: Arc::new(AtomicU64::new(0)) };
     let dropped = queue.dropped.clone();
     let writer = std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write_lines(&receiver, output, &dropped))
-        .map_err(|error| LogError {
+        .map_err(|error| OutputError {
             file: settings.file.clone(),
             message: format!("no thread for the log: {error}; raise the limit of processes"),
         })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(filter(settings.level))
-        .with_ansi(false)
-        .event_format(Line)
-        .with_writer(queue.clone())
-        .finish();
-    Ok((subscriber, LogGuard { queue, writer: Some(writer) }))
+    let (level, handle) = reload::Layer::new(filter(settings.level));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(Line).with_writer(queue.clone());
+    let subscriber = tracing_subscriber::registry().with(level).with(lines);
+    Ok((subscriber, LogGuard { queue, writer: Some(writer) }, handle))
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -126,6 +116,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 #[derive(Debug)]
 enum Item {
     Line(Box<[u8]>),
+    Reopen,
     End,
 }
 
@@ -161,53 +152,21 @@ impl Write for Queue {
     }
 }
 
-/// Where lines go.
-enum Output {
-    Stderr,
-    File { path: PathBuf, file: File },
-}
-
-impl Output {
-    fn open(path: &Path) -> io::Result<Self> {
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)?;
-        }
-        Ok(Self::File { path: path.to_owned(), file: open_to_append(path)? })
-    }
-
-    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stderr => io::stderr().lock().write_all(batch),
-            Self::File { path, file } => {
-                if moved_away(path, file) {
-                    *file = open_to_append(path)?;
-                }
-                file.write_all(batch)
-            }
-        }
-    }
-}
-
-fn open_to_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
-}
-
-fn moved_away(path: &Path, file: &File) -> bool {
-    let at_path = std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
-    let opened = file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
-    at_path != opened
-}
-
 /// Takes what has come meanwhile in one batch. A batch that cannot be written (disk full) is lost: there is no better
 /// place to say so, and the next one may succeed.
 fn write_lines(lines: &Receiver<Item>, mut output: Output, dropped: &AtomicU64) {
     let mut batch = Vec::new();
-    while let Ok(Item::Line(line)) = lines.recv() {
-        batch.extend_from_slice(&line);
+    while let Ok(item) = lines.recv() {
         let mut ended = false;
+        match item {
+            Item::Line(line) => batch.extend_from_slice(&line),
+            Item::Reopen => output.reopen(),
+            Item::End => return,
+        }
         while batch.len() < BATCH_BYTES && !ended {
             match lines.try_recv() {
                 Ok(Item::Line(line)) => batch.extend_from_slice(&line),
+                Ok(Item::Reopen) => output.reopen(),
                 Ok(Item::End) => ended = true,
                 Err(_) => break,
             }
@@ -301,12 +260,15 @@ impl fmt::Write for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
     use super::*;
 
     fn logged(level: LogLevel, work: impl FnOnce(&Path)) -> String {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("logs/podium.log");
-        let (subscriber, guard) = build(&LogSettings { level, file: Some(file.clone()) }).unwrap();
+        let (subscriber, guard, _level) = build(&LogSettings { level, file: Some(file.clone()) }).unwrap();
         tracing::subscriber::with_default(subscriber, || work(&file));
         drop(guard);
         std::fs::read_to_string(file).unwrap()
@@ -350,32 +312,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("podium.log");
         for _ in 0..2 {
-            let (subscriber, guard) = build(&LogSettings { level: LogLevel::Info, file: Some(file.clone()) }).unwrap();
+            let (subscriber, guard, _level) =
+                build(&LogSettings { level: LogLevel::Info, file: Some(file.clone()) }).unwrap();
             tracing::subscriber::with_default(subscriber, || tracing::info!("start"));
             drop(guard);
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 2);
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o7777 & !FILE_MODE, 0);
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o7777 & !0o640, 0);
     }
 
     #[test]
-    fn a_file_that_was_moved_away_is_created_again() {
+    fn the_level_can_be_changed_at_run_time() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, moved) = (dir.path().join("podium.log"), dir.path().join("podium.log.1"));
-        let mut output = Output::open(&path).unwrap();
-        output.write(b"first\n").unwrap();
-        std::fs::rename(&path, &moved).unwrap();
-        output.write(b"second\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "first\n");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
-    }
-
-    #[test]
-    fn a_log_that_cannot_be_opened_says_why() {
-        let dir = tempfile::tempdir().unwrap();
-        let settings = LogSettings { level: LogLevel::Info, file: Some(dir.path().to_owned()) };
-        let error = build(&settings).map(drop).unwrap_err().to_string();
-        assert!(error.contains("the log cannot be opened"), "{error}");
+        let file = dir.path().join("podium.log");
+        let (subscriber, guard, level) =
+            build(&LogSettings { level: LogLevel::Warn, file: Some(file.clone()) }).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for (step, now) in [LogLevel::Debug, LogLevel::Error, LogLevel::Info].into_iter().enumerate() {
+                tracing::info!(step, "before");
+                level.reload(filter(now)).unwrap();
+                tracing::debug!(step, "after");
+            }
+            tracing::info!("last");
+        });
+        drop(guard);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once("tests ").unwrap().1).collect();
+        assert_eq!(lines, ["after step=0", "before step=1", "last"]);
     }
 
     #[test]
@@ -388,7 +351,7 @@ mod tests {
         queue.write_all(b"lost\n").unwrap();
         let dropped = queue.dropped.clone();
         drop(queue);
-        write_lines(&receiver, Output::open(&path).unwrap(), &dropped);
+        write_lines(&receiver, Output::open(Some(&path)).unwrap(), &dropped);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("kept\n") && text.ends_with("count=1\n"), "{text}");
     }

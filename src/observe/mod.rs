@@ -1,5 +1,16 @@
-//! What operators see: logs and metrics.
+//! What operators see: logs, metrics, status.
 
+pub mod access_log;
+mod field;
+mod lines;
 pub mod log;
 pub mod metrics;
+mod output;
 pub mod pace;
+pub mod pages;
+pub mod process;
+mod recorder;
+pub mod status;
+pub mod timer;
+
+pub use output::OutputError;

@@ -85,7 +85,7 @@ impl Gate {
         if expired > 0 {
             core.common.options.metrics.accept_queue_expired.inc_by(expired as u64);
             let what = "connections waited too long for a handshake slot and were dropped";
-            core.journal.note(core.now, "accept-queue-expired", &expired, what);
+            core.journal.note(core.now, "connection-refused", "accept-queue-expired", &expired, what);
         }
         if let Accepting::Paused(until) = self.accepting
             && until <= core.now
@@ -120,14 +120,26 @@ impl Gate {
             // The connection was reset before we came to it; the next one may be fine.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                 count(&metrics.accept_errors, "aborted");
-                core.journal.note(core.now, "accept-aborted", &error, "a connection could not be accepted");
+                core.journal.note(
+                    core.now,
+                    "connection-refused",
+                    "accept-aborted",
+                    &error,
+                    "a connection could not be accepted",
+                );
             }
             // No descriptors or memory, a security module that forbids it: the connection stays where it is, and trying
             // again at once would go on for ever.
             Err(error) => {
                 count(&metrics.accept_errors, if is_exhaustion(&error) { "exhausted" } else { "failed" });
                 self.accepting = Accepting::Paused(core.now + ACCEPT_PAUSE);
-                core.journal.note(core.now, "accept-exhausted", &error, "no connection can be accepted for now");
+                core.journal.note(
+                    core.now,
+                    "connection-refused",
+                    "accept-exhausted",
+                    &error,
+                    "no connection can be accepted for now",
+                );
             }
         }
     }
@@ -167,7 +179,7 @@ fn adopt<M: Send>(core: &mut Core<M>, socket: TcpStream, remote: SocketAddr) {
     });
     if let Err(label) = adopted {
         count(&core.common.options.metrics.refused, label);
-        core.journal.note(core.now, label, &remote, "connection refused");
+        core.journal.note(core.now, "connection-refused", label, &remote, "connection refused");
     }
 }
 

@@ -67,7 +67,8 @@ pub(super) struct Outgoing {
 
 /// An upgrade under way.
 pub(super) struct Upgrade {
-    pub(super) name: PeerName,
+    /// `None` for a client without a certificate.
+    pub(super) name: Option<PeerName>,
     /// What has come of the request or the answer.
     pub(super) received: Vec<u8>,
     pub(super) side: UpgradeSide,

@@ -21,12 +21,13 @@ use crate::reactor::dial::Dialler;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
 use crate::reactor::pressure::Crowd;
+use crate::reactor::pulse::Pulse;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::timer::Deadlines;
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
 use crate::websocket::session::close_payload;
-use crate::websocket::upgrade;
+use crate::websocket::upgrade::Answer;
 use crate::websocket::violation::code;
 
 /// What every connection is registered for, once: the poll is edge-triggered.
@@ -67,6 +68,7 @@ struct Published {
     handshakes: i64,
     queued_bytes: i64,
     partial_bytes: i64,
+    mails: i64,
 }
 
 /// How many connections are in which part of their life.
@@ -109,6 +111,8 @@ pub(super) struct Core<M> {
     pub(super) crowd: Crowd,
     pub(super) census: Census,
     pub(super) tally: Tally,
+    pub(super) received: Pulse,
+    pub(super) sent: Pulse,
     published: Published,
     pub(super) journal: Journal,
 }
@@ -135,6 +139,8 @@ impl<M: Send> Core<M> {
             crowd: Crowd::default(),
             census: Census::default(),
             tally: Tally::default(),
+            received: Pulse::default(),
+            sent: Pulse::default(),
             published: Published::default(),
             journal: Journal::default(),
         }
@@ -305,7 +311,7 @@ impl<M: Send> Core<M> {
         self.start_closing(slot, next(open));
     }
 
-    fn start_closing(&mut self, slot: usize, next: Closing) {
+    pub(super) fn start_closing(&mut self, slot: usize, next: Closing) {
         // Those that were open are bounded by the limit of connections; anybody can be refused.
         let is_refusal = matches!(next, Closing::Finishing);
         self.set_stage(slot, Stage::Closing(next));
@@ -362,34 +368,35 @@ impl<M: Send> Core<M> {
         let peer = self.peer(slot);
         let label = close_label(&reason);
         count(&self.common.options.metrics.closed, label);
-        self.journal.note(self.now, label, &self.connections[slot].remote, "connection closed");
+        self.journal.note(self.now, close_event(&reason), label, &self.connections[slot].remote, "connection closed");
         self.notices.push_back(Notice::Closed { peer, reason });
     }
 
     /// A connection will not be opened. What is to be said about it in TLS has been said.
     pub(super) fn refuse(&mut self, slot: usize, refusal: Refusal) {
         let stage = self.set_stage(slot, Stage::Closing(Closing::Finishing));
-        let (outgoing, answer) = match stage {
-            Stage::Connecting(outgoing) | Stage::AwaitingHandshake(Origin::Dialled(outgoing)) => (Some(outgoing), None),
+        let upgrade = match stage {
+            Stage::Connecting(outgoing) | Stage::AwaitingHandshake(Origin::Dialled(outgoing)) => {
+                self.remove(slot);
+                return self.dial_failed(&outgoing.dial, &refusal);
+            }
             Stage::AwaitingUpgrade(upgrade) => match upgrade.side {
-                UpgradeSide::Answer { outgoing, .. } => (Some(outgoing), None),
-                UpgradeSide::Request => (None, refusal.answer()),
+                UpgradeSide::Answer { outgoing, .. } => {
+                    self.remove(slot);
+                    return self.dial_failed(&outgoing.dial, &refusal);
+                }
+                UpgradeSide::Request => Some((upgrade.name, upgrade.received)),
             },
-            _ => (None, None),
+            _ => None,
         };
-        if let Some(outgoing) = outgoing {
-            self.remove(slot);
-            return self.dial_failed(&outgoing.dial, &refusal);
-        }
         let label = refusal.label();
         count(&self.common.options.metrics.refused, label);
-        self.journal.note(self.now, label, &self.connections[slot].remote, "connection refused");
-        if let Some((status, text)) = answer {
-            let mut block = Vec::new();
-            upgrade::write_refusal(status, text, &mut block);
-            if self.write_plain(slot, &block).is_err() {
-                return self.remove(slot);
-            }
+        self.journal.note(self.now, "connection-refused", label, &self.connections[slot].remote, "connection refused");
+        if let Some((name, received)) = upgrade
+            && let Some((status, text)) = refusal.answer()
+            && self.answer(slot, name.as_ref(), &received, &Answer::refusal(status, text)).is_err()
+        {
+            return self.remove(slot);
         }
         match refusal {
             Refusal::Lost | Refusal::Timeout("handshake-timeout") => self.remove(slot),
@@ -409,11 +416,13 @@ impl<M: Send> Core<M> {
         self.feed_starved();
     }
 
-    /// Brings the process's metrics up to date with this worker.
-    pub(super) fn publish(&mut self) {
+    /// Brings the process's metrics up to date with this worker, for which so many mails wait.
+    pub(super) fn publish(&mut self, mails: usize) {
         let metrics = &self.common.options.metrics;
         let tally = std::mem::take(&mut self.tally);
         metrics.messages_in.inc_by(tally.messages_in);
+        metrics.on_message.count(tally.messages_in);
+        metrics.on_send.count(tally.messages_out);
         metrics.messages_out.inc_by(tally.messages_out);
         metrics.bytes_in.inc_by(tally.bytes_in);
         metrics.bytes_out.inc_by(tally.bytes_out);
@@ -422,12 +431,14 @@ impl<M: Send> Core<M> {
             handshakes: self.census.handshakes as i64,
             queued_bytes: self.queued_bytes as i64,
             partial_bytes: self.partial_bytes as i64,
+            mails: mails as i64,
         };
         let last = std::mem::replace(&mut self.published, present);
         metrics.connections_open.inc_by(self.published.open - last.open);
         metrics.handshakes_in_flight.inc_by(self.published.handshakes - last.handshakes);
         metrics.queued_bytes.inc_by(self.published.queued_bytes - last.queued_bytes);
         metrics.partial_bytes.inc_by(self.published.partial_bytes - last.partial_bytes);
+        metrics.mailbox_mails.inc_by(self.published.mails - last.mails);
     }
 }
 
@@ -453,6 +464,16 @@ fn count_stage(census: &mut Census, stage: &Stage, change: isize) {
         _ => return,
     };
     *counter = counter.checked_add_signed(change).expect("what leaves a state has entered it");
+}
+
+/// The type of the log's line (pcp-broker): an error is what neither side has asked for.
+fn close_event(reason: &CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Lost | CloseReason::Protocol(_) | CloseReason::Overflow => "connection-error",
+        CloseReason::Peer { .. } | CloseReason::Application | CloseReason::Idle | CloseReason::Shutdown => {
+            "connection-closing"
+        }
+    }
 }
 
 /// The word for logs and metric labels.

@@ -13,9 +13,16 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Writes a line unless there were too many of its label in the last second.
-    pub(super) fn note(&mut self, now: Moment, label: &'static str, subject: &dyn fmt::Display, what: &str) {
+    pub(super) fn note(
+        &mut self,
+        now: Moment,
+        event: &'static str,
+        label: &'static str,
+        subject: &dyn fmt::Display,
+        what: &str,
+    ) {
         if self.pace.allows(now, label) {
-            tracing::info!(label, peer = %subject, "{what}");
+            tracing::info!(event, label, peer = %subject, "{what}");
         }
     }
 }

@@ -8,9 +8,11 @@ mod buffers;
 mod connection;
 mod core;
 mod dial;
+mod http;
 mod journal;
 mod mailbox;
 mod pressure;
+mod pulse;
 mod read;
 mod refusal;
 mod shell;
@@ -33,7 +35,9 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::clock::Clock;
 use crate::limits;
 use crate::link::Application;
+use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use crate::observe::pages::Pages;
 pub use crate::reactor::mailbox::Mailboxes;
 use crate::reactor::mailbox::{Bell, poll_with_bell};
 
@@ -56,6 +60,10 @@ pub struct Options {
     pub clock: Clock,
     /// Where everything is counted.
     pub metrics: Arc<Metrics>,
+    /// What is answered to requests that ask for no WebSocket.
+    pub pages: Option<Arc<dyn Pages>>,
+    /// Has a line for each request; its clock must be `clock`.
+    pub request_log: Option<Arc<AccessLog>>,
 }
 
 impl Options {
@@ -70,6 +78,8 @@ impl Options {
             ping_interval: None,
             clock: Clock::start(),
             metrics: Arc::new(Metrics::new()),
+            pages: None,
+            request_log: None,
         }
     }
 }

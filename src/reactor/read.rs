@@ -96,8 +96,11 @@ impl<M: Send> Core<M> {
         if !matches!(self.connections[slot].stage, Stage::AwaitingHandshake(_)) {
             return;
         }
+        let is_accepted = matches!(self.connections[slot].stage, Stage::AwaitingHandshake(Origin::Accepted));
         let name = match self.connections[slot].tls.peer() {
-            Ok(name) => name,
+            Ok(name) => Some(name),
+            // TLS lets a client without a certificate in only where that is wanted; what it gets is seen at its request.
+            Err(TlsFailure::NoClientCertificate) if is_accepted => None,
             Err(failure) => return self.refuse(slot, Refusal::Tls(failure)),
         };
         let Stage::AwaitingHandshake(origin) = self.set_stage(slot, Stage::Closing(Closing::Leaving)) else {

@@ -10,7 +10,12 @@ impl<M: Send> Shell<M> for Core<M> {
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
-        self.send_message(to, opcode, parts)
+        let begun = self.sent.beat();
+        let outcome = self.send_message(to, opcode, parts);
+        if let Some(begun) = begun {
+            self.common.options.metrics.on_send.measured(begun.elapsed());
+        }
+        outcome
     }
 
     fn close(&mut self, peer: PeerId, code: u16, reason: &str) {

@@ -8,24 +8,25 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
+use prometheus_client::metrics::histogram::Histogram;
 
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, Stopwatch};
 use crate::limits::{
     PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_FRAME_BYTES, TURN_HANDSHAKES, TURN_READ_BYTES,
     TURN_READS,
 };
-use crate::link::{Admission, Application, CloseReason, Event, Opening, PeerId};
+use crate::link::{Application, CloseReason, Event, Opening, PeerId};
 use crate::reactor::accept::Gate;
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Appetite, Closing, Keepalive, Open, Seat, Stage, UpgradeSide};
 use crate::reactor::core::{Core, Notice, Target, peer_of};
 use crate::reactor::mailbox::Bell;
+use crate::reactor::pulse;
 use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsState;
 use crate::websocket::frame::{Kind, Role};
 use crate::websocket::session::{ControlPayload, Item, Session};
-use crate::websocket::upgrade;
 use crate::websocket::violation::code;
 
 /// Events taken from the poll at once.
@@ -38,9 +39,9 @@ pub(super) const LISTENER: Token = Token(1);
 
 /// One thread's worth of a reactor.
 pub(super) struct Worker<A: Application> {
-    application: A,
-    core: Core<A::Mail>,
-    scratch: Scratch,
+    pub(super) application: A,
+    pub(super) core: Core<A::Mail>,
+    pub(super) scratch: Scratch,
     gate: Gate,
     poll: Poll,
     events: Events,
@@ -50,12 +51,13 @@ pub(super) struct Worker<A: Application> {
     bell: Arc<Bell>,
     clock: Clock,
     stop: Arc<OnceLock<Duration>>,
-    life: Life,
+    pub(super) life: Life,
+    turns: Histogram,
 }
 
 /// How far the worker is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
+pub(super) enum Life {
     Running,
     /// The application says goodbye until then.
     Stopping(Moment),
@@ -76,8 +78,10 @@ impl<A: Application> Worker<A> {
         clock: Clock,
         stop: Arc<OnceLock<Duration>>,
     ) -> Self {
+        let turns = core.common.options.metrics.turns(core.index);
         Self {
             application,
+            turns,
             core,
             scratch: Scratch::new(),
             gate,
@@ -107,6 +111,7 @@ impl<A: Application> Worker<A> {
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "a worker's poll failed: {error}");
             self.events.clear();
         }
+        let begun = Stopwatch::start();
         self.core.now = self.clock.now();
         self.bell.answer();
         let mails = self.mail.len();
@@ -123,7 +128,8 @@ impl<A: Application> Worker<A> {
         // After everything that can free a handshake slot.
         self.gate.turn(&mut self.core);
         self.live();
-        self.core.publish();
+        self.core.publish(self.mail.len());
+        self.turns.observe(begun.elapsed().as_secs_f64());
     }
 
     fn timeout(&mut self) -> Option<Duration> {
@@ -226,60 +232,8 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// Goes on with an upgrade if there is one under way; leaves in the scratch buffer what comes after it.
-    fn upgrade(&mut self, peer: PeerId) {
-        let Some(slot) = self.core.slot(peer) else { return };
-        let Stage::AwaitingUpgrade(upgrade) = &mut self.core.connections[slot].stage else { return };
-        upgrade.received.append(&mut self.scratch.plain);
-        let size = match &upgrade.side {
-            UpgradeSide::Request => match upgrade::parse_request(&upgrade.received) {
-                Ok(None) => return,
-                Err(error) => return self.core.refuse(slot, Refusal::Request(error)),
-                Ok(Some((request, size))) => {
-                    self.scratch.plain.extend_from_slice(&upgrade.received[size..]);
-                    return self.admit(slot, &request);
-                }
-            },
-            UpgradeSide::Answer { key, .. } => match upgrade::check_answer(&upgrade.received, key) {
-                Ok(None) => return,
-                Err(error) => return self.core.refuse(slot, Refusal::Answer(error)),
-                Ok(Some(size)) => size,
-            },
-        };
-        self.scratch.plain.extend_from_slice(&upgrade.received[size..]);
-        self.open(slot, Role::Client, "", None);
-    }
-
-    fn admit(&mut self, slot: usize, request: &upgrade::Request) {
-        if self.life != Life::Running {
-            return self.core.refuse(slot, Refusal::Stopping);
-        }
-        let Some(seat) = self.core.common.seats.take() else {
-            let reason = "Connection limit exceeded.";
-            let refusal = Refusal::Unwanted { status: 503, reason, label: "connection-limit" };
-            return self.core.refuse(slot, refusal);
-        };
-        let connection = &self.core.connections[slot];
-        let Stage::AwaitingUpgrade(upgrade) = &connection.stage else { return };
-        let opening = Opening {
-            identity: upgrade.name.identity(),
-            path: &request.path,
-            remote: connection.remote,
-            dialled: None,
-        };
-        if let Admission::Refuse { status, reason } = self.application.admit(self.core.now, &opening) {
-            return self.core.refuse(slot, Refusal::Unwanted { status, reason, label: reason });
-        }
-        let mut answer = Vec::new();
-        upgrade::write_accept(&request.key, &mut answer);
-        match self.core.write_plain(slot, &answer) {
-            Ok(()) => self.open(slot, Role::Server, &request.path, Some(seat)),
-            Err(_) => self.core.refuse(slot, Refusal::Lost),
-        }
-    }
-
     /// The connection is open in both directions. The peer's name is not kept: that is the application's.
-    fn open(&mut self, slot: usize, role: Role, path: &str, seat: Option<Seat>) {
+    pub(super) fn open(&mut self, slot: usize, role: Role, path: &str, seat: Option<Seat>) {
         let (now, peer) = (self.core.now, self.core.peer(slot));
         let options = &self.core.common.options;
         let keepalive = match role {
@@ -291,6 +245,7 @@ impl<A: Application> Worker<A> {
         let Stage::AwaitingUpgrade(upgrade) = self.core.set_stage(slot, Stage::Open(open)) else {
             unreachable!("only an upgrade opens a connection");
         };
+        let name = upgrade.name.expect("nobody without a name is admitted");
         let connection = &self.core.connections[slot];
         let remote = connection.remote;
         let deadline = connection.open_deadline(self.core.common.options.limits.idle_timeout);
@@ -299,8 +254,12 @@ impl<A: Application> Worker<A> {
             UpgradeSide::Request => (path, None),
             UpgradeSide::Answer { outgoing, .. } => (&*outgoing.dial.path, Some(outgoing.dial.tag)),
         };
-        let opening = Opening { identity: upgrade.name.identity(), path, remote, dialled };
+        let opening = Opening { identity: name.identity(), path, remote, dialled };
+        let begun = Stopwatch::start();
         self.application.handle(now, Event::Opened { peer, opening }, &mut self.core);
+        let timer = &self.core.common.options.metrics.on_connect;
+        timer.count(1);
+        timer.measured(begun.elapsed());
         self.deliver();
     }
 
@@ -342,12 +301,12 @@ impl<A: Application> Worker<A> {
                         Item::Message(opcode, payload) => {
                             self.core.pong(peer, ping.take());
                             let event = Event::Message { peer, opcode, payload };
-                            self.application.handle(self.core.now, event, &mut self.core);
+                            pulse::hand_over(&mut self.application, &mut self.core, event);
                         }
                         Item::Assembled(opcode, payload) => {
                             self.core.pong(peer, ping.take());
                             let event = Event::Message { peer, opcode, payload: &payload };
-                            self.application.handle(self.core.now, event, &mut self.core);
+                            pulse::hand_over(&mut self.application, &mut self.core, event);
                         }
                         Item::Nothing | Item::Fragment | Item::Pong | Item::Close(..) => {}
                     }
@@ -384,7 +343,10 @@ impl<A: Application> Worker<A> {
         for _ in 0..self.core.notices.len() {
             let Some(notice) = self.core.notices.pop_front() else { return };
             let event = match notice {
-                Notice::Closed { peer, reason } => Event::Closed { peer, reason },
+                Notice::Closed { peer, reason } => {
+                    pulse::take_back(&mut self.application, &mut self.core, peer, reason);
+                    continue;
+                }
                 Notice::Drained { peer } if self.core.open_slot(peer).is_none() => continue,
                 Notice::Drained { peer } => Event::Drained { peer },
                 Notice::DialFailed { tag, error } => Event::DialFailed { tag, error },

@@ -59,7 +59,7 @@ impl RequestError {
         match self {
             Self::Malformed => (400, "Not a HTTP/1.1 request."),
             Self::TooLarge => (431, "Request header too large."),
-            Self::Method => (405, "Only GET is possible here."),
+            Self::Method => (405, "Only GET and HEAD are possible here."),
             Self::Host => (400, "No Host field."),
             Self::NotUpgrade => (426, "This is a WebSocket endpoint."),
             Self::Version => (426, "Only WebSocket version 13 is possible."),
@@ -119,30 +119,79 @@ pub fn write_accept(key: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// Appends an answer that refuses, after which the connection is to be closed.
-pub fn write_refusal(status: u16, text: &str, out: &mut Vec<u8>) {
-    let (phrase, extra) = match status {
-        400 => ("Bad Request", ""),
-        401 => ("Unauthorized", ""),
-        403 => ("Forbidden", ""),
-        404 => ("Not Found", ""),
-        405 => ("Method Not Allowed", "Allow: GET\r\n"),
-        426 => ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
-        429 => ("Too Many Requests", ""),
-        431 => ("Request Header Fields Too Large", ""),
-        503 => ("Service Unavailable", ""),
-        _ => ("Refused", ""),
-    };
-    // A field that is specific to one connection must be named in Connection (RFC 9110, 7.8).
-    let connection = if status == 426 { "close, Upgrade" } else { "close" };
-    let length = text.len() + 1;
-    out.extend_from_slice(
-        format!(
-            "HTTP/1.1 {status} {phrase}\r\n{extra}Connection: {connection}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\n\r\n{text}\n"
-        )
-        .as_bytes(),
-    );
+/// An answer after which the connection is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The whole body.
+    pub body: String,
+}
+
+impl Answer {
+    /// One that says why not.
+    pub fn refusal(status: u16, text: &str) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{text}\n") }
+    }
+
+    /// Appends it; an answer to `HEAD` goes without its body (RFC 9110, 9.3.2).
+    pub fn write(&self, with_body: bool, out: &mut Vec<u8>) {
+        let status = self.status;
+        let (phrase, extra) = match status {
+            200 => ("OK", ""),
+            400 => ("Bad Request", ""),
+            401 => ("Unauthorized", ""),
+            403 => ("Forbidden", ""),
+            404 => ("Not Found", ""),
+            405 => ("Method Not Allowed", "Allow: GET, HEAD\r\n"),
+            426 => ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
+            429 => ("Too Many Requests", ""),
+            431 => ("Request Header Fields Too Large", ""),
+            500 => ("Internal Server Error", ""),
+            503 => ("Service Unavailable", ""),
+            _ => ("Refused", ""),
+        };
+        // A field that is specific to one connection must be named in Connection (RFC 9110, 7.8).
+        let connection = if status == 426 { "close, Upgrade" } else { "close" };
+        let (content_type, length) = (self.content_type, self.body.len());
+        out.extend_from_slice(
+            format!(
+                "HTTP/1.1 {status} {phrase}\r\n{extra}Connection: {connection}\r\nContent-Type: {content_type}\r\n\
+                 Content-Length: {length}\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        if with_body {
+            out.extend_from_slice(self.body.as_bytes());
+        }
+    }
+}
+
+/// The first line of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// `GET` and the like.
+    pub method: &'a str,
+    /// Without the query, undecoded.
+    pub path: &'a str,
+    /// Without its question mark, undecoded.
+    pub query: &'a str,
+}
+
+/// Reads the first line of a request, whatever is wrong with the rest.
+pub fn request_line(bytes: &[u8]) -> Option<RequestLine<'_>> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?.trim_end_matches('\r');
+    let mut parts = line.split(' ');
+    let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !version.starts_with("HTTP/") {
+        return None;
+    }
+    let target = target.split_once('#').map_or(target, |(target, _)| target);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Some(RequestLine { method, path, query })
 }
 
 /// Appends a request and returns the key to check the answer with.
@@ -305,6 +354,31 @@ mod tests {
     }
 
     #[test]
+    fn the_first_line_is_read_whatever_follows() {
+        let line = |text: &'static str| request_line(text.as_bytes()).map(|line| (line.method, line.path, line.query));
+        assert_eq!(line("HEAD /status/v1?level=x&y HTTP/1.1\r\n\u{0}"), Some(("HEAD", "/status/v1", "level=x&y")));
+        assert_eq!(line("GET /a#b HTTP/1.1\n"), Some(("GET", "/a", "")));
+        for bad in ["GET / HTTP/1.1", "GET /\r\n", "GET / x HTTP/1.1\r\n", "GET / FTP/1\r\n", ""] {
+            assert_eq!(line(bad), None, "{bad:?}");
+        }
+        assert_eq!(request_line(b"GET /\xff HTTP/1.1\r\n"), None);
+    }
+
+    #[test]
+    fn an_answer_to_head_keeps_the_length() {
+        let answer = Answer { status: 200, content_type: "text/plain", body: "running".to_owned() };
+        let (mut whole, mut head) = (Vec::new(), Vec::new());
+        answer.write(true, &mut whole);
+        answer.write(false, &mut head);
+        assert_eq!(whole, [&head[..], b"running"].concat());
+        assert!(
+            String::from_utf8(head)
+                .unwrap()
+                .ends_with("Connection: close\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\n")
+        );
+    }
+
+    #[test]
     fn our_request_and_our_answer_agree() {
         let mut wire = Vec::new();
         let key = write_request("::1", 8142, "/pcp2/agent", &mut wire);
@@ -319,7 +393,7 @@ mod tests {
         let insists = format!("{insists}\r\nSec-WebSocket-Protocol: x\r\n\r\n");
         assert_eq!(check_answer(insists.as_bytes(), &key), Err(AnswerError::Unrequested));
         let mut refusal = Vec::new();
-        write_refusal(503, "Connection limit exceeded.", &mut refusal);
+        Answer::refusal(503, "Connection limit exceeded.").write(true, &mut refusal);
         assert_eq!(check_answer(&refusal, &key), Err(AnswerError::Status(503)));
     }
 }

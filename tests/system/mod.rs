@@ -7,3 +7,4 @@ mod crash;
 mod hostile;
 mod lab;
 mod task;
+mod watch;

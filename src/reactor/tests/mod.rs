@@ -3,6 +3,7 @@
 mod chaos;
 mod dialling;
 mod messages;
+mod pages;
 mod pressure;
 mod refusals;
 
@@ -146,6 +147,10 @@ struct Bench {
 
 impl Bench {
     fn start(change: impl FnOnce(&mut Options)) -> Self {
+        Self::start_with(|_, options| change(options))
+    }
+
+    fn start_with(change: impl FnOnce(&Pki, &mut Options)) -> Self {
         let pki = Pki::new("ca");
         let (agent, server) = (pki.issue("agent.example"), pki.issue("localhost"));
         let mut options = Options::new();
@@ -153,7 +158,7 @@ impl Bench {
         options.server_tls = Some(Arc::new(ArcSwap::new(pki.server(&server))));
         options.client_tls = Some(Arc::new(ArcSwap::new(pki.dialler(&server))));
         options.workers = 2;
-        change(&mut options);
+        change(&pki, &mut options);
         let (sender, seen) = unbounded();
         let build = |_, mailboxes: &Mailboxes<Mail>| Echo {
             seen: sender.clone(),
