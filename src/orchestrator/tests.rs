@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -274,7 +274,7 @@ fn brokers_are_linked_and_lost_while_it_runs() {
             from_broker,
         };
         orchestrator.attach(link).unwrap();
-        let request = requests.recv().unwrap();
+        let request = requests.recv_timeout(Duration::from_secs(60)).unwrap();
         assert!(Envelope::decode(&request).unwrap().message_type.ends_with("inventory_request"));
         to.send(message("inventory_response", None, &json!({"uris": ["pcp://a/agent"]}))).unwrap();
         until("the node to be connected", &|| orchestrator.brokers().iter().any(|broker| broker.nodes == 1));
@@ -283,7 +283,8 @@ fn brokers_are_linked_and_lost_while_it_runs() {
         drop(to);
         until("the link to be lost", &|| orchestrator.brokers().is_empty());
         assert_eq!(orchestrator.inventory_of(&["a".into()])[0].connection, None);
-        assert!(requests.recv().is_err(), "the dispatcher has let go of the link");
+        let rest = requests.recv_timeout(Duration::from_secs(60));
+        assert_eq!(rest, Err(RecvTimeoutError::Disconnected), "the dispatcher has let go of the link");
     }
     orchestrator.stop();
     let (_, from_broker) = bounded(1);
