@@ -16,7 +16,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::lab::{Certificates, Lab};
 
-type Socket = StreamOwned<ClientConnection, TcpStream>;
+pub type Socket = StreamOwned<ClientConnection, TcpStream>;
 
 pub fn config(certificates: &Certificates) -> Arc<ClientConfig> {
     let path = |text: &str| PathBuf::from(text);
@@ -40,7 +40,7 @@ fn tls(lab: &Lab, config: Arc<ClientConfig>) -> Socket {
     StreamOwned::new(connection, tcp(lab))
 }
 
-fn websocket(lab: &Lab, name: &str, path: &str) -> tungstenite::Result<WebSocket<Socket>> {
+pub fn websocket(lab: &Lab, name: &str, path: &str) -> tungstenite::Result<WebSocket<Socket>> {
     let request = format!("wss://localhost:{}{path}", lab.broker_port).into_client_request().unwrap();
     match tungstenite::client(request, tls(lab, config(&lab.certificates(name)))) {
         Ok((socket, _)) => Ok(socket),

@@ -7,4 +7,5 @@ mod crash;
 mod hostile;
 mod lab;
 mod task;
+mod v1;
 mod watch;
