@@ -18,6 +18,7 @@ use crate::broker::mounts::Mounts;
 use crate::config::Problem;
 use crate::config::settings::{BrokerSettings, CertificatePaths, ClientAuth as Wanted, ControllerSettings};
 use crate::limits;
+use crate::observe::metrics::Metrics;
 use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 use crate::tls::identity::peer_name;
@@ -30,6 +31,8 @@ const WORKERS_MIN: usize = 2;
 pub(super) struct BrokerHost {
     /// What its workers share.
     pub(super) broker: Arc<Broker>,
+    /// What everything in the process counts in.
+    pub(super) metrics: Arc<Metrics>,
     /// What operators see of it.
     pub(super) watch: Watch,
     reactor: Reactor<BrokerMail>,
@@ -50,7 +53,7 @@ impl BrokerHost {
             broker.controllers.link(controller);
         }
         let reactor = start_reactor(settings, workers, tls, &broker, &watch)?;
-        Ok(Self { broker, watch, reactor })
+        Ok(Self { broker, metrics: watch.metrics.clone(), watch, reactor })
     }
 
     /// How to reach the workers.
