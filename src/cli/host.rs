@@ -20,6 +20,7 @@ use crate::config::settings::{
 };
 use crate::config::{Loaded, Problem, Problems};
 use crate::limits;
+use crate::observe::metrics::Metrics;
 use crate::random;
 use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
 use crate::tls::identity::peer_name;
@@ -32,6 +33,8 @@ const WORKERS_MIN: usize = 2;
 pub(super) struct BrokerHost {
     /// What its workers share.
     pub(super) broker: Arc<Broker>,
+    /// What everything in the process counts in.
+    pub(super) metrics: Arc<Metrics>,
     /// What operators see of it.
     pub(super) watch: Watch,
     reactor: Reactor<BrokerMail>,
@@ -52,7 +55,7 @@ impl BrokerHost {
             broker.controllers.link(controller);
         }
         let reactor = start_reactor(settings, workers, tls, &broker, &watch)?;
-        Ok(Self { broker, watch, reactor })
+        Ok(Self { broker, metrics: watch.metrics.clone(), watch, reactor })
     }
 
     /// Takes from the configuration what can change while the process runs: who may send what, the level of the log and

@@ -123,7 +123,7 @@ fn start_api(
     orchestrator: &Orchestrator,
 ) -> Result<api::Server, String> {
     let broker_service = host.watch.service(&host.broker);
-    let metrics = host.watch.metrics.clone();
+    let metrics = host.metrics.clone();
     let probed = orchestrator.clone();
     let orchestrator_service = Service {
         name: "orchestrator-service",

@@ -134,7 +134,7 @@ fn every_request_is_a_line() {
     assert_eq!(
         house.end(),
         [
-            "127.0.0.1 - - [] \"GET /hello HTTP/1.1\" 200 29",
+            "127.0.0.1 - - [] \"GET /hello HTTP/1.1\" 200 27",
             "127.0.0.1 - - [] \"GET /pcp2/agent HTTP/1.1\" 403 23",
             "127.0.0.1 - agent.example [] \"-\" 400 24",
             "127.0.0.1 - agent.example [] \"GET /pcp2/agent HTTP/1.1\" 101 0",
