@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::controllers::Way;
 use super::core::{ASSOCIATION_UNSUCCESSFUL, BrokerCore, BrokerMail, Origin};
 use super::said::Said;
 use crate::link::{Opcode, SendOutcome, Shell};
@@ -64,7 +65,10 @@ impl BrokerCore {
     pub(super) fn reply(&self, origin: &Origin, message: &[u8], shell: &mut dyn Shell<BrokerMail>) -> bool {
         match origin {
             Origin::Peer(peer) => shell.send(*peer, Opcode::Text, &[message]) == SendOutcome::Sent,
-            Origin::Controller(controller) => controller.port.offer(Bytes::copy_from_slice(message)).is_ok(),
+            Origin::Controller(controller) => match &controller.way {
+                Way::Link(peer) => shell.send(*peer, Opcode::Text, &[message]) == SendOutcome::Sent,
+                Way::Port(port) => port.offer(Bytes::copy_from_slice(message)).is_ok(),
+            },
         }
     }
 }

@@ -89,7 +89,7 @@ impl Policy {
     /// Whether this target may ask anything of clients, so that they may have an answer for it.
     fn may_ask(&self, target: &str, controllers: &Controllers) -> bool {
         target == SERVER_URI
-            || controllers.is_linked(target)
+            || controllers.is_known(target)
             || authority(target).is_some_and(|name| self.is_privileged(name))
     }
 
@@ -158,7 +158,7 @@ mod tests {
         assert!(!allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://b/agent"));
         controllers.link(Arc::new(super::super::controllers::Controller {
             uri: orchestrator.into(),
-            port: Box::new(Nowhere),
+            way: super::super::controllers::Way::Port(Box::new(Nowhere)),
             allowlist: Vec::new(),
         }));
         assert!(allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://orch.example.com/agent"));

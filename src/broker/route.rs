@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::Outcome;
+use super::controllers::Way;
 use super::core::{BrokerCore, BrokerMail, Origin};
 use super::said::Said;
 use crate::link::{Opcode, PeerId, SendOutcome, Shell};
@@ -17,13 +18,8 @@ impl BrokerCore {
         let sender = said.envelope.sender.is_none().then(|| format!(",\"sender\":\"{}\"}}", said.from));
         let parts = forwarded(said.payload, sender.as_deref());
         let outcome = match self.broker.directory.locate(target) {
-            Some(peer) if peer.worker == shell.worker() => match shell.send(peer, Opcode::Text, &parts) {
-                SendOutcome::Sent => Outcome::Authorized,
-                SendOutcome::Gone => Outcome::NotConnected,
-                SendOutcome::Full => Outcome::Overloaded,
-            },
-            Some(peer) => self.send_by_mail(peer, said, &parts, shell),
-            None => self.send_to_controller(target, &parts),
+            Some(peer) => self.send_to_peer(peer, said, &parts, shell),
+            None => self.send_to_controller(target, said, &parts, shell),
         };
         match outcome {
             Outcome::NotConnected => {
@@ -35,6 +31,23 @@ impl BrokerCore {
             _ => {}
         }
         outcome
+    }
+
+    fn send_to_peer(
+        &self,
+        peer: PeerId,
+        said: &Said<'_>,
+        parts: &[&[u8]],
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Outcome {
+        if peer.worker != shell.worker() {
+            return self.send_by_mail(peer, said, parts, shell);
+        }
+        match shell.send(peer, Opcode::Text, parts) {
+            SendOutcome::Sent => Outcome::Authorized,
+            SendOutcome::Gone => Outcome::NotConnected,
+            SendOutcome::Full => Outcome::Overloaded,
+        }
     }
 
     fn send_by_mail(
@@ -56,11 +69,20 @@ impl BrokerCore {
         }
     }
 
-    fn send_to_controller(&self, target: &str, parts: &[&[u8]]) -> Outcome {
+    fn send_to_controller(
+        &self,
+        target: &str,
+        said: &Said<'_>,
+        parts: &[&[u8]],
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Outcome {
         let Some(controller) = self.broker.controllers.find(target) else { return Outcome::NotConnected };
-        match controller.port.offer(Bytes::from(parts.concat())) {
-            Ok(()) => Outcome::Authorized,
-            Err(_) => Outcome::Overloaded,
+        match &controller.way {
+            Way::Link(peer) => self.send_to_peer(*peer, said, parts, shell),
+            Way::Port(port) => match port.offer(Bytes::from(parts.concat())) {
+                Ok(()) => Outcome::Authorized,
+                Err(_) => Outcome::Overloaded,
+            },
         }
     }
 
@@ -74,8 +96,10 @@ impl BrokerCore {
         id: &str,
         shell: &mut dyn Shell<BrokerMail>,
     ) {
-        let current =
-            self.sessions.get(to).is_some_and(|session| self.broker.directory.locate(&session.uri) == Some(to));
+        let current = match self.sessions.get(to) {
+            Some(session) => self.broker.directory.locate(&session.uri) == Some(to),
+            None => self.links.controller(to).is_some(),
+        };
         let outcome = if current { shell.send(to, Opcode::Text, &[payload]) } else { SendOutcome::Gone };
         let (outcome, text) = match outcome {
             SendOutcome::Sent => return,
@@ -83,9 +107,9 @@ impl BrokerCore {
             SendOutcome::Full => (Outcome::Overloaded, error_text::OVERLOADED),
         };
         self.broker.observer.outcome(outcome);
-        match origin {
-            Origin::Peer(peer) if peer.worker != shell.worker() => {
-                let mail = BrokerMail::Undeliverable { to: *peer, id: id.into(), text };
+        match origin.peer() {
+            Some(peer) if peer.worker != shell.worker() => {
+                let mail = BrokerMail::Undeliverable { to: peer, id: id.into(), text };
                 if shell.mail(peer.worker, mail).is_err() && self.may_log("sender-not-told") {
                     warn!(%peer, id = %id.escape_debug(), text, "the sender could not be told of a lost message");
                 }

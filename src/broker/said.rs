@@ -100,11 +100,12 @@ impl BrokerCore {
     pub(super) fn controller_said(
         &mut self,
         controller: Arc<Controller>,
+        opcode: Opcode,
         payload: &[u8],
         shell: &mut dyn Shell<BrokerMail>,
     ) {
         let uri = controller.uri.clone();
-        let envelope = match decode(Opcode::Text, payload) {
+        let envelope = match decode(opcode, payload) {
             Ok(envelope) => envelope,
             Err(label) => return self.undecodable(&Origin::Controller(controller), None, &uri, label, shell),
         };

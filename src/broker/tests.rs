@@ -1,5 +1,8 @@
 //! What one core answers to one client, text by text, with a shell that only records.
 
+mod controllers;
+mod world;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::authorize::{CONTROLLER_ALLOWLIST, Policy};
-use super::controllers::Controller;
+use super::controllers::{Controller, Way};
 use super::core::{BrokerCore, BrokerMail};
 use super::mounts::Mounts;
 use super::{Access, Broker, Observer, Outcome};
@@ -268,7 +271,7 @@ fn a_controller_may_say_what_its_list_allows() {
     let received = inbox.0.clone();
     let controller = Arc::new(Controller {
         uri: "pcp://orch/orchestrator".into(),
-        port: Box::new(inbox),
+        way: Way::Port(Box::new(inbox)),
         allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
     });
     bench.broker.controllers.link(controller.clone());

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tracing::{info, warn};
 
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
+use crate::broker::links::{self, Expected, LinkSettings};
 use crate::broker::mounts::Mounts;
 use crate::broker::{Access, Broker, Observer, Outcome};
 use crate::config::Problem;
-use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings};
+use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, ControllerUri};
 use crate::limits;
 use crate::observe::metrics::{Metrics, count};
 use crate::random;
@@ -51,6 +52,9 @@ impl BrokerHost {
             broker.controllers.link(controller);
         }
         let reactor = start_reactor(settings, workers, tls, &broker, &metrics)?;
+        if reactor.mailboxes().send(links::WORKER, BrokerMail::DialControllers).is_err() {
+            return Err("the broker: a worker has ended right after its start; see the log".to_owned());
+        }
         Ok(Self { broker, metrics, reactor })
     }
 
@@ -70,6 +74,19 @@ pub(super) fn allowlist(settings: &ControllerSettings) -> Vec<Box<str>> {
     match &settings.allowlist {
         Some(types) => types.iter().map(|text| text.as_str().into()).collect(),
         None => CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
+    }
+}
+
+/// What the broker needs to know of the controllers that it dials.
+fn link_settings(settings: &ControllerSettings) -> LinkSettings {
+    let expected = |uri: &ControllerUri| Expected {
+        uri: format!("pcp://{}/server", uri.authority).into(),
+        address: uri.address.clone(),
+    };
+    LinkSettings {
+        expected: settings.uris.iter().map(expected).collect(),
+        allowlist: allowlist(settings),
+        grace_period: settings.grace_period,
     }
 }
 
@@ -93,6 +110,8 @@ pub(super) struct Tls {
     /// The name in our certificate.
     pub(super) name: String,
     broker: Arc<ArcSwap<ServerConfig>>,
+    /// For links to controllers.
+    links: Arc<ArcSwap<ClientConfig>>,
     /// For the API.
     pub(super) api: Arc<ArcSwap<ServerConfig>>,
 }
@@ -101,28 +120,41 @@ impl Tls {
     /// Reads the files.
     pub(super) fn load(paths: &CertificatePaths) -> Result<Self, String> {
         let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
+        let Configurations { broker, links, api } = configurations(&material)?;
         let name = peer_name(material.certificate())
             .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
             .common_name
             .into();
         let swap = |config| Arc::new(ArcSwap::new(config));
-        Ok(Self { paths: paths.clone(), name, broker: swap(broker), api: swap(api) })
+        let links = Arc::new(ArcSwap::new(links));
+        Ok(Self { paths: paths.clone(), name, broker: swap(broker), links, api: swap(api) })
     }
 
     /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
     pub(super) fn reload(&self) -> Result<(), String> {
         let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
+        let Configurations { broker, links, api } = configurations(&material)?;
         self.broker.store(broker);
+        self.links.store(links);
         self.api.store(api);
         Ok(())
     }
 }
 
-fn configurations(material: &Material) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
+/// What the same files are good for.
+struct Configurations {
+    broker: Arc<ServerConfig>,
+    links: Arc<ClientConfig>,
+    api: Arc<ServerConfig>,
+}
+
+fn configurations(material: &Material) -> Result<Configurations, String> {
     let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    Ok((config(ClientAuth::Required)?, config(ClientAuth::Optional)?))
+    Ok(Configurations {
+        broker: config(ClientAuth::Required)?,
+        links: material.client_config().map_err(|error| error.to_string())?,
+        api: config(ClientAuth::Optional)?,
+    })
 }
 
 fn workers(configured: usize) -> usize {
@@ -146,20 +178,26 @@ fn start_reactor(
     let options = Options {
         listen: Some(settings.listen),
         server_tls: Some(tls.broker.clone()),
+        client_tls: Some(tls.links.clone()),
         workers,
         limits: ConnectionLimits {
             connections_max,
             message_bytes_max: settings.message_bytes_max,
             idle_timeout: settings.idle_timeout,
+            dialled_queue_bytes_max: limits::CONTROLLER_QUEUE_BYTES_MAX,
             ..ConnectionLimits::default()
         },
+        ping_interval: Some(limits::CONTROLLER_PING_INTERVAL),
         metrics: metrics.clone(),
         ..Options::default()
     };
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
-    let reactor = Reactor::start(options, move |_, _| BrokerCore::new(broker.clone(), random::seed()))
-        .map_err(|error| format!("the broker: {error}"))?;
+    let build = move |worker, _: &Mailboxes<BrokerMail>| {
+        let core = BrokerCore::new(broker.clone(), random::seed());
+        if worker == links::WORKER { core.with_links(link_settings(&settings.controllers)) } else { core }
+    };
+    let reactor = Reactor::start(options, build).map_err(|error| format!("the broker: {error}"))?;
     info!(
         address = %reactor.local_addr().unwrap_or(settings.listen),
         workers,
@@ -208,5 +246,9 @@ impl Observer for Counts {
 
     fn superseded(&self) {
         self.metrics.superseded.inc();
+    }
+
+    fn controllers_linked(&self, linked: usize) {
+        self.metrics.controllers_linked.set(i64::try_from(linked).unwrap_or(i64::MAX));
     }
 }

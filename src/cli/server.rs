@@ -17,7 +17,7 @@ use super::host::{self, BrokerHost, Tls, check_certificates};
 use super::service::{self, Failure};
 use crate::api::{self, Service, ServiceHealth, ServiceState};
 use crate::broker::Broker;
-use crate::broker::controllers::Controller;
+use crate::broker::controllers::{Controller, Way};
 use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server};
 use crate::observe::metrics::Metrics;
@@ -68,7 +68,7 @@ impl Appliance {
         let uri = format!("pcp://{}/orchestrator", tls.name);
         let controller = Arc::new(Controller {
             uri: uri.as_str().into(),
-            port: Box::new(port),
+            way: Way::Port(Box::new(port)),
             allowlist: host::allowlist(&settings.broker.controllers),
         });
         let host = BrokerHost::start(&settings.broker, &tls, vec![controller.clone()])?;

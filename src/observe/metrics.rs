@@ -66,6 +66,8 @@ pub struct Metrics {
     pub messages_refused: Labelled,
     /// Connections superseded by a newer one of the same URI.
     pub superseded: Counter,
+    /// Controllers that are linked.
+    pub controllers_linked: Gauge,
     registry: Registry,
 }
 
@@ -97,6 +99,7 @@ impl Metrics {
             messages_routed: add(r, "messages_routed", "Messages allowed, and routed or answered"),
             messages_refused: add(r, "messages_refused", "Messages not allowed or not understood"),
             superseded: add(r, "superseded", "Connections superseded by a newer one of the same URI"),
+            controllers_linked: add(r, "controllers_linked", "Controllers that are linked"),
             registry,
         }
     }
