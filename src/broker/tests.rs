@@ -1,6 +1,7 @@
 //! What one core answers to one client, text by text, with a shell that only records.
 
 mod controllers;
+mod links_simulation;
 mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
