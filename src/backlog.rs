@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-/// How many bytes of messages wait, and how many may.
-#[derive(Debug)]
+/// How many bytes of messages wait, and how many may. Clones count together.
+#[derive(Debug, Clone)]
 pub struct Backlog {
     waiting: Arc<AtomicUsize>,
     max: usize,
@@ -66,6 +67,39 @@ impl Drop for Waiting {
     }
 }
 
+/// The sending end of a queue that is bounded in messages and in bytes.
+#[derive(Debug)]
+pub struct Queue {
+    messages: Sender<Bytes>,
+    backlog: Backlog,
+}
+
+/// Why a message was not queued; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// Too much waits already.
+    Full(Bytes),
+    /// Nobody reads any more.
+    Gone(Bytes),
+}
+
+impl Queue {
+    /// Both ends of a queue of at most so many messages, and as many bytes as the backlog allows.
+    pub fn bounded(messages_max: usize, backlog: Backlog) -> (Self, Receiver<Bytes>) {
+        let (messages, receiver) = bounded(messages_max);
+        (Self { messages, backlog }, receiver)
+    }
+
+    /// Queues a message without waiting.
+    pub fn offer(&self, message: Bytes) -> Result<(), Rejected> {
+        let counted = self.backlog.accept(message.clone()).map_err(Rejected::Full)?.into_bytes();
+        self.messages.try_send(counted).map_err(|error| match error {
+            TrySendError::Full(_) => Rejected::Full(message),
+            TrySendError::Disconnected(_) => Rejected::Gone(message),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +122,19 @@ mod tests {
         assert!(backlog.accept(Bytes::from_static(b"x")).is_err());
         drop(waiting);
         assert!(backlog.accept(Bytes::from_static(b"x")).is_ok());
+    }
+
+    #[test]
+    fn a_queue_is_bounded_both_ways_and_says_when_nobody_reads() {
+        let (queue, receiver) = Queue::bounded(2, Backlog::new(7));
+        let message = Bytes::from_static(b"four");
+        assert_eq!(queue.offer(message.clone()), Ok(()));
+        assert_eq!(queue.offer(message.clone()), Err(Rejected::Full(message.clone())));
+        assert_eq!(queue.offer(Bytes::from_static(b"1")), Ok(()));
+        assert_eq!(queue.offer(Bytes::from_static(b"2")), Err(Rejected::Full(Bytes::from_static(b"2"))));
+        assert_eq!(receiver.recv().unwrap(), message);
+        assert_eq!(queue.offer(message.clone()), Ok(()));
+        drop(receiver);
+        assert_eq!(queue.offer(Bytes::new()), Err(Rejected::Gone(Bytes::new())));
     }
 }

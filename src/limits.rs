@@ -112,7 +112,7 @@ pub const CONNECTIONS_MAX: usize = 100_000;
 /// have more.
 pub const CLIENTS_PER_NAME_MAX: u32 = 128;
 
-/// Connections of one URI that supersede each other quickly before the next ones are refused for a while: two hosts with
+/// Connections of one URI, or links of one broker, that supersede each other quickly before the next ones are refused for a while: two hosts with
 /// the same certificate, which would otherwise take it from each other several times a second for ever.
 pub const SUPERSEDED_QUICKLY_MAX: u8 = 5;
 
@@ -194,6 +194,37 @@ pub const ORCHESTRATOR_QUEUE_MAX: usize = 65_536;
 
 /// Bytes of messages from brokers that wait for the orchestrator.
 pub const ORCHESTRATOR_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Certificate names in `orchestrator.brokers`.
+pub const BROKERS_MAX: usize = 64;
+
+/// Links from brokers at once: for each a new one beside one that nobody knows to be dead yet. A link counts until the
+/// dispatcher has read the last of it.
+pub const BROKER_LINKS_MAX: usize = 2 * BROKERS_MAX;
+
+/// How often a link to a broker is pinged; pcp-broker pings us as often.
+pub const BROKER_LINK_PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A link to a broker on which nothing comes for this long, three pings, or that takes nothing for this long, is closed.
+pub const BROKER_LINK_SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// Messages that wait for one broker.
+pub const BROKER_LINK_QUEUE_MAX: usize = 4096;
+
+/// Bytes of messages that wait for one broker: two of the largest size. What does not fit stays with the dispatcher.
+pub const BROKER_LINK_QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// Messages from one broker that wait for the orchestrator. At the limit nothing more is read from the broker's socket.
+pub const BROKER_LINK_INBOX_MAX: usize = 4096;
+
+/// Bytes of the same over all links: they are read by one thread, each in its turn.
+pub const BROKER_LINKS_INBOX_BYTES_MAX: usize = ORCHESTRATOR_QUEUE_BYTES_MAX;
+
+/// Bytes of incomplete messages over all links; beyond it the link that needs more is closed.
+pub const BROKER_LINKS_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Pause before a message for which the orchestrator had no room is offered again.
+pub const BROKER_LINK_RETRY: Duration = Duration::from_millis(10);
 
 /// Bytes of an API request's body.
 pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -317,6 +348,10 @@ pub const DISPATCH_COMMANDS_MAX: usize = 1024;
 
 /// Time after the start in which nodes that are not connected are waited for: agents need it to come back.
 pub const START_GRACE: Duration = Duration::from_secs(30);
+
+/// Time after the loss of a broker's link in which nodes that are not connected are waited for: the broker links again, or
+/// its agents go to another one.
+pub const BROKER_RETURN_GRACE: Duration = Duration::from_secs(10);
 
 /// Time for a broker to answer an inventory request before it is asked again.
 pub const INVENTORY_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

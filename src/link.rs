@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::backlog::{Queue, Rejected};
 use crate::clock::Moment;
 
 /// One connection of one worker. The generation makes an id of a closed connection never equal to a later one in the
@@ -265,4 +266,10 @@ pub trait Shell<M> {
 pub trait Port: Send + Sync {
     /// Hands over one PCP v2 message; gives it back if the other end is not keeping up or is gone.
     fn offer(&self, message: Bytes) -> Result<(), Bytes>;
+}
+
+impl Port for Queue {
+    fn offer(&self, message: Bytes) -> Result<(), Bytes> {
+        Queue::offer(self, message).map_err(|(Rejected::Full(message) | Rejected::Gone(message))| message)
+    }
 }

@@ -7,10 +7,12 @@ use crate::orchestrator::model::{
     TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
-use crate::orchestrator::{CodeFile, Orchestrator};
+use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
 /// The orchestrator as the API sees it. All methods may block, none for long.
 pub trait Backend: Send + Sync + 'static {
+    /// See [`Orchestrator::attach`]; does not block.
+    fn attach(&self, link: BrokerLink) -> Result<(), NotAttached>;
     /// See [`Orchestrator::run_task`].
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal>;
     /// See [`Orchestrator::jobs`].
@@ -44,6 +46,10 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 impl Backend for Orchestrator {
+    fn attach(&self, link: BrokerLink) -> Result<(), NotAttached> {
+        Orchestrator::attach(self, link)
+    }
+
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
         Orchestrator::run_task(self, subject, command)
     }

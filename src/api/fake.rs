@@ -12,12 +12,13 @@ use serde_json::{Map, Value, json};
 
 use super::{Backend, Server, Service, ServiceHealth, ServiceState, Setup};
 use crate::clock::WallTime;
-use crate::orchestrator::CodeFile;
+use crate::observe::metrics::Metrics;
 use crate::orchestrator::model::{
     Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
     NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::tls::material::ClientAuth;
 use crate::tls::testing::Pki;
@@ -42,6 +43,7 @@ pub(crate) struct Fake {
 struct State {
     jobs: BTreeMap<i64, Played>,
     commands: Vec<TaskCommand>,
+    links: Vec<BrokerLink>,
     last_event: i64,
 }
 
@@ -57,12 +59,20 @@ impl Fake {
         let old = Played { job: old_job(), nodes: vec![old_node()], events: old_events() };
         let jobs = BTreeMap::from([(OLD_JOB.0, old)]);
         let files = tempfile::tempdir().unwrap();
-        Arc::new(Self { state: Mutex::new(State { jobs, commands: Vec::new(), last_event: 13 }), files })
+        Arc::new(Self {
+            state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
+            files,
+        })
     }
 
     /// What was asked for.
     pub(crate) fn commands(&self) -> Vec<TaskCommand> {
         self.state.lock().unwrap().commands.clone()
+    }
+
+    /// The next link of a broker that nobody has taken yet.
+    pub(crate) fn link(&self) -> Option<BrokerLink> {
+        self.state.lock().unwrap().links.pop()
     }
 
     fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
@@ -118,6 +128,11 @@ impl Played {
 }
 
 impl Backend for Fake {
+    fn attach(&self, link: BrokerLink) -> Result<(), NotAttached> {
+        self.state.lock().unwrap().links.push(link);
+        Ok(())
+    }
+
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
         let Scope::Nodes(names) = &command.scope else {
             return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
@@ -385,6 +400,8 @@ pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
             service("broker-service", ServiceState::Starting, json!({})),
         ],
         metrics: Arc::new(|| "# EOF\n".to_owned()),
+        brokers: vec!["compile1.example.com".into()],
+        counts: Arc::new(Metrics::new()),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod serve;
 pub mod service;
 
 mod auth;
+mod broker_link;
 mod command;
 mod files;
 mod gate;

@@ -7,11 +7,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Response, StatusCode, Uri};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
-use super::{auth, files, jobs, render, sources, status};
+use super::{auth, broker_link, files, jobs, render, sources, status};
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer; Bolt takes a 404 to
 /// `command/plan_start` for a server without plans.
@@ -59,6 +59,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/status/v1/simple", get(status::simple))
         .route("/status/v1/simple/{name}", get(status::simple_service))
         .route("/metrics", get(status::metrics))
+        .route("/server", any(broker_link::accept))
+        .route("/server/", any(broker_link::accept))
+        // pcp-broker appends its client type to the URI that it is given, which ends in /server already.
+        .route("/server/{client_type}", any(broker_link::accept))
         .route("/puppet/v3/file_content/{*mount_path}", get(files::content))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)

@@ -25,8 +25,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::backend::Backend;
+use super::broker_link::{self, Handover};
 use super::gate::{self, Peer};
 use super::routes;
 use super::service::Service;
@@ -36,6 +38,7 @@ use crate::limits::{
     API_BLOCKING_THREADS_MAX, API_CONNECTION_LIFETIME_MAX, API_CONNECTIONS_MAX, API_HEAD_BYTES_MAX, API_HEAD_TIMEOUT,
     API_IDLE_TIMEOUT, API_THREADS, HANDSHAKE_TIMEOUT,
 };
+use crate::observe::metrics::Metrics;
 use crate::tls::identity::peer_name;
 
 /// How often a connection's deadlines are looked at.
@@ -64,11 +67,16 @@ pub struct Setup {
     pub services: Vec<Service>,
     /// Renders all metrics as OpenMetrics text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Certificate names of the brokers that may link.
+    pub brokers: Vec<String>,
+    /// Where links of brokers are counted.
+    pub counts: Arc<Metrics>,
 }
 
 /// The started API.
 pub struct Server {
     address: SocketAddr,
+    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     grace: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
@@ -81,7 +89,8 @@ impl Server {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(setup));
         let (stop, stopping) = watch::channel(false);
-        let mut server = Self { address, stop, grace: Arc::new(AtomicU64::new(0)), threads: Vec::new() };
+        let grace = Arc::new(AtomicU64::new(0));
+        let mut server = Self { address, shared: shared.clone(), stop, grace, threads: Vec::new() };
         let slots = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
         for number in 0..API_THREADS {
             let worker = Worker {
@@ -105,6 +114,11 @@ impl Server {
     /// Where it listens.
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Closes the links of brokers. They come back by themselves, through a handshake by the TLS configuration of now.
+    pub fn close_links(&self) {
+        self.shared.links.close_all();
     }
 
     /// Accepts no more, lets requests under way finish for at most `grace`, and ends.
@@ -203,26 +217,22 @@ impl Worker {
             Ok(Err(error)) => return tracing::debug!(%remote, %error, "an API client failed the TLS handshake"),
             Err(_) => return tracing::debug!(%remote, "an API client did not finish the TLS handshake in time"),
         };
-        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate = match leaf.map(|leaf| peer_name(leaf)) {
-            None => None,
-            Some(Ok(name)) => Some(Arc::from(name.common_name)),
-            Some(Err(error)) => {
-                tracing::warn!(%remote, error = error.label(), "an API client's certificate names nobody");
-                None
-            }
-        };
+        let certificate = certificate_name(&stream, remote);
         let peer = Peer { remote, certificate };
         let (shared, router, mut stopping) = (self.shared, self.router, self.stopping);
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (shared, router, peer) = (shared.clone(), router.clone(), peer.clone());
+        let (handover, after, answering) = (Handover::default(), stopping.clone(), shared.clone());
+        let link = handover.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let (shared, router, peer) = (answering.clone(), router.clone(), peer.clone());
+            request.extensions_mut().insert(handover.clone());
             async move { Ok::<_, Infallible>(gate::handle(shared, router, peer, request.map(Body::new)).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(API_HEAD_TIMEOUT)
             .max_buf_size(API_HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
         let mut ticks = tokio::time::interval(WATCH_INTERVAL);
@@ -247,6 +257,21 @@ impl Worker {
         });
         if let Err(error) = served.await {
             tracing::debug!(%remote, %error, "an API connection ended early");
+        }
+        if let Some(admitted) = link.take() {
+            broker_link::serve(admitted, &shared.links, &*shared.backend, after).await;
+        }
+    }
+}
+
+/// The name in the client's verified certificate, if it has shown one with a name.
+fn certificate_name(stream: &TlsStream<Watched>, remote: SocketAddr) -> Option<Arc<str>> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    match peer_name(leaf) {
+        Ok(name) => Some(Arc::from(name.common_name)),
+        Err(error) => {
+            tracing::warn!(%remote, error = error.label(), "an API client's certificate names nobody");
+            None
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Setup;
 use super::auth::Logins;
 use super::backend::Backend;
+use super::broker_link::BrokerLinks;
 use super::problem::{Problem, respond_json};
 use super::render::Urls;
 use super::service::Service;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) services: Vec<Service>,
     /// Renders OpenMetrics text.
     pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Brokers on compile nodes.
+    pub(super) links: BrokerLinks,
     /// Who has tried passwords lately.
     pub(super) logins: Logins,
     /// For deadlines.
@@ -48,6 +51,7 @@ impl Shared {
             urls: Urls::new(&setup.public_url),
             services: setup.services.clone(),
             metrics: setup.metrics.clone(),
+            links: BrokerLinks::new(setup.brokers.clone(), setup.counts.clone()),
             logins: Logins::new(),
             clock: Clock::start(),
             bodies: Arc::new(Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT)),

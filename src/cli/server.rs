@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 use tracing::{error, info};
@@ -21,8 +21,9 @@ use crate::broker::controllers::{Controller, Way};
 use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server};
 use crate::observe::metrics::Metrics;
+use crate::orchestrator::inventory::LinkedBroker;
 use crate::orchestrator::{BrokerLink, Orchestrator};
-use local_link::{ToBroker, ToOrchestrator};
+use local_link::{ToBroker, to_orchestrator};
 
 /// Time for connections and requests under way when the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -64,7 +65,12 @@ struct Appliance {
 
 impl Appliance {
     fn start(settings: &ServerSettings, tls: Tls) -> Result<Self, String> {
-        let (port, from_broker) = ToOrchestrator::new();
+        if let Some(own) = settings.orchestrator.brokers.iter().find(|name| name.eq_ignore_ascii_case(&tls.name)) {
+            return Err(format!(
+                "orchestrator.brokers: {own} is this server itself, whose broker needs no link; remove it"
+            ));
+        }
+        let (port, from_broker) = to_orchestrator();
         let uri = format!("pcp://{}/orchestrator", tls.name);
         let controller = Arc::new(Controller {
             uri: uri.as_str().into(),
@@ -77,7 +83,7 @@ impl Appliance {
             to_broker: Box::new(ToBroker::new(host.mailboxes(), controller)),
             from_broker,
         };
-        let orchestrator = Orchestrator::start(&settings.orchestrator, &uri, vec![link])
+        let orchestrator = Orchestrator::start(&settings.orchestrator, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
         let api = start_api(settings, &tls, &host.broker, &orchestrator, host.metrics.clone())?;
         Ok(Self { tls, host, orchestrator, api })
@@ -127,7 +133,7 @@ fn start_api(
         name: "orchestrator-service",
         probe: Arc::new(move || ServiceHealth {
             state: if probed.is_dispatching() { ServiceState::Running } else { ServiceState::Error },
-            details: Map::new(),
+            details: Map::from_iter([("brokers".to_owned(), probed.brokers().iter().map(broker_details).collect())]),
         }),
     };
     let setup = api::Setup {
@@ -136,7 +142,13 @@ fn start_api(
         backend: Arc::new(orchestrator.clone()),
         public_url: format!("https://{}:{}", tls.name, settings.api_listen.port()),
         services: vec![orchestrator_service, broker_service],
+        counts: metrics.clone(),
         metrics: Arc::new(move || metrics.render()),
+        brokers: settings.orchestrator.brokers.clone(),
     };
     api::Server::start(&setup).map_err(|error| format!("{}: the API cannot listen: {error}", settings.api_listen))
+}
+
+fn broker_details(broker: &LinkedBroker) -> Value {
+    json!({"broker": *broker.uri, "since": broker.since.to_millis_string(), "connections": broker.nodes})
 }

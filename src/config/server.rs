@@ -10,6 +10,7 @@ use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{LogSettings, OrchestratorSettings, ServerSettings};
 use super::{Loaded, Problems, hocon};
+use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
 const CODE_DIR: &str = "/etc/puppetlabs/code";
@@ -92,12 +93,32 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         default_task_timeout: task_timeout.filter(|timeout| !timeout.is_zero()),
         token_lifetime: token_lifetime.unwrap_or(Duration::from_secs(3600)),
         token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
+        brokers: brokers(reader),
     };
     if settings.token_lifetime > settings.token_lifetime_max {
         let advice = "is longer than orchestrator.token-lifetime-max; shorten it or raise the maximum";
         reader.fail("orchestrator.token-lifetime", advice);
     }
     settings
+}
+
+/// Names compared whole: whoever stands here is believed to say who is connected.
+fn brokers(reader: &mut Reader<'_>) -> Vec<String> {
+    let key = "orchestrator.brokers";
+    let names = reader.texts(key).unwrap_or_default();
+    if names.len() > limits::BROKERS_MAX {
+        reader.fail(key, format!("has {} names; {} is the most", names.len(), limits::BROKERS_MAX));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if name.is_empty() || !is_name {
+            let shown = name.escape_debug();
+            reader.fail(key, format!("\"{shown}\" is not a certificate name; give it whole, as compile1.example.com"));
+        } else if names[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            reader.fail(key, format!("\"{name}\" is there twice; remove one"));
+        }
+    }
+    names
 }
 
 fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
@@ -156,6 +177,7 @@ mod tests {
             orchestrator {{
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
               status-interval: 2s, default-task-node-timeout: 600, token-lifetime: 4h, token-lifetime-max: 1y
+              brokers: [compile1.example.com, Compile-2]
             }}"
         ));
         let loaded = load_server(dir.path()).unwrap();
@@ -194,6 +216,7 @@ mod tests {
                 default_task_timeout: Some(Duration::from_secs(600)),
                 token_lifetime: Duration::from_secs(4 * 3600),
                 token_lifetime_max: 365 * DAY,
+                brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
             },
         };
         assert_eq!(loaded.settings, expected);
@@ -210,6 +233,7 @@ mod tests {
         assert_eq!(loaded.settings.broker.message_bytes_max, limits::MESSAGE_BYTES_MAX);
         assert_eq!(loaded.settings.orchestrator.task_concurrency, 250);
         assert_eq!(loaded.settings.orchestrator.default_task_timeout, None);
+        assert!(loaded.settings.orchestrator.brokers.is_empty(), "nobody may link unless named");
         assert_eq!(loaded.settings.log, LogSettings { level: LogLevel::Info, file: None });
     }
 
@@ -271,5 +295,25 @@ mod tests {
             problems(&format!("{CERTIFICATES} orchestrator.code-dir: code, webserver.orchestrator.ssl-cert: k.pem"));
         assert_eq!(found.len(), 1, "{found:#?}");
         assert!(found[0].contains("webserver.orchestrator.ssl-cert: differs from global.certs.ssl-cert"), "{found:#?}");
+    }
+
+    #[test]
+    fn brokers_are_certificate_names() {
+        let found =
+            |brokers: &str| problems(&format!("{CERTIFICATES} orchestrator {{ code-dir: code, brokers: {brokers} }}"));
+        let expected = [
+            ("[\"wss://compile1:8142\"]", "\"wss://compile1:8142\" is not a certificate name; give it whole"),
+            ("[\"*.example.com\"]", "\"*.example.com\" is not a certificate name; give it whole"),
+            ("[\"\"]", "\"\" is not a certificate name; give it whole"),
+            ("[a, b, A]", "\"A\" is there twice; remove one"),
+            ("a", "must be an array of strings, found \"a\""),
+            ("[1]", "must be an array of strings"),
+        ];
+        for (brokers, text) in expected {
+            let found = found(brokers);
+            assert!(found.len() == 1 && found[0].contains(&format!("orchestrator.brokers: {text}")), "{found:#?}");
+        }
+        let many: Vec<String> = (0..=limits::BROKERS_MAX).map(|number| format!("c{number}")).collect();
+        assert!(found(&format!("[{}]", many.join(", ")))[0].contains("has 65 names; 64 is the most"));
     }
 }

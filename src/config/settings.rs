@@ -130,6 +130,8 @@ pub struct OrchestratorSettings {
     pub token_lifetime: Duration,
     /// Longest life of a token.
     pub token_lifetime_max: Duration,
+    /// Certificate names of the brokers on compile nodes that may link.
+    pub brokers: Vec<String>,
 }
 
 /// `podium agent`.

@@ -68,6 +68,16 @@ pub struct Metrics {
     pub superseded: Counter,
     /// Controllers that are linked.
     pub controllers_linked: Gauge,
+    /// Links from brokers on compile nodes that are up.
+    pub broker_links: Gauge,
+    /// Links that were refused before they were up, by cause.
+    pub broker_links_refused: Labelled,
+    /// Links that ended, by cause.
+    pub broker_links_closed: Labelled,
+    /// Messages received over links.
+    pub broker_link_messages_in: Counter,
+    /// Messages written to links.
+    pub broker_link_messages_out: Counter,
     registry: Registry,
 }
 
@@ -100,6 +110,11 @@ impl Metrics {
             messages_refused: add(r, "messages_refused", "Messages not allowed or not understood"),
             superseded: add(r, "superseded", "Connections superseded by a newer one of the same URI"),
             controllers_linked: add(r, "controllers_linked", "Controllers that are linked"),
+            broker_links: add(r, "broker_links", "Links from brokers that are up"),
+            broker_links_refused: add(r, "broker_links_refused", "Links from brokers refused before they were up"),
+            broker_links_closed: add(r, "broker_links_closed", "Links from brokers that ended"),
+            broker_link_messages_in: add(r, "broker_link_messages_in", "Messages received over links from brokers"),
+            broker_link_messages_out: add(r, "broker_link_messages_out", "Messages written to links from brokers"),
             registry,
         }
     }

@@ -16,12 +16,13 @@ pub mod tasks;
 mod tests;
 pub mod vault;
 
+use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -29,7 +30,7 @@ use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts};
-use inventory::Inventory;
+use inventory::{Inventory, LinkedBroker};
 use model::{
     Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject, TaskCommand,
     TaskDetail, TaskListing,
@@ -68,7 +69,8 @@ pub struct CodeFile {
     pub length: u64,
 }
 
-/// The broker side of the link: how the orchestrator reaches a broker and how that broker reaches it.
+/// The broker side of the link: how the orchestrator reaches a broker and how that broker reaches it. The link is gone
+/// once `from_broker` is disconnected and empty.
 pub struct BrokerLink {
     /// URI of the broker, for the inventory: `pcp://<certname>/server`.
     pub broker_uri: String,
@@ -78,15 +80,29 @@ pub struct BrokerLink {
     pub from_broker: crossbeam_channel::Receiver<Bytes>,
 }
 
+impl fmt::Debug for BrokerLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerLink").field("broker_uri", &self.broker_uri).finish_non_exhaustive()
+    }
+}
+
+/// Why a link was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAttached {
+    /// Too much waits for the dispatcher; another attempt may work.
+    Busy,
+    /// The dispatcher has stopped.
+    Stopped,
+}
+
 impl Orchestrator {
-    /// Opens the store, recovers what was running, and starts the dispatcher on threads of its own. `uri` is the
-    /// orchestrator's own PCP URI on the link, the `sender` of its messages.
-    pub fn start(settings: &OrchestratorSettings, uri: &str, links: Vec<BrokerLink>) -> Result<Self, Refusal> {
+    /// Opens the store, recovers what was running, and starts the dispatcher on threads of its own. `links` are the
+    /// brokers that are there from the start.
+    pub fn start(settings: &OrchestratorSettings, links: Vec<BrokerLink>) -> Result<Self, Refusal> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
         let vault = Vault::open(&settings.data_dir)?;
         let rbac = Rbac::open(store.clone(), settings)?;
-        let brokers: Vec<String> = links.iter().map(|link| link.broker_uri.clone()).collect();
-        let inventory = Arc::new(RwLock::new(Inventory::new(brokers.clone(), store.known_nodes()?)));
+        let inventory = Arc::new(RwLock::new(Inventory::new(store.known_nodes()?)));
         let recovered = jobs::recover(&*store, &vault)?;
         let nodes: usize = recovered.iter().map(|accepted| accepted.job.nodes.len()).sum();
         if nodes > 0 {
@@ -95,13 +111,12 @@ impl Orchestrator {
         let unfinished_nodes = Arc::new(AtomicUsize::new(nodes));
         let clock = Clock::start();
         let dispatch = DispatchSettings {
-            uri: uri.to_owned(),
             concurrency: settings.task_concurrency,
             allowed_status_requests: settings.allowed_status_requests,
             status_interval: settings.status_interval,
         };
         let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(dispatch, brokers, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
+        let dispatcher = Dispatcher::new(dispatch, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
         let thread = Driver::spawn(DriverParts {
             dispatcher,
             recovered,
@@ -126,6 +141,20 @@ impl Orchestrator {
             dispatcher: Mutex::new(Some(thread)),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Takes a link to a broker that has come up, at any time and without blocking. A link of the same broker that is
+    /// still up is replaced: nothing is sent over it any more, and what still comes over it counts.
+    pub fn attach(&self, link: BrokerLink) -> Result<(), NotAttached> {
+        self.inner.commands.try_send(Command::Attach(link)).map_err(|error| match error {
+            TrySendError::Full(_) => NotAttached::Busy,
+            TrySendError::Disconnected(_) => NotAttached::Stopped,
+        })
+    }
+
+    /// The brokers that are linked.
+    pub fn brokers(&self) -> Vec<LinkedBroker> {
+        self.inner.inventory.read().unwrap_or_else(PoisonError::into_inner).brokers()
     }
 
     /// Accepts a task job; what it returns is committed and survives a crash.

@@ -25,6 +25,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         default_task_timeout: None,
         token_lifetime: Duration::from_secs(3600),
         token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
+        brokers: vec![],
     }
 }
 
@@ -92,7 +93,7 @@ fn start(dir: &TempDir, answers: bool) -> (Orchestrator, Arc<Mutex<Vec<Value>>>)
         to_broker: Box::new(ChannelPort(to_broker)),
         from_broker,
     };
-    (Orchestrator::start(&settings(dir.path()), "pcp://orch/orchestrator", vec![link]).unwrap(), seen)
+    (Orchestrator::start(&settings(dir.path()), vec![link]).unwrap(), seen)
 }
 
 fn code(dir: &TempDir) {
@@ -251,4 +252,42 @@ fn commands_are_refused_with_reasons() {
     assert_eq!(refusal.details["problems"].as_array().unwrap().len(), 3);
     assert_eq!(orchestrator.job(JobId(1)).unwrap_err().kind, RefusalKind::UnknownJob);
     orchestrator.stop();
+}
+
+#[test]
+fn brokers_are_linked_and_lost_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let orchestrator = Orchestrator::start(&settings(dir.path()), vec![]).unwrap();
+    let until = |what: &str, condition: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            thread::yield_now();
+        }
+    };
+    for _ in 0..3 {
+        let (to_broker, requests) = bounded(100);
+        let (to, from_broker) = bounded(100);
+        let link = BrokerLink {
+            broker_uri: "pcp://compile1/server".into(),
+            to_broker: Box::new(ChannelPort(to_broker)),
+            from_broker,
+        };
+        orchestrator.attach(link).unwrap();
+        let request = requests.recv().unwrap();
+        assert!(Envelope::decode(&request).unwrap().message_type.ends_with("inventory_request"));
+        to.send(message("inventory_response", None, &json!({"uris": ["pcp://a/agent"]}))).unwrap();
+        until("the node to be connected", &|| orchestrator.brokers().iter().any(|broker| broker.nodes == 1));
+        let connection = orchestrator.inventory_of(&["a".into()])[0].connection.clone().unwrap();
+        assert_eq!(connection.broker, "pcp://compile1/server");
+        drop(to);
+        until("the link to be lost", &|| orchestrator.brokers().is_empty());
+        assert_eq!(orchestrator.inventory_of(&["a".into()])[0].connection, None);
+        assert!(requests.recv().is_err(), "the dispatcher has let go of the link");
+    }
+    orchestrator.stop();
+    let (_, from_broker) = bounded(1);
+    let to_broker = Box::new(ChannelPort(bounded(1).0));
+    let late = BrokerLink { broker_uri: "pcp://compile1/server".into(), to_broker, from_broker };
+    assert_eq!(orchestrator.attach(late), Err(NotAttached::Stopped));
 }

@@ -81,27 +81,37 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestEr
     if request.version != Some(1) {
         return Err(RequestError::Malformed);
     }
-    if request.method != Some("GET") {
-        return Err(RequestError::Method);
-    }
-    if field(request.headers, "host").is_none() {
-        return Err(RequestError::Host);
-    }
-    if !has_token(request.headers, "upgrade", "websocket") || !has_token(request.headers, "connection", "upgrade") {
-        return Err(RequestError::NotUpgrade);
-    }
-    if field(request.headers, "sec-websocket-version") != Some("13") {
-        return Err(RequestError::Version);
-    }
-    let key = field(request.headers, "sec-websocket-key").filter(|key| is_key(key)).ok_or(RequestError::Key)?;
+    let key = check_request(request.method.unwrap_or_default(), request.headers)?;
     let path = request.path.filter(|path| path.starts_with('/')).ok_or(RequestError::Malformed)?;
     let path = path.split_once(['?', '#']).map_or(path, |(path, _)| path);
     Ok(Some((Request { path: path.into(), key: key.into() }, size)))
 }
 
+/// The key of a HTTP/1.1 request that somebody else has read, if it may be answered with 101.
+pub fn check_request<'a>(method: &str, fields: &[httparse::Header<'a>]) -> Result<&'a str, RequestError> {
+    if method != "GET" {
+        return Err(RequestError::Method);
+    }
+    if field(fields, "host").is_none() {
+        return Err(RequestError::Host);
+    }
+    if !has_token(fields, "upgrade", "websocket") || !has_token(fields, "connection", "upgrade") {
+        return Err(RequestError::NotUpgrade);
+    }
+    if field(fields, "sec-websocket-version") != Some("13") {
+        return Err(RequestError::Version);
+    }
+    field(fields, "sec-websocket-key").filter(|key| is_key(key)).ok_or(RequestError::Key)
+}
+
+/// The value of `Sec-WebSocket-Accept` for a key.
+pub fn accept_value(key: &str) -> String {
+    derive_accept_key(key.as_bytes())
+}
+
 /// Appends the answer 101.
 pub fn write_accept(key: &str, out: &mut Vec<u8>) {
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = accept_value(key);
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );

@@ -10,6 +10,8 @@ pub mod code {
     pub const GOING_AWAY: u16 = 1001;
     /// A rule of the protocol was broken.
     pub const PROTOCOL: u16 = 1002;
+    /// A kind of message that is not taken.
+    pub const UNSUPPORTED: u16 = 1003;
     /// Stands for a close frame without a code; never on the wire.
     pub const NONE: u16 = 1005;
     /// Content that does not match its type: text that is not UTF-8.

@@ -37,14 +37,9 @@ fn transaction(position: u32) -> Uuid {
 
 impl World {
     fn new() -> Self {
-        let settings = DispatchSettings {
-            uri: "pcp://orch/orchestrator".to_owned(),
-            concurrency: 8,
-            allowed_status_requests: 3,
-            status_interval: Duration::from_secs(12),
-        };
-        let brokers = vec![BROKER.to_owned()];
-        let inventory = Arc::new(RwLock::new(Inventory::new(brokers.clone(), vec![])));
+        let settings =
+            DispatchSettings { concurrency: 8, allowed_status_requests: 3, status_interval: Duration::from_secs(12) };
+        let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
         let counter = Mutex::new(0);
         let new_id = move || {
             let mut counter = counter.lock().unwrap();
@@ -52,7 +47,8 @@ impl World {
             Uuid::from_u128(*counter)
         };
         let now = Moment::from_millis(1_000);
-        let dispatcher = Dispatcher::new(settings, brokers, inventory, Box::new(new_id), now);
+        let mut dispatcher = Dispatcher::new(settings, inventory, Box::new(new_id), now);
+        dispatcher.attach(Now { moment: now, wall: WallTime::from_millis(1_000) }, BROKER);
         let mut world = Self { dispatcher, now, ended: BTreeSet::new(), sent: Vec::new() };
         let uris: Vec<String> = NODES.iter().map(|name| format!("pcp://{name}/agent")).collect();
         world.receive(&message("inventory_response", BROKER, None, &json!({"uris": uris})));

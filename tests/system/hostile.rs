@@ -18,7 +18,7 @@ use super::lab::{Certificates, Lab};
 
 type Socket = StreamOwned<ClientConnection, TcpStream>;
 
-fn config(certificates: &Certificates) -> Arc<ClientConfig> {
+pub fn config(certificates: &Certificates) -> Arc<ClientConfig> {
     let path = |text: &str| PathBuf::from(text);
     let paths = CertificatePaths {
         certificate: path(&certificates.certificate),
@@ -56,7 +56,7 @@ fn until_closed(stream: &mut impl Read) {
 }
 
 /// Sum of the counters whose line begins like this.
-fn counter(lab: &Lab, prefix: &str) -> u64 {
+pub fn counter(lab: &Lab, prefix: &str) -> u64 {
     let mut client =
         Client::new(config(&lab.certificates("a.example.test")), Duration::from_secs(30), Duration::from_secs(30))
             .unwrap();

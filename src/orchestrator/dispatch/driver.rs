@@ -12,10 +12,11 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, TryRecvError};
 
 use super::messages::Received;
-use super::{AcceptedJob, Dispatcher, Now, Output, Pace, Send};
+use super::{AcceptedJob, Attached, Dispatcher, Now, Output, Pace, Send};
 use crate::clock::{Clock, Moment, WallTime};
-use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, ORCHESTRATOR_OUTBOX_MAX};
+use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, DISPATCH_STEP_BYTES_MAX, ORCHESTRATOR_OUTBOX_MAX};
 use crate::orchestrator::BrokerLink;
+use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::{Store, StoreError};
 
 /// What the facade tells the dispatcher.
@@ -23,6 +24,8 @@ use crate::orchestrator::store::{Store, StoreError};
 pub enum Command {
     /// A job that has just been committed.
     Run(Box<AcceptedJob>),
+    /// A link to a broker that has just come up.
+    Attach(BrokerLink),
     /// End.
     Stop,
 }
@@ -35,7 +38,7 @@ pub struct DriverParts {
     pub recovered: Vec<AcceptedJob>,
     /// Where changes go.
     pub store: Arc<dyn Store>,
-    /// The brokers.
+    /// The brokers that are there from the start.
     pub links: Vec<BrokerLink>,
     /// From the facade.
     pub commands: Receiver<Command>,
@@ -54,8 +57,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The thread's state.
 pub struct Driver {
     parts: DriverParts,
+    /// By the dispatcher's index; `None` where a link was lost.
+    links: Vec<Option<BrokerLink>>,
     /// Messages that brokers had no room for, oldest first.
-    outbox: VecDeque<(usize, Bytes)>,
+    outbox: VecDeque<(LinkIndex, Bytes)>,
     dropped: Dropped,
     is_stopping: bool,
 }
@@ -92,21 +97,21 @@ impl Dropped {
 impl Driver {
     /// Starts the thread.
     pub fn spawn(parts: DriverParts) -> std::io::Result<JoinHandle<()>> {
-        let driver = Self { parts, outbox: VecDeque::new(), dropped: Dropped::default(), is_stopping: false };
+        let (links, outbox) = (Vec::new(), VecDeque::new());
+        let driver = Self { parts, links, outbox, dropped: Dropped::default(), is_stopping: false };
         thread::Builder::new().name("dispatcher".into()).spawn(move || driver.run())
     }
 
     fn run(mut self) {
         let mut out = Output::default();
         let now = self.now();
+        std::mem::take(&mut self.parts.links).into_iter().for_each(|link| self.attach(now, link));
         for job in std::mem::take(&mut self.parts.recovered) {
             self.parts.dispatcher.accept(now, job, &mut out);
         }
         while !self.is_stopping {
             let now = self.now();
             self.gather(now, &mut out);
-            let pace = if self.outbox.is_empty() { Pace::Go } else { Pace::Hold };
-            self.parts.dispatcher.set_pace(pace);
             self.parts.dispatcher.turn(now, &mut out);
             if let Err(error) = self.carry_out(std::mem::take(&mut out)) {
                 tracing::error!(%error, "the dispatcher stops: what happens to jobs cannot be stored any more; restart the server once this is mended");
@@ -127,6 +132,7 @@ impl Driver {
         for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
             match self.parts.commands.try_recv() {
                 Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
+                Ok(Command::Attach(link)) => self.attach(now, link),
                 Err(TryRecvError::Empty) => break,
                 // All handles are gone without a word: nobody will come back.
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
@@ -135,26 +141,51 @@ impl Driver {
                 }
             }
         }
-        for link in 0..self.parts.links.len() {
-            for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
-                match self.parts.links[link].from_broker.try_recv() {
+        // One batch is one commit, however many brokers there are.
+        let share = DISPATCH_BATCH_MESSAGES_MAX.div_ceil(self.links.len().max(1));
+        for link in 0..self.links.len() {
+            for _ in 0..share {
+                let Some(BrokerLink { from_broker, .. }) = &self.links[link] else { break };
+                match from_broker.try_recv() {
                     Ok(message) => self.receive(now, link, &message, out),
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        tracing::warn!(broker = self.parts.links[link].broker_uri, "the link to the broker is gone");
-                        self.parts.dispatcher.lose_link(link);
-                        self.outbox.retain(|(other, _)| *other != link);
-                        self.parts.links[link].from_broker = crossbeam_channel::never();
-                    }
+                    Err(TryRecvError::Disconnected) => self.lose(now, link, out),
                 }
             }
         }
     }
 
-    fn receive(&mut self, now: Now, link: usize, message: &Bytes, out: &mut Output) {
+    fn attach(&mut self, now: Now, new: BrokerLink) {
+        let attached = self.parts.dispatcher.attach(now, &new.broker_uri);
+        tracing::debug!(broker = new.broker_uri, ?attached, "a broker is linked");
+        let (link, older) = match attached {
+            Attached::New(link) => (link, None),
+            Attached::Replacing { link, older } => (link, Some(older)),
+        };
+        let places = older.map_or(link, |older| older.max(link)) + 1;
+        if self.links.len() < places {
+            self.links.resize_with(places, || None);
+        }
+        let replaced = self.links[link].replace(new);
+        if let Some(older) = older {
+            self.links[older] = replaced;
+        }
+    }
+
+    fn lose(&mut self, now: Now, link: LinkIndex, out: &mut Output) {
+        let Some(lost) = self.links[link].take() else { return };
+        if self.parts.dispatcher.is_current(link) {
+            tracing::warn!(broker = lost.broker_uri, "the link to a broker is gone, and its nodes with it");
+        }
+        self.parts.dispatcher.lose_link(now, link, out);
+        self.outbox.retain(|(other, _)| *other != link);
+    }
+
+    fn receive(&mut self, now: Now, link: LinkIndex, message: &Bytes, out: &mut Output) {
         let received = self.parts.dispatcher.receive(now, link, message, out);
         tracing::trace!(?received, bytes = message.len(), "message from a broker");
-        self.dropped.count(now.moment, received, &self.parts.links[link].broker_uri);
+        let broker = self.links[link].as_ref().map_or("", |link| &link.broker_uri);
+        self.dropped.count(now.moment, received, broker);
     }
 
     /// Commits, then sends.
@@ -168,21 +199,32 @@ impl Driver {
                 tracing::warn!(link, "message dropped: the brokers take too little; status queries will find out");
                 continue;
             }
-            self.outbox.push_back((link, message.into()));
+            if self.links.get(link).is_some_and(Option::is_some) {
+                self.outbox.push_back((link, message.into()));
+            }
         }
         let mut stuck = VecDeque::new();
-        let mut is_full = vec![false; self.parts.links.len()];
+        let mut is_full = vec![false; self.links.len()];
         for (link, message) in std::mem::take(&mut self.outbox) {
             // What follows a stuck message of the same link waits behind it: a query must not overtake its request.
+            let Some(BrokerLink { to_broker, .. }) = &self.links[link] else { continue };
             if is_full[link] {
                 stuck.push_back((link, message));
-            } else if let Err(message) = self.parts.links[link].to_broker.offer(message) {
+            } else if let Err(message) = to_broker.offer(message) {
                 is_full[link] = true;
                 stuck.push_back((link, message));
             }
         }
         self.outbox = stuck;
+        self.parts.dispatcher.set_pace(self.pace(&is_full));
         Ok(())
+    }
+
+    /// One broker that takes nothing does not stop the others, as long as what waits for it is little.
+    fn pace(&self, is_full: &[bool]) -> Pace {
+        let bytes: usize = self.outbox.iter().map(|(_, message)| message.len()).sum();
+        let has_free = self.links.iter().zip(is_full).any(|(link, is_full)| link.is_some() && !is_full);
+        if self.outbox.is_empty() || (has_free && bytes < DISPATCH_STEP_BYTES_MAX) { Pace::Go } else { Pace::Hold }
     }
 
     /// Sleeps until something arrives or is due.
@@ -195,7 +237,7 @@ impl Driver {
         }
         let mut select = Select::new();
         select.recv(&self.parts.commands);
-        for link in &self.parts.links {
+        for link in self.links.iter().flatten() {
             select.recv(&link.from_broker);
         }
         // Only that something is ready matters; `gather` finds out what.

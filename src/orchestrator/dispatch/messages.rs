@@ -13,7 +13,7 @@ use crate::orchestrator::events::{self, Ending};
 use crate::orchestrator::inventory::{Arrivals, LinkIndex};
 use crate::orchestrator::store::{Change, NodeKey};
 use crate::pcp::message::{InventoryResponse, InventoryUpdate, error_text};
-use crate::pcp::{Envelope, PcpUri, SERVER_URI};
+use crate::pcp::{Envelope, PcpUri};
 use crate::pxp::response::{ProcessResults, ProvisionalResponse, Response, RpcError};
 use crate::pxp::status::{StatusResults, TransactionStatus};
 
@@ -59,6 +59,9 @@ impl Dispatcher {
         if !self.is_broker(link, envelope) {
             return Ok(Received::Forged);
         }
+        if !self.is_current(link) {
+            return Ok(Received::Stale);
+        }
         let response: InventoryResponse<'_> = envelope.data_as()?;
         self.answered(now, link);
         let uris = response.uris.iter().map(AsRef::as_ref);
@@ -70,6 +73,9 @@ impl Dispatcher {
     fn inventory_update(&mut self, now: Now, link: LinkIndex, envelope: &Envelope<'_>, out: &mut Output) -> Handled {
         if !self.is_broker(link, envelope) {
             return Ok(Received::Forged);
+        }
+        if !self.is_current(link) {
+            return Ok(Received::Stale);
         }
         let update: InventoryUpdate<'_> = envelope.data_as()?;
         let mut arrivals = Arrivals::default();
@@ -83,7 +89,7 @@ impl Dispatcher {
     }
 
     /// Nodes have connected: what waits for them goes on, and what runs on them may have ended without our knowing.
-    fn arrived(&mut self, now: Now, arrivals: Arrivals, out: &mut Output) {
+    pub(super) fn arrived(&mut self, now: Now, arrivals: Arrivals, out: &mut Output) {
         for name in &arrivals.connected {
             self.release_held(name);
             for key in self.by_name.get(name.as_str()).cloned().unwrap_or_default() {
@@ -224,6 +230,8 @@ impl Dispatcher {
         let node = &self.running[&key];
         let is_request = node.request.is_some_and(|id| id.to_string() == about);
         let was_delivered = node.delivery == Delivery::Acknowledged;
+        // The node has moved, and the broker that it left has told of it late, or will.
+        let is_elsewhere = text == error_text::NOT_CONNECTED && self.doubt(link, &node.name);
         match text.as_str() {
             // The next status query finds out.
             error_text::OVERLOADED => {}
@@ -232,6 +240,8 @@ impl Dispatcher {
                 self.miss(now, key, out);
             }
             error_text::NOT_CONNECTED if was_delivered => {}
+            // It does not know the request, says so when asked, and is then sent it again.
+            error_text::NOT_CONNECTED if is_elsewhere => self.hasten(now.moment, key),
             error_text::NOT_CONNECTED => {
                 let reason = format!("{} is not connected to the PCP broker", node.name);
                 self.give_up(now, key, &reason, out);
@@ -242,6 +252,11 @@ impl Dispatcher {
             }
         }
         Ok(Received::Used)
+    }
+
+    /// Whether a node that the broker of this link denies is connected through another.
+    fn doubt(&self, link: LinkIndex, name: &str) -> bool {
+        self.inventory.write().unwrap_or_else(PoisonError::into_inner).doubt(link, name)
     }
 
     fn by_message(&self, id: &str) -> Option<NodeKey> {
@@ -260,9 +275,5 @@ impl Dispatcher {
         let is_agent =
             sender.is_some_and(|uri| uri.client_type == "agent" && *uri.authority == *self.running[&key].name);
         if is_agent { Ok(key) } else { Err(Received::Forged) }
-    }
-
-    fn is_broker(&self, link: LinkIndex, envelope: &Envelope<'_>) -> bool {
-        envelope.sender.as_deref().is_none_or(|sender| sender == SERVER_URI || sender == self.brokers[link])
     }
 }

@@ -6,6 +6,7 @@
 //! acknowledged it and says that it knows nothing of it.
 
 mod driver;
+mod links;
 mod messages;
 mod node;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use driver::{Command, Driver, DriverParts};
+pub use links::Attached;
 
 use super::concurrency::Turns;
 use super::events::{self, Ending};
@@ -28,18 +30,13 @@ use super::inventory::{Inventory, LinkIndex};
 use super::model::{JobId, JobState};
 use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
 use crate::clock::{Moment, WallTime};
-use crate::limits::{
-    DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH, START_GRACE,
-};
-use crate::pcp::Outgoing;
-use crate::pcp::message::InventoryRequest;
+use crate::limits::{DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, START_GRACE};
+use links::Link;
 use node::{Delivery, RunningNode};
 
 /// What an operator can set.
 #[derive(Debug, Clone)]
 pub struct DispatchSettings {
-    /// The orchestrator's own URI.
-    pub uri: String,
     /// Nodes that run at once over all jobs.
     pub concurrency: usize,
     /// Unanswered status requests in a row after which a node is given up.
@@ -98,8 +95,7 @@ pub struct Dispatcher {
     settings: DispatchSettings,
     new_id: Box<dyn FnMut() -> Uuid + std::marker::Send>,
     inventory: Arc<RwLock<Inventory>>,
-    brokers: Vec<String>,
-    subscriptions: Vec<Subscription>,
+    links: Vec<Link>,
     jobs: HashMap<JobId, ActiveJob>,
     turns: Turns,
     running: HashMap<NodeKey, RunningNode>,
@@ -120,19 +116,6 @@ pub enum Pace {
     Go,
     /// No: brokers take too little. Nodes that run are looked after as ever.
     Hold,
-}
-
-/// A subscription to a broker's inventory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subscription {
-    /// To be asked at once.
-    Wanted,
-    /// Asked; asked again if there is no answer until then.
-    Asked(Moment),
-    /// Answered; asked again then, in case an update was lost.
-    Answered(Moment),
-    /// The link is gone.
-    Lost,
 }
 
 /// Whether nodes that are not connected are waited for.
@@ -160,10 +143,9 @@ struct ActiveJob {
 }
 
 impl Dispatcher {
-    /// A dispatcher that knows of no job yet; `brokers` are the brokers' URIs, one per link.
+    /// A dispatcher that knows of no job and no broker yet.
     pub fn new(
         settings: DispatchSettings,
-        brokers: Vec<String>,
         inventory: Arc<RwLock<Inventory>>,
         new_id: Box<dyn FnMut() -> Uuid + std::marker::Send>,
         now: Moment,
@@ -173,8 +155,7 @@ impl Dispatcher {
             settings,
             new_id,
             inventory,
-            subscriptions: vec![Subscription::Wanted; brokers.len()],
-            brokers,
+            links: Vec::new(),
             jobs: HashMap::new(),
             running: HashMap::new(),
             by_name: HashMap::new(),
@@ -234,9 +215,7 @@ impl Dispatcher {
     /// Does what is due: subscriptions, deadlines, status queries, then new nodes. Call it after every batch of input and
     /// no later than [`Self::next_deadline`].
     pub fn turn(&mut self, now: Now, out: &mut Output) {
-        for link in 0..self.subscriptions.len() {
-            self.subscribe_if_due(now, link, out);
-        }
+        self.subscribe_where_due(now, out);
         if let Grace::Until(end, held) = &mut self.grace
             && *end <= now.moment
         {
@@ -268,47 +247,13 @@ impl Dispatcher {
 
     /// When [`Self::turn`] has something to do even if nothing arrives; in the past if it has something left to do.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let subscriptions = self.subscriptions.iter().filter_map(|subscription| match subscription {
-            Subscription::Wanted => Some(Moment::default()),
-            Subscription::Asked(due) | Subscription::Answered(due) => Some(*due),
-            Subscription::Lost => None,
-        });
         let grace = match &self.grace {
             Grace::Until(end, _) => Some(*end),
             Grace::Over => None,
         };
         let alarm = self.alarms.first().map(|(due, _)| *due);
         let ready = (self.pace == Pace::Go && self.turns.has_next()).then(Moment::default);
-        subscriptions.chain(grace).chain(alarm).chain(ready).min()
-    }
-
-    /// The link is gone; its nodes are unreachable until another one reports them.
-    pub fn lose_link(&mut self, link: LinkIndex) {
-        self.subscriptions[link] = Subscription::Lost;
-        self.inventory.write().unwrap_or_else(PoisonError::into_inner).lose(link);
-    }
-
-    fn subscribe_if_due(&mut self, now: Now, link: LinkIndex, out: &mut Output) {
-        match self.subscriptions[link] {
-            Subscription::Asked(due) | Subscription::Answered(due) if due > now.moment => return,
-            Subscription::Lost => return,
-            _ => {}
-        }
-        let id = (self.new_id)().to_string();
-        let outgoing = Outgoing {
-            id: &id,
-            message_type: crate::pcp::message_type::INVENTORY_REQUEST,
-            target: Some(crate::pcp::SERVER_URI),
-            sender: Some(&self.settings.uri),
-            in_reply_to: None,
-            data: Some(InventoryRequest { query: vec!["pcp://*/agent".into()], subscribe: true }),
-        };
-        out.sends.push(Send { link, message: outgoing.encode() });
-        self.subscriptions[link] = Subscription::Asked(now.moment + INVENTORY_ANSWER_TIMEOUT);
-    }
-
-    fn answered(&mut self, now: Now, link: LinkIndex) {
-        self.subscriptions[link] = Subscription::Answered(now.moment + INVENTORY_REFRESH);
+        self.subscriptions_due().into_iter().chain(grace).chain(alarm).chain(ready).min()
     }
 
     /// The turn of a waiting node has come: start it, hold it, or give it up.

@@ -102,7 +102,7 @@ impl Dispatcher {
             action: "run".to_owned(),
             params: Some(params),
         };
-        out.sends.push(message(link, id, &self.settings.uri, &node.name, message_type::NON_BLOCKING_REQUEST, request));
+        out.sends.push(message(link, id, &node.name, message_type::NON_BLOCKING_REQUEST, request));
         if let Some(old) = node.request.replace(id) {
             self.messages.remove(&old);
         }
@@ -118,7 +118,7 @@ impl Dispatcher {
             action: "query".to_owned(),
             params: Some(StatusQuery { transaction_id: node.transaction.to_string() }),
         };
-        out.sends.push(message(link, id, &self.settings.uri, &node.name, message_type::BLOCKING_REQUEST, request));
+        out.sends.push(message(link, id, &node.name, message_type::BLOCKING_REQUEST, request));
         if let Query::Asked(old) = std::mem::replace(&mut node.query, Query::Asked(id)) {
             self.messages.remove(&old);
         }
@@ -238,16 +238,11 @@ impl Dispatcher {
     }
 }
 
-fn message(link: LinkIndex, id: Uuid, sender: &str, name: &str, message_type: &str, data: impl Serialize) -> Send {
+/// Without a sender: the broker puts in the URI by which it knows us, and refuses any other.
+fn message(link: LinkIndex, id: Uuid, name: &str, message_type: &str, data: impl Serialize) -> Send {
     let target = format!("pcp://{name}/agent");
     let id = id.to_string();
-    let outgoing = Outgoing {
-        id: &id,
-        message_type,
-        target: Some(&target),
-        sender: Some(sender),
-        in_reply_to: None,
-        data: Some(data),
-    };
+    let outgoing =
+        Outgoing { id: &id, message_type, target: Some(&target), sender: None, in_reply_to: None, data: Some(data) };
     Send { link, message: outgoing.encode() }
 }

@@ -1,11 +1,14 @@
 //! The dispatcher, message by message, in virtual time. What holds for every order of events is in the simulation.
 
+mod links;
+
 use serde_json::{Value, json};
 
 use super::messages::Received;
 use super::*;
 use crate::limits::START_GRACE;
 use crate::orchestrator::model::{EventType, NodeState};
+use crate::pcp::Outgoing;
 use crate::pxp::status::execution_error;
 
 const BROKER: &str = "pcp://broker/server";
@@ -17,26 +20,24 @@ struct Bench {
     now: Moment,
     changes: Vec<Change>,
     sends: Vec<Value>,
+    /// Of each of the sends.
+    links: Vec<LinkIndex>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let settings = DispatchSettings {
-            uri: ME.to_owned(),
-            concurrency: 8,
-            allowed_status_requests: 3,
-            status_interval: Duration::from_secs(12),
-        };
-        let brokers = vec![BROKER.to_owned()];
-        let inventory = Arc::new(RwLock::new(Inventory::new(brokers.clone(), vec![])));
+        let settings =
+            DispatchSettings { concurrency: 8, allowed_status_requests: 3, status_interval: Duration::from_secs(12) };
+        let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
         let mut id = 0;
         let new_id = move || {
             id += 1;
             Uuid::from_u128(id)
         };
         let now = Moment::from_millis(1_000);
-        let dispatcher = Dispatcher::new(settings, brokers, inventory, Box::new(new_id), now);
-        Self { dispatcher, now, changes: vec![], sends: vec![] }
+        let mut dispatcher = Dispatcher::new(settings, inventory, Box::new(new_id), now);
+        dispatcher.attach(Now { moment: now, wall: WallTime::from_millis(1_000) }, BROKER);
+        Self { dispatcher, now, changes: vec![], sends: vec![], links: vec![] }
     }
 
     /// With node `a` connected and the grace over.
@@ -45,6 +46,7 @@ impl Bench {
         bench.broker("inventory_response", &json!({"uris": ["pcp://a/agent"]}));
         bench.pass(START_GRACE);
         bench.sends.clear();
+        bench.links.clear();
         bench
     }
 
@@ -58,6 +60,7 @@ impl Bench {
         action(&mut self.dispatcher, now, &mut out);
         self.dispatcher.turn(now, &mut out);
         self.changes.append(&mut out.changes);
+        self.links.extend(out.sends.iter().map(|send| send.link));
         self.sends.extend(out.sends.iter().map(|send| serde_json::from_slice::<Value>(&send.message).unwrap()));
     }
 
@@ -178,7 +181,7 @@ fn a_task_from_request_to_result() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |_| {});
     let request = bench.sends[0].clone();
-    assert_eq!((request["target"].as_str(), request["sender"].as_str()), (Some("pcp://a/agent"), Some(ME)));
+    assert_eq!((request["target"].as_str(), request.get("sender")), (Some("pcp://a/agent"), None));
     assert_eq!(
         request["data"],
         json!({"transaction_id": of_a(), "notify_outcome": true, "module": "task", "action": "run", "params": {"task": "demo"}})

@@ -1,19 +1,21 @@
-//! The world around the dispatcher: a store that checks every change, a broker, a network, agents.
+//! The world around the dispatcher: brokers, a network, agents, and the driver's steps.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::brokers::{Broker, uri};
+use super::ledger::{Ledger, Tally};
 use super::*;
-use crate::orchestrator::model::NodeState;
-use crate::pcp::Envelope;
+use crate::pcp::{Envelope, Outgoing};
 use crate::pxp::status::execution_error;
 use crate::random::Random;
 
 /// The longest that a task takes.
 pub const TASK_SECONDS_MAX: Duration = Duration::from_secs(40);
 
-const BROKER: &str = "pcp://broker/server";
+/// Brokers of a world.
+const BROKERS: usize = 3;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -27,77 +29,89 @@ pub struct Faults {
     pub spools: bool,
     /// The dispatcher is killed.
     pub restarts: bool,
+    /// Brokers and their links die and come back; agents move between brokers, which notice late.
+    pub brokers: bool,
 }
 
 impl Faults {
-    pub const NONE: Self = Self { network: false, agents: false, spools: false, restarts: false };
-    pub const ALL: Self = Self { network: true, agents: true, spools: true, restarts: true };
+    pub const NONE: Self = Self { network: false, agents: false, spools: false, restarts: false, brokers: false };
+    pub const ALL: Self = Self { network: true, agents: true, spools: true, restarts: true, brokers: true };
 }
 
-/// What came of a world.
-#[derive(Debug, Default)]
-pub struct Tally {
-    pub finished: u64,
-    pub errored: u64,
-    pub restarts: u64,
-    pub resent: u64,
+/// One link of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Way {
+    pub broker: usize,
+    pub number: u64,
 }
 
-enum Happening {
+pub enum Happening {
     /// At the agent with this index.
     AtAgent(usize, Vec<u8>),
     /// From the broker or an agent.
-    AtOrchestrator(Vec<u8>),
+    AtOrchestrator(Way, Vec<u8>),
     /// The task of a transaction ends.
     TaskEnds(usize, String),
     /// The agent forgets a transaction.
     Purge(usize, String),
-    /// The agent's connection changes.
-    Connection(usize, bool),
+    /// The agent's connection ends.
+    Disconnects(usize),
+    /// The agent connects to a broker.
+    Connects(usize, usize),
+    /// The agent goes to another broker.
+    Moves(usize),
+    /// The broker notices that the agent has left.
+    Notices(usize, usize),
+    /// The broker tells the changes of its inventory.
+    Tells(usize),
+    BrokerDies(usize),
+    BrokerStarts(usize),
+    LinkBreaks(usize),
+    LinkUp(usize),
+    /// The orchestrator notices that a link is gone.
+    LinkLost(Way),
     Kill,
 }
 
-#[derive(Default)]
-struct Agent {
-    is_connected: bool,
-    /// Transactions: whether the task has ended.
-    spool: HashMap<String, bool>,
+impl Happening {
+    pub const fn is_fault(&self) -> bool {
+        matches!(self, Self::Disconnects(_) | Self::Moves(_) | Self::BrokerDies(_) | Self::LinkBreaks(_) | Self::Kill)
+    }
 }
 
 #[derive(Default)]
-struct Ledger {
-    jobs: BTreeMap<JobId, UnfinishedJob>,
-    ended_nodes: HashMap<NodeKey, NodeState>,
-    ended_jobs: HashSet<JobId>,
-    tally: Tally,
+pub struct Agent {
+    /// The broker to which it is connected.
+    pub at: Option<usize>,
+    /// Transactions: whether the task has ended.
+    spool: HashMap<String, bool>,
 }
 
 pub struct World {
     pub random: Random,
     pub now: Moment,
-    seed: u64,
-    faults: Faults,
+    pub seed: u64,
+    pub faults: Faults,
     limit: usize,
-    dispatcher: Dispatcher,
-    ledger: Ledger,
-    agents: Vec<Agent>,
-    happenings: BTreeMap<(Moment, u64), Happening>,
+    pub dispatcher: Dispatcher,
+    pub ledger: Ledger,
+    pub agents: Vec<Agent>,
+    pub brokers: Vec<Broker>,
+    pub links_made: u64,
+    /// The links that the dispatcher knows, and by which index.
+    pub ways: HashMap<Way, LinkIndex>,
+    pub happenings: BTreeMap<(Moment, u64), Happening>,
     count: u64,
     executions: HashMap<String, u32>,
 }
 
 fn dispatcher(random: &mut Random, limit: usize, now: Moment) -> Dispatcher {
-    let settings = DispatchSettings {
-        uri: "pcp://orch/orchestrator".to_owned(),
-        concurrency: limit,
-        allowed_status_requests: 35,
-        status_interval: Duration::from_secs(12),
-    };
-    let brokers = vec![BROKER.to_owned()];
-    let inventory = Arc::new(RwLock::new(Inventory::new(brokers.clone(), vec![])));
+    let settings =
+        DispatchSettings { concurrency: limit, allowed_status_requests: 35, status_interval: Duration::from_secs(12) };
+    let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
     let mut ids = Random::seeded(random.next_u64());
     let new_id = move || Uuid::from_u64_pair(ids.next_u64(), ids.next_u64());
-    Dispatcher::new(settings, brokers, inventory, Box::new(new_id), now)
+    Dispatcher::new(settings, inventory, Box::new(new_id), now)
 }
 
 impl World {
@@ -112,13 +126,24 @@ impl World {
             faults,
             limit,
             ledger: Ledger::default(),
-            agents: (0..agents).map(|_| Agent { is_connected: true, ..Agent::default() }).collect(),
+            agents: (0..agents).map(|agent| Agent { at: Some(agent % BROKERS), ..Agent::default() }).collect(),
+            brokers: vec![],
+            links_made: 0,
+            ways: HashMap::new(),
             happenings: BTreeMap::new(),
             count: 0,
             executions: HashMap::new(),
         };
+        for broker in 0..BROKERS {
+            let present: BTreeSet<usize> = (0..agents).filter(|agent| agent % BROKERS == broker).collect();
+            world.brokers.push(Broker::new(present));
+            world.link_up(broker);
+        }
         if faults.agents {
             (0..agents).for_each(|agent| world.plan_disconnect(agent));
+        }
+        if faults.brokers {
+            world.plan_broker_faults();
         }
         if faults.restarts {
             for _ in 0..3 {
@@ -184,20 +209,22 @@ impl World {
         self.act(|_, _, _| {});
     }
 
-    fn plan(&mut self, millis: u64, happening: Happening) {
+    pub fn plan(&mut self, millis: u64, happening: Happening) {
         self.count += 1;
         self.happenings.insert((self.now + Duration::from_millis(millis), self.count), happening);
     }
 
     fn plan_disconnect(&mut self, agent: usize) {
         let at = self.random.below(200_000);
-        self.plan(at, Happening::Connection(agent, false));
+        self.plan(at, Happening::Disconnects(agent));
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::AtOrchestrator(message) => {
-                self.act(|dispatcher, now, out| _ = dispatcher.receive(now, 0, &message, out));
+            Happening::AtOrchestrator(way, message) => {
+                if let Some(link) = self.ways.get(&way).copied() {
+                    self.act(|dispatcher, now, out| _ = dispatcher.receive(now, link, &message, out));
+                }
             }
             Happening::AtAgent(agent, message) => self.at_agent(agent, &message),
             Happening::TaskEnds(agent, transaction) => {
@@ -214,38 +241,55 @@ impl World {
                     self.agents[agent].spool.remove(&transaction);
                 }
             }
-            Happening::Connection(agent, is_connected) => self.connection(agent, is_connected),
+            Happening::Disconnects(agent) => {
+                self.disconnect(agent);
+                if !self.random.percent(5) {
+                    let (away, to) = (self.random.below(120_000), self.random.index(BROKERS));
+                    self.plan(away, Happening::Connects(agent, to));
+                }
+            }
+            Happening::Connects(agent, broker) => {
+                if self.connect(agent, broker) && self.faults.agents && self.random.percent(50) {
+                    self.plan_disconnect(agent);
+                }
+            }
+            Happening::Moves(agent) => self.moves(agent),
+            Happening::Notices(broker, agent) => self.notice(broker, agent),
+            Happening::Tells(broker) => self.tell(broker),
+            Happening::BrokerDies(broker) => self.broker_dies(broker),
+            Happening::BrokerStarts(broker) => self.broker_starts(broker),
+            Happening::LinkBreaks(broker) => self.break_link(broker),
+            Happening::LinkUp(broker) => self.link_up(broker),
+            Happening::LinkLost(way) => self.link_lost(way),
             Happening::Kill => self.restart(),
-        }
-    }
-
-    fn connection(&mut self, agent: usize, is_connected: bool) {
-        self.agents[agent].is_connected = is_connected;
-        let change = if is_connected { 1 } else { -1 };
-        let data = json!({"changes": [{"client": format!("pcp://n{agent}/agent"), "change": change}]});
-        self.deliver(500, BROKER, "inventory_update", None, &data);
-        if is_connected && self.random.percent(50) {
-            self.plan_disconnect(agent);
-        } else if !is_connected && !self.random.percent(5) {
-            let away = self.random.below(120_000);
-            self.plan(away, Happening::Connection(agent, true));
         }
     }
 
     /// The dispatcher is gone, with what was on its way to it; another one starts from what is stored.
     fn restart(&mut self) {
         self.ledger.tally.restarts += 1;
-        self.happenings.retain(|_, happening| !matches!(happening, Happening::AtOrchestrator(_)));
+        let is_lost =
+            |happening: &Happening| matches!(happening, Happening::AtOrchestrator(..) | Happening::LinkLost(_));
+        self.happenings.retain(|_, happening| !is_lost(happening));
         self.dispatcher = dispatcher(&mut self.random, self.limit, self.now);
+        self.ways.clear();
+        for broker in 0..self.brokers.len() {
+            self.brokers[broker].link = None;
+            let redial = 200 + self.random.below(2_000);
+            self.plan(redial, Happening::LinkUp(broker));
+        }
         for job in self.ledger.jobs.clone().into_values() {
             self.act(|dispatcher, now, out| dispatcher.accept(now, accepted(job), out));
         }
     }
 
+    pub fn both_clocks(&self) -> Now {
+        Now { moment: self.now, wall: WallTime::from_millis(i64::try_from(self.now.as_millis()).unwrap()) }
+    }
+
     /// As the driver does it: input, turn, commit, send. A kill may come before the commit, or before all is sent.
-    fn act(&mut self, action: impl FnOnce(&mut Dispatcher, Now, &mut Output)) {
-        let wall = WallTime::from_millis(i64::try_from(self.now.as_millis()).unwrap());
-        let now = Now { moment: self.now, wall };
+    pub fn act(&mut self, action: impl FnOnce(&mut Dispatcher, Now, &mut Output)) {
+        let now = self.both_clocks();
         let mut out = Output::default();
         action(&mut self.dispatcher, now, &mut out);
         self.dispatcher.turn(now, &mut out);
@@ -257,32 +301,37 @@ impl World {
         self.ledger.check_limit(self.limit);
         let sent = if is_killed { self.random.below(out.sends.len() as u64 + 1) } else { u64::MAX };
         for send in out.sends.into_iter().take(usize::try_from(sent).unwrap()) {
-            self.at_broker(send.message);
+            // What goes into a link that is dead, noticed or not, is lost.
+            let way = self.ways.iter().find(|(_, link)| **link == send.link).map(|(way, _)| *way);
+            if let Some(way) = way.filter(|way| self.brokers[way.broker].link == Some(way.number)) {
+                self.at_broker(way.broker, send.message);
+            }
         }
         if is_killed {
             self.restart();
         }
     }
 
-    fn at_broker(&mut self, message: Vec<u8>) {
+    fn at_broker(&mut self, broker: usize, message: Vec<u8>) {
         let envelope = Envelope::decode(&message).unwrap();
+        assert_eq!(envelope.sender, None, "brokers refuse other senders than the one that they put in");
         let Some(name) = envelope.target.as_deref().and_then(|uri| uri.strip_prefix("pcp://n")) else {
-            let connected = self.agents.iter().enumerate().filter(|(_, agent)| agent.is_connected);
-            let uris: Vec<String> = connected.map(|(index, _)| format!("pcp://n{index}/agent")).collect();
-            return self.deliver(1, BROKER, "inventory_response", None, &json!({"uris": uris}));
+            let uris = self.brokers[broker].subscribe();
+            return self.deliver(1, broker, None, "inventory_response", None, &json!({"uris": uris}));
         };
         let agent: usize = name.strip_suffix("/agent").unwrap().parse().unwrap();
-        if !self.agents.get(agent).is_some_and(|agent| agent.is_connected) {
+        if !self.brokers[broker].has(agent) {
             let id = envelope.id.to_string();
-            return self.deliver(1, BROKER, "error_message", Some(&id), &"Not connected.".into());
+            return self.deliver(1, broker, None, "error_message", Some(&id), &"Not connected.".into());
         }
-        if !(self.faults.network && self.random.percent(10)) {
+        let is_there = self.agents[agent].at == Some(broker);
+        if is_there && !(self.faults.network && self.random.percent(10)) {
             self.plan(20, Happening::AtAgent(agent, message));
         }
     }
 
     fn at_agent(&mut self, agent: usize, message: &[u8]) {
-        if !self.agents[agent].is_connected {
+        if self.agents[agent].at.is_none() {
             return;
         }
         let envelope = Envelope::decode(message).unwrap();
@@ -310,27 +359,39 @@ impl World {
     }
 
     fn agent_says(&mut self, agent: usize, message_type: &str, data: &Value) {
-        if !self.agents[agent].is_connected || (self.faults.network && self.random.percent(15)) {
+        let Some(broker) = self.agents[agent].at else { return };
+        if self.faults.network && self.random.percent(15) {
             return;
         }
         let copies = if self.faults.network && self.random.percent(10) { 2 } else { 1 };
         for _ in 0..copies {
             let delay = 20 + self.random.below(if self.faults.network { 3_000 } else { 50 });
-            self.deliver(delay, &format!("pcp://n{agent}/agent"), message_type, None, data);
+            self.deliver(delay, broker, Some(agent), message_type, None, data);
         }
     }
 
-    fn deliver(&mut self, delay: u64, sender: &str, message_type: &str, reply: Option<&str>, data: &Value) {
+    /// Something from a broker, or from an agent through it, on its way over the broker's link.
+    pub fn deliver(
+        &mut self,
+        delay: u64,
+        broker: usize,
+        agent: Option<usize>,
+        message_type: &str,
+        reply: Option<&str>,
+        data: &Value,
+    ) {
+        let Some(number) = self.brokers[broker].link else { return };
         let message_type = format!("http://puppetlabs.com/{message_type}");
+        let sender = agent.map_or_else(|| uri(broker), |agent| format!("pcp://n{agent}/agent"));
         let outgoing = Outgoing {
             id: "1-1-1-1-1",
             message_type: &message_type,
             target: None,
-            sender: Some(sender),
+            sender: Some(&sender),
             in_reply_to: reply,
             data: Some(data),
         };
-        self.plan(delay, Happening::AtOrchestrator(outgoing.encode()));
+        self.plan(delay, Happening::AtOrchestrator(Way { broker, number }, outgoing.encode()));
     }
 
     /// After the run: what holds whatever happened.
@@ -341,72 +402,11 @@ impl World {
         let leftovers =
             (self.dispatcher.running.len(), self.dispatcher.transactions.len(), self.dispatcher.alarms.len());
         assert_eq!((leftovers, self.dispatcher.messages.len(), self.dispatcher.by_name.len()), ((0, 0, 0), 0, 0));
-        let Tally { finished, errored, restarts, resent } = self.ledger.tally;
-        Tally { finished, errored, restarts, resent }
+        assert!(self.dispatcher.links.len() <= 4 * BROKERS, "seed {seed}: {} places", self.dispatcher.links.len());
+        self.ledger.tally
     }
 }
 
 fn accepted(job: UnfinishedJob) -> AcceptedJob {
     AcceptedJob { job, params: Ok(RawValue::from_string("{}".to_owned()).unwrap()) }
-}
-
-impl Ledger {
-    fn node(&mut self, key: NodeKey) -> &mut UnfinishedNode {
-        let job = self.jobs.get_mut(&key.job).expect("a change of a job that has ended");
-        job.nodes.iter_mut().find(|node| node.position == key.position).expect("a change of a node that has ended")
-    }
-
-    /// What the store would do, and what it would not notice.
-    fn apply(&mut self, change: Change) {
-        match change {
-            Change::JobEntered { job, state, .. } if state.is_final() => {
-                let ended = self.jobs.remove(&job).expect("a job ends once");
-                assert!(ended.nodes.is_empty(), "a job ends after its nodes");
-                assert_eq!(state == JobState::Finished, ended.unsuccessful == 0);
-                self.ended_jobs.insert(job);
-            }
-            Change::JobEntered { job, state, .. } => {
-                let job = self.jobs.get_mut(&job).unwrap();
-                assert_ne!(job.state, state, "a state is entered once");
-                job.state = state;
-            }
-            Change::NodeStarted { node, at, .. } => {
-                let node = self.node(node);
-                assert_eq!(node.start, None, "a node starts once");
-                node.start = Some(at);
-            }
-            Change::NodeAcknowledged(node) => self.node(node).acknowledged = true,
-            Change::NodeResent(node) => {
-                let node = self.node(node);
-                assert!(
-                    node.start.is_some() && !node.acknowledged && !node.resent,
-                    "only a lost request is sent again"
-                );
-                node.resent = true;
-                self.tally.resent += 1;
-            }
-            Change::NodeEnded { node, state, .. } => {
-                assert_eq!(self.ended_nodes.insert(node, state), None, "a node ends once");
-                let job = self.jobs.get_mut(&node.job).unwrap();
-                job.nodes.retain(|other| other.position != node.position);
-                match state {
-                    NodeState::Finished => {
-                        (job.succeeded, self.tally.finished) = (job.succeeded + 1, self.tally.finished + 1)
-                    }
-                    _ => (job.unsuccessful, self.tally.errored) = (job.unsuccessful + 1, self.tally.errored + 1),
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn may_be_sent_again(&self, transaction: &str) -> bool {
-        let mut nodes = self.jobs.values().flat_map(|job| &job.nodes);
-        nodes.any(|node| node.transaction.to_string() == transaction && !node.acknowledged)
-    }
-
-    fn check_limit(&self, limit: usize) {
-        let running = self.jobs.values().flat_map(|job| &job.nodes).filter(|node| node.start.is_some()).count();
-        assert!(running <= limit, "{running} nodes run, {limit} are allowed");
-    }
 }
