@@ -2,6 +2,6 @@
 
 mod compile_node;
 mod crash;
-mod hostile;
-mod lab;
+pub mod hostile;
+pub mod lab;
 mod task;
