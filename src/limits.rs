@@ -152,6 +152,13 @@ pub const CONTROLLERS_MAX: usize = 16;
 /// of 6 KB. Not part of [`WORKER_QUEUE_BYTES_MAX`], whose longest queue is dropped, and this is the longest.
 pub const CONTROLLER_QUEUE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Messages for controllers that a worker keeps while the mailbox of the worker with the links is full: the answers of
+/// 60,000 agents that all come within milliseconds. Their bytes count as that worker's mail.
+pub const CONTROLLER_OUTBOX_MAX: usize = 65_536;
+
+/// Pause before these are offered again.
+pub const CONTROLLER_OUTBOX_RETRY: Duration = Duration::from_millis(5);
+
 /// Time between pings on links to controllers (reference: 15 s).
 pub const CONTROLLER_PING_INTERVAL: Duration = Duration::from_secs(15);
 

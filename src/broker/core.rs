@@ -36,6 +36,9 @@ pub(super) const GRACE: TimerKey = TimerKey(10);
 /// The timer of the next slice of clients that are closed.
 pub(super) const EVICTION: TimerKey = TimerKey(11);
 
+/// The timer on which messages for controllers are offered again that found a full mailbox.
+pub(super) const OUTBOX: TimerKey = TimerKey(12);
+
 /// The timers on which controllers are dialled again, one each from this one on.
 pub(super) const REDIAL_FIRST: TimerKey = TimerKey(100);
 
@@ -98,6 +101,8 @@ pub struct BrokerCore {
     pub(super) random: Random,
     pub(super) links: Links,
     pub(super) eviction: Option<Eviction>,
+    /// Messages for controllers that found the mailbox of their worker full, in order.
+    pub(super) outbox: VecDeque<BrokerMail>,
     /// Mail that must not be lost and found a full mailbox; at most one per connection that was ever superseded and not
     /// yet told, and one per worker and outage of the controllers.
     postponed: VecDeque<(u16, BrokerMail)>,
@@ -117,6 +122,7 @@ impl BrokerCore {
             random: Random::seeded(seed),
             links: Links::default(),
             eviction: None,
+            outbox: VecDeque::new(),
             postponed: VecDeque::new(),
             tick_armed: false,
             now: Moment::default(),
@@ -202,6 +208,7 @@ impl BrokerCore {
     /// clients have said reaches them.
     fn stop(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         self.broker.begin_stop();
+        self.empty_outbox(shell);
         for peer in self.sessions.peers() {
             shell.close(peer, GOING_AWAY.0, GOING_AWAY.1);
         }
@@ -288,6 +295,7 @@ impl Application for BrokerCore {
             Event::Timer(TICK) => self.tick(shell),
             Event::Timer(GRACE) => self.grace_over(shell),
             Event::Timer(EVICTION) => self.evict_slice(shell),
+            Event::Timer(OUTBOX) => self.empty_outbox(shell),
             Event::Timer(key) => self.redial(key, shell),
             Event::DialFailed { tag, error } => self.dial_failed(tag, &error, shell),
             Event::Stopping => self.stop(shell),

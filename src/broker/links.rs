@@ -1,13 +1,14 @@
 //! Links to controllers that the broker dials itself (pcp-broker, `controller-uris`), and what follows for the clients
 //! when none of them is there. Worker 0 has all links. LIFECYCLE.md beside this file walks a link through its states.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::controllers::{Controller, Way};
-use super::core::{BrokerCore, BrokerMail, EVICTION, GRACE, Origin, REDIAL_FIRST};
+use super::core::{BrokerCore, BrokerMail, EVICTION, GRACE, OUTBOX, Origin, REDIAL_FIRST};
 use super::state::{BrokerState, Change};
 use crate::clock::Moment;
 use crate::config::settings::BrokerUri;
@@ -259,6 +260,38 @@ impl BrokerCore {
             shell.close(peer, NO_CONTROLLERS.0, NO_CONTROLLERS.1);
         }
         shell.arm(EVICTION, self.now + limits::EVICTION_PAUSE);
+    }
+
+    /// Sends mail for a controller to the worker that has the links. Agents answer all at once what all of them were
+    /// asked, faster than one worker takes it: what finds its mailbox full waits here. The mail comes back if too much
+    /// waits already.
+    pub(super) fn mail_to_links(
+        &mut self,
+        mail: BrokerMail,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) -> Result<(), BrokerMail> {
+        if !self.outbox.is_empty() {
+            if self.outbox.len() >= limits::CONTROLLER_OUTBOX_MAX {
+                return Err(mail);
+            }
+            self.outbox.push_back(mail);
+        } else if let Err(mail) = shell.mail(WORKER, mail) {
+            self.outbox.push_back(mail);
+            shell.arm(OUTBOX, self.now + limits::CONTROLLER_OUTBOX_RETRY);
+        }
+        Ok(())
+    }
+
+    /// Offers again what waits.
+    pub(super) fn empty_outbox(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        while let Some(mail) = self.outbox.pop_front() {
+            if let Err(mail) = shell.mail(WORKER, mail) {
+                self.outbox.push_front(mail);
+                shell.arm(OUTBOX, self.now + limits::CONTROLLER_OUTBOX_RETRY);
+                return;
+            }
+        }
+        self.outbox = VecDeque::new();
     }
 
     /// Says goodbye to the controllers and dials none again.

@@ -41,7 +41,8 @@ impl BrokerCore {
         shell: &mut dyn Shell<BrokerMail>,
     ) -> Outcome {
         if peer.worker != shell.worker() {
-            return self.send_by_mail(peer, said, parts, shell);
+            let Some(mail) = self.delivery(peer, said, parts) else { return Outcome::Overloaded };
+            return posted(shell.mail(peer.worker, mail));
         }
         match shell.send(peer, Opcode::Text, parts) {
             SendOutcome::Sent => Outcome::Authorized,
@@ -50,27 +51,15 @@ impl BrokerCore {
         }
     }
 
-    fn send_by_mail(
-        &self,
-        peer: PeerId,
-        said: &Said<'_>,
-        parts: &[&[u8]],
-        shell: &mut dyn Shell<BrokerMail>,
-    ) -> Outcome {
-        let backlog = self.broker.mail.get(usize::from(peer.worker));
-        let Some(Ok(payload)) = backlog.map(|backlog| backlog.accept(Bytes::from(parts.concat()))) else {
-            return Outcome::Overloaded;
-        };
+    /// A message as mail to the worker of its target, if that worker has room for its bytes.
+    fn delivery(&self, peer: PeerId, said: &Said<'_>, parts: &[&[u8]]) -> Option<BrokerMail> {
+        let payload = self.broker.mail.get(usize::from(peer.worker))?.accept(Bytes::from(parts.concat())).ok()?;
         let id = said.envelope.id.as_ref().into();
-        let mail = BrokerMail::Deliver { to: peer, payload, origin: said.origin.clone(), id };
-        match shell.mail(peer.worker, mail) {
-            Ok(()) => Outcome::Authorized,
-            Err(_) => Outcome::Overloaded,
-        }
+        Some(BrokerMail::Deliver { to: peer, payload, origin: said.origin.clone(), id })
     }
 
     fn send_to_controller(
-        &self,
+        &mut self,
         target: &str,
         said: &Said<'_>,
         parts: &[&[u8]],
@@ -78,7 +67,11 @@ impl BrokerCore {
     ) -> Outcome {
         let Some(controller) = self.broker.controllers.find(target) else { return Outcome::NotConnected };
         match &controller.way {
-            Way::Link(peer) => self.send_to_peer(*peer, said, parts, shell),
+            Way::Link(peer) if peer.worker == shell.worker() => self.send_to_peer(*peer, said, parts, shell),
+            Way::Link(peer) => {
+                let Some(mail) = self.delivery(*peer, said, parts) else { return Outcome::Overloaded };
+                posted(self.mail_to_links(mail, shell))
+            }
             Way::Port(port) => match port.offer(Bytes::from(parts.concat())) {
                 Ok(()) => Outcome::Authorized,
                 Err(_) => Outcome::Overloaded,
@@ -116,6 +109,13 @@ impl BrokerCore {
             }
             _ => self.reply_error(origin, Some(id), text, shell),
         }
+    }
+}
+
+fn posted(result: Result<(), BrokerMail>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Authorized,
+        Err(_) => Outcome::Overloaded,
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::world::{GRACE, World, controller_uri};
 use super::{ID, message};
+use crate::broker::core::BrokerMail;
 use crate::broker::state::BrokerState;
 use crate::limits;
 use crate::link::{Event, Opcode, PeerId};
@@ -117,6 +118,34 @@ fn an_answer_to_a_controller_that_is_away_or_slow_comes_back() {
     assert_eq!(texts(&world.heard(agents[1])), ["Not connected."]);
     world.say(agents[0], &answer);
     assert_eq!(texts(&world.heard(agents[0])), ["Not connected."]);
+}
+
+#[test]
+fn answers_of_many_wait_for_the_worker_with_the_links() {
+    const MANY: usize = 2_000;
+    let (mut world, controller) = linked();
+    let agent = world.connect(1, "a").unwrap();
+    let answer = |number: usize| {
+        let mut answer = message("rpc_non_blocking_response", &controller_uri("orch"));
+        answer["data"] = json!(number);
+        answer
+    };
+    world.desks[1].jammed = true;
+    for number in 0..MANY {
+        world.say(agent, &answer(number));
+    }
+    assert_eq!(world.heard(agent), Vec::<Value>::new(), "they wait, whatever the mailbox");
+    world.pass(SECOND);
+    assert_eq!(world.heard(controller), Vec::<Value>::new());
+    world.desks[1].jammed = false;
+    world.pass(limits::CONTROLLER_OUTBOX_RETRY);
+    let heard = world.heard(controller);
+    assert_eq!(heard.len(), MANY);
+    assert!(heard.iter().enumerate().all(|(number, answer)| answer["data"] == number), "in order");
+    let others = std::iter::repeat_with(|| BrokerMail::DialControllers).take(limits::CONTROLLER_OUTBOX_MAX);
+    world.cores[1].outbox.extend(others);
+    world.say(agent, &answer(0));
+    assert_eq!(texts(&world.heard(agent)), ["Delivery failed: too much is waiting for the target."]);
 }
 
 #[test]

@@ -179,6 +179,8 @@ impl Simulation {
         if self.random.percent(50) {
             self.world.desks[0].full.clear();
         }
+        let worker = self.worker();
+        self.world.desks[usize::from(worker)].jammed = self.random.percent(30);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -202,6 +204,7 @@ impl Simulation {
 
     fn settle(&mut self) {
         self.world.desks[0].full.clear();
+        self.world.desks.iter_mut().for_each(|desk| desk.jammed = false);
         self.world.deliver_mail();
         for _ in 0..3 {
             self.pass(Duration::from_secs(2));

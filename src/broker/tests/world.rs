@@ -32,6 +32,8 @@ pub struct Desk {
     pub dials: Vec<Dial>,
     /// Connections that take nothing but the broker's own errors.
     pub full: BTreeSet<PeerId>,
+    /// Whether other workers' mailboxes are full, except for what must not be lost.
+    pub jammed: bool,
     closing: VecDeque<PeerId>,
     timers: BTreeMap<TimerKey, Moment>,
     connections: u32,
@@ -248,6 +250,9 @@ impl Shell<BrokerMail> for DeskShell<'_> {
     }
 
     fn mail(&mut self, worker: u16, mail: BrokerMail) -> Result<(), BrokerMail> {
+        if self.desk.jammed && matches!(mail, BrokerMail::Deliver { .. }) {
+            return Err(mail);
+        }
         self.outbox.push((worker, mail));
         Ok(())
     }
