@@ -140,7 +140,6 @@ fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
 mod tests {
     use super::*;
     use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings, LogLevel};
-    use crate::limits;
 
     const CERTIFICATES: &str =
         "global.certs { ssl-cert: c.pem, ssl-key: k.pem, ssl-ca-cert: ca.pem, ssl-crl-path: crl.pem }\n";
