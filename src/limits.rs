@@ -192,6 +192,45 @@ pub const INVENTORY_TICK: Duration = Duration::from_millis(1000);
 /// Time without any controller after which a compile-node broker closes its clients (reference: 90 s).
 pub const CONTROLLER_GRACE_PERIOD: Duration = Duration::from_secs(90);
 
+/// Entries of `controller-uris`; each is asked for inventory and answers, and may queue [`CONTROLLER_QUEUE_BYTES_MAX`].
+pub const CONTROLLERS_MAX: usize = 16;
+
+/// Bytes that may wait for one controller on a link that the broker has dialled. Agents answer all at once what a
+/// controller has asked all of them, and an answer must not be lost because the controller needs a moment: 20,000 answers
+/// of 6 KB. Not part of [`WORKER_QUEUE_BYTES_MAX`], whose longest queue is dropped, and this is the longest.
+pub const CONTROLLER_QUEUE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Messages for controllers that a worker keeps while the mailbox of the worker with the links is full: the answers of
+/// 60,000 agents that all come within milliseconds. Their bytes count as that worker's mail.
+pub const CONTROLLER_OUTBOX_MAX: usize = 65_536;
+
+/// Pause before these are offered again.
+pub const CONTROLLER_OUTBOX_RETRY: Duration = Duration::from_millis(5);
+
+/// Time between pings on links to controllers (reference: 15 s).
+pub const CONTROLLER_PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Pause before a lost controller is dialled again; doubles with each failure (reference: 200 ms).
+pub const CONTROLLER_REDIAL_FIRST: Duration = Duration::from_millis(200);
+
+/// Longest pause before a controller is dialled again (reference: 15 s).
+pub const CONTROLLER_REDIAL_MAX: Duration = Duration::from_secs(15);
+
+/// A link that lives for less than this counts as a failed attempt, so that a controller that throws the broker out
+/// again and again is not dialled five times a second.
+pub const CONTROLLER_SETTLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Time in which one controller's failures to connect for the same reason get one line in the log.
+pub const CONTROLLER_FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Clients that are closed at once, over all workers, when all controllers have been away for too long; then there is a
+/// pause of [`EVICTION_PAUSE`]. 500 a second: they go to the other brokers behind the same name, each of which makes
+/// about as many handshakes a second.
+pub const EVICTION_SLICE: usize = 50;
+
+/// Pause between two slices of clients that are closed.
+pub const EVICTION_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often certificate, CA and CRL files are looked at (reference: 60 s).
 pub const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
 //! The integration tests, one binary: a module per kind.
 
 mod agent;
+mod brokers;
 mod budget;
 mod ca;
 mod cli;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::controllers::Way;
 use super::core::{ASSOCIATION_UNSUCCESSFUL, BrokerCore, BrokerMail, Origin};
 use super::said::Said;
 use crate::link::{Opcode, SendOutcome, Shell};
@@ -86,10 +87,11 @@ impl BrokerCore {
             },
             Origin::Controller(controller) => {
                 message.encode_into(&mut bytes);
-                match controller.port.offer(Bytes::copy_from_slice(&bytes)) {
-                    Ok(()) => Reply::Sent,
-                    Err(_) => Reply::Refused,
-                }
+                let sent = match &controller.way {
+                    Way::Link(peer) => shell.send(*peer, Opcode::Text, &[&bytes]) == SendOutcome::Sent,
+                    Way::Port(port) => port.offer(Bytes::copy_from_slice(&bytes)).is_ok(),
+                };
+                if sent { Reply::Sent } else { Reply::Refused }
             }
         };
         self.scratch.give(bytes);

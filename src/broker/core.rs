@@ -10,14 +10,16 @@ use tracing::{info, warn};
 use super::controllers::Controller;
 use super::directory::Room;
 use super::inventory::Subscriptions;
+use super::links::{Eviction, LinkSettings, Links, NO_CONTROLLERS};
 use super::mounts::Endpoint;
 use super::scratch::Scratch;
 use super::session::{Session, Sessions, Standing};
+use super::state::{BrokerState, Change};
 use super::{Access, AccessEnvelope, Broker, Outcome};
 use crate::backlog::Waiting;
 use crate::clock::Moment;
 use crate::limits;
-use crate::link::{Admission, Application, CloseReason, Event, Identity, Opening, PeerId, Shell, TimerKey};
+use crate::link::{Admission, Application, CloseReason, Event, Identity, Opcode, Opening, PeerId, Shell, TimerKey};
 use crate::observe::pace::Pace;
 use crate::pcp::{SERVER_URI, message_type};
 use crate::random::Random;
@@ -31,6 +33,18 @@ const GOING_AWAY: (u16, &str) = (1001, "Broker is stopping.");
 /// The timer on which subscribers are told and postponed mail is retried.
 pub(super) const TICK: TimerKey = TimerKey(0);
 
+/// The timer on which clients are closed that have waited for a controller for too long.
+pub(super) const GRACE: TimerKey = TimerKey(10);
+
+/// The timer of the next slice of clients that are closed.
+pub(super) const EVICTION: TimerKey = TimerKey(11);
+
+/// The timer on which messages for controllers are offered again that found a full mailbox.
+pub(super) const OUTBOX: TimerKey = TimerKey(12);
+
+/// The timers on which controllers are dialled again, one each from this one on.
+pub(super) const REDIAL_FIRST: TimerKey = TimerKey(100);
+
 /// Who said something, and so who gets the answer.
 #[derive(Clone)]
 pub enum Origin {
@@ -38,6 +52,16 @@ pub enum Origin {
     Peer(PeerId),
     /// An orchestrator.
     Controller(Arc<Controller>),
+}
+
+impl Origin {
+    /// The connection over which it is answered; `None` for an orchestrator in this process.
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::Peer(peer) => Some(*peer),
+            Self::Controller(controller) => controller.link(),
+        }
+    }
 }
 
 /// What cores and controllers send to a core.
@@ -53,9 +77,9 @@ pub enum BrokerMail {
         /// The message's id.
         id: Box<str>,
     },
-    /// A message of a client of this worker could not be delivered.
+    /// A message of a client or controller of this worker could not be delivered.
     Undeliverable {
-        /// The client.
+        /// Its connection.
         to: PeerId,
         /// Its message's id.
         id: Box<str>,
@@ -64,8 +88,12 @@ pub enum BrokerMail {
     },
     /// A newer connection has this one's URI.
     Supersede(PeerId),
-    /// A message from an orchestrator.
+    /// A message from an orchestrator in this process.
     FromController(Arc<Controller>, Bytes),
+    /// Begin to dial the controllers. Sent once, to [`super::links::WORKER`], when the reactor runs.
+    DialControllers,
+    /// Close the clients, because this change has left the broker without controllers for too long.
+    Evict(Change),
 }
 
 /// One worker's share of the broker.
@@ -76,8 +104,13 @@ pub struct BrokerCore {
     pub(super) random: Random,
     /// For messages that are translated or are the broker's own.
     pub(super) scratch: Scratch,
-    /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
-    postponed: VecDeque<(u16, PeerId)>,
+    pub(super) links: Links,
+    pub(super) eviction: Option<Eviction>,
+    /// Messages for controllers that found the mailbox of their worker full, in order.
+    pub(super) outbox: VecDeque<BrokerMail>,
+    /// Mail that must not be lost and found a full mailbox; at most one per connection that was ever superseded and not
+    /// yet told, and one per worker and outage of the controllers.
+    postponed: VecDeque<(u16, BrokerMail)>,
     tick_armed: bool,
     /// Where it runs.
     worker: u16,
@@ -95,6 +128,9 @@ impl BrokerCore {
             subscriptions: Subscriptions::default(),
             random: Random::seeded(seed),
             scratch: Scratch::default(),
+            links: Links::default(),
+            eviction: None,
+            outbox: VecDeque::new(),
             postponed: VecDeque::new(),
             tick_armed: false,
             worker: 0,
@@ -109,7 +145,21 @@ impl BrokerCore {
         self
     }
 
+    /// The same with controllers to dial; for worker [`super::links::WORKER`]. Clients are not let in before one of them
+    /// is there.
+    pub fn with_links(mut self, settings: LinkSettings) -> Self {
+        if !settings.expected.is_empty() {
+            self.broker.controllers.expect(settings.expected.iter().map(|expected| expected.uri.clone()).collect());
+            self.broker.state.set(BrokerState::Starting);
+        }
+        self.links = Links::new(settings);
+        self
+    }
+
     fn opened(&mut self, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<BrokerMail>) {
+        if let Some(tag) = opening.dialled {
+            return self.link_opened(tag, peer, shell);
+        }
         let Ok(Endpoint { version, client_type }) = self.broker.mounts.resolve(opening.path) else {
             // `admit` refuses such paths; a shell that opens one all the same gets rid of it again.
             shell.close(peer, ASSOCIATION_UNSUCCESSFUL.0, ASSOCIATION_UNSUCCESSFUL.1);
@@ -146,8 +196,15 @@ impl BrokerCore {
     fn tell_superseded(&mut self, old: PeerId, shell: &mut dyn Shell<BrokerMail>) {
         if old.worker == shell.worker() {
             self.supersede(old, shell);
-        } else if shell.mail(old.worker, BrokerMail::Supersede(old)).is_err() {
-            self.postponed.push_back((old.worker, old));
+        } else {
+            self.mail_or_postpone(old.worker, BrokerMail::Supersede(old), shell);
+        }
+    }
+
+    /// Sends mail that must arrive, if not now then later.
+    pub(super) fn mail_or_postpone(&mut self, worker: u16, mail: BrokerMail, shell: &mut dyn Shell<BrokerMail>) {
+        if let Err(mail) = shell.mail(worker, mail) {
+            self.postponed.push_back((worker, mail));
             self.arm_tick(shell);
         }
     }
@@ -159,27 +216,40 @@ impl BrokerCore {
         }
     }
 
-    fn closed(&mut self, peer: PeerId, reason: &CloseReason) {
+    fn said(&mut self, peer: PeerId, opcode: Opcode, payload: &[u8], shell: &mut dyn Shell<BrokerMail>) {
+        match self.links.controller(peer).cloned() {
+            Some(controller) => self.controller_said(controller, opcode, payload, shell),
+            None => self.client_said(peer, opcode, payload, shell),
+        }
+    }
+
+    fn closed(&mut self, peer: PeerId, reason: &CloseReason, shell: &mut dyn Shell<BrokerMail>) {
+        if self.link_closed(peer, reason, shell) {
+            return;
+        }
         let Some(session) = self.sessions.remove(peer) else { return };
         self.subscriptions.end(&self.broker.directory, &Origin::Peer(peer));
         self.broker.directory.release(&session.uri, peer);
         info!(event = "connection-close", uri = %session.uri, ?reason, "disconnected");
     }
 
-    /// Says goodbye to every client; they go to another broker or come back later.
+    /// Says goodbye to every client; they go to another broker or come back later. The controllers are last, so that what
+    /// clients have said reaches them.
     fn stop(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         self.broker.begin_stop();
+        self.empty_outbox(shell);
         for peer in self.sessions.peers() {
             shell.close(peer, GOING_AWAY.0, GOING_AWAY.1);
         }
+        self.close_links(shell);
     }
 
     fn tick(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         self.tick_armed = false;
         for _ in 0..self.postponed.len() {
-            let Some((worker, peer)) = self.postponed.pop_front() else { break };
-            if shell.mail(worker, BrokerMail::Supersede(peer)).is_err() {
-                self.postponed.push_back((worker, peer));
+            let Some((worker, mail)) = self.postponed.pop_front() else { break };
+            if let Err(mail) = shell.mail(worker, mail) {
+                self.postponed.push_back((worker, mail));
             }
         }
         self.tell_subscribers(shell);
@@ -199,12 +269,16 @@ impl BrokerCore {
         match mail {
             BrokerMail::Deliver { to, payload, origin, id } => self.deliver(to, &payload, &origin, &id, shell),
             BrokerMail::Undeliverable { to, id, text } => {
-                if self.sessions.get(to).is_some() {
+                if self.sessions.get(to).is_some() || self.links.controller(to).is_some() {
                     self.reply_error(&Origin::Peer(to), Some(&id), text, shell);
                 }
             }
             BrokerMail::Supersede(peer) => self.supersede(peer, shell),
-            BrokerMail::FromController(controller, message) => self.controller_said(controller, &message, shell),
+            BrokerMail::FromController(controller, message) => {
+                self.controller_said(controller, Opcode::Text, &message, shell);
+            }
+            BrokerMail::DialControllers => self.dial_controllers(shell),
+            BrokerMail::Evict(cause) => self.evict(cause, shell),
         }
     }
 }
@@ -214,8 +288,12 @@ impl Application for BrokerCore {
 
     fn admit(&mut self, now: Moment, opening: &Opening<'_>) -> Admission {
         self.now = now;
-        if self.broker.is_stopping() {
-            return Admission::Refuse { status: 503, reason: "Broker is not running." };
+        match self.broker.state() {
+            BrokerState::Running => {}
+            BrokerState::Starting | BrokerState::Error => {
+                return Admission::Refuse { status: 503, reason: NO_CONTROLLERS.1 };
+            }
+            BrokerState::Stopping => return Admission::Refuse { status: 503, reason: "Broker is not running." },
         }
         let Identity { common_name: name, attributes, .. } = opening.identity;
         let uri = match self.broker.mounts.resolve(opening.path) {
@@ -250,13 +328,18 @@ impl Application for BrokerCore {
         self.now = now;
         match event {
             Event::Opened { peer, opening } => self.opened(peer, &opening, shell),
-            Event::Message { peer, opcode, payload } => self.client_said(peer, opcode, payload, shell),
-            Event::Closed { peer, reason } => self.closed(peer, &reason),
+            Event::Message { peer, opcode, payload } => self.said(peer, opcode, payload, shell),
+            Event::Closed { peer, reason } => self.closed(peer, &reason, shell),
             Event::Mail(mail) => self.mail(mail, shell),
             Event::Timer(TICK) => self.tick(shell),
+            Event::Timer(GRACE) => self.grace_over(shell),
+            Event::Timer(EVICTION) => self.evict_slice(shell),
+            Event::Timer(OUTBOX) => self.empty_outbox(shell),
+            Event::Timer(key) => self.redial(key, shell),
+            Event::DialFailed { tag, error } => self.dial_failed(tag, &error, shell),
             Event::Stopping => self.stop(shell),
-            // The broker does not dial, arms no other timer, and does not wait for a queue to drain.
-            Event::Timer(_) | Event::Drained { .. } | Event::DialFailed { .. } => {}
+            // The broker does not wait for a queue to drain: whoever is refused is told at once.
+            Event::Drained { .. } => {}
         }
     }
 }

@@ -7,18 +7,19 @@ pub mod controllers;
 pub mod core;
 pub mod directory;
 mod inventory;
+pub mod links;
 pub mod mounts;
 pub mod patterns;
 mod route;
 mod said;
 mod scratch;
 mod session;
+pub mod state;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -29,6 +30,7 @@ use authorize::Policy;
 use controllers::Controllers;
 use directory::Directory;
 use mounts::Mounts;
+use state::{BrokerState, StateCell};
 
 /// What became of one message from a client or controller; the word is the access outcome of the reference where it has
 /// one, and the metric label.
@@ -81,6 +83,9 @@ pub trait Observer: Send + Sync {
 
     /// A connection was superseded by a newer one of the same URI.
     fn superseded(&self);
+
+    /// So many controllers are linked from now on.
+    fn controllers_linked(&self, _linked: usize) {}
 }
 
 /// What the access log says of a message (pcp-broker, PCP access log).
@@ -88,7 +93,7 @@ pub trait Observer: Send + Sync {
 pub struct Access<'a> {
     /// When the message came.
     pub at: Moment,
-    /// The client's address; `None` for a controller in this process.
+    /// The client's address; `None` for a controller.
     pub remote: Option<SocketAddr>,
     /// The name in the client's certificate, or the controller's authority.
     pub common_name: &'a str,
@@ -125,7 +130,7 @@ pub struct Broker {
     observer: Arc<dyn Observer>,
     /// Payload bytes on their way to each worker.
     mail: Vec<Backlog>,
-    stopping: AtomicBool,
+    state: StateCell,
 }
 
 impl Broker {
@@ -139,17 +144,26 @@ impl Broker {
             update_bytes_max: limits::INVENTORY_UPDATE_BYTES_MAX,
             observer,
             mail: (0..workers).map(|_| Backlog::new(limits::MAILBOX_BYTES_MAX)).collect(),
-            stopping: AtomicBool::new(false),
+            state: StateCell::new(),
         })
     }
 
     /// Refuses new clients from now on.
     pub fn begin_stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.state.set(BrokerState::Stopping);
     }
 
     /// Whether the broker is about to stop.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.state() == BrokerState::Stopping
+    }
+
+    /// How the broker stands.
+    pub fn state(&self) -> BrokerState {
+        self.state.get()
+    }
+
+    fn workers(&self) -> u16 {
+        u16::try_from(self.mail.len()).expect("workers are counted in 16 bits")
     }
 }

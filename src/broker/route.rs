@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::Outcome;
 use super::answer::encode;
+use super::controllers::Way;
 use super::core::{BrokerCore, BrokerMail, Origin};
 use super::said::{Form, Said};
 use super::session::Session;
@@ -52,8 +53,11 @@ impl BrokerCore {
     pub(super) fn route(&mut self, said: &Said<'_>, target: &str, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
         let delivery = match self.broker.directory.locate(target) {
             Some(peer) if peer.worker == shell.worker() => self.send_here(peer, said, shell),
-            Some(peer) => self.send_by_mail(peer, said, shell),
-            None => self.send_to_controller(target, said),
+            Some(peer) => match self.mail_for(peer, said) {
+                Some(mail) => posted(shell.mail(peer.worker, mail)),
+                None => Delivery::Overloaded,
+            },
+            None => self.send_to_controller(target, said, shell),
         };
         let (outcome, text) = delivery.verdict();
         if let Some(text) = text {
@@ -90,23 +94,31 @@ impl BrokerCore {
         delivery
     }
 
-    fn send_by_mail(&self, to: PeerId, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Delivery {
-        let backlog = self.broker.mail.get(usize::from(to.worker));
-        let Some(Ok(payload)) = backlog.map(|backlog| backlog.accept(in_v2(said))) else {
-            return Delivery::Overloaded;
-        };
+    /// A message as mail to the worker of its target, if that worker has room for its bytes.
+    fn mail_for(&self, to: PeerId, said: &Said<'_>) -> Option<BrokerMail> {
+        let payload = self.broker.mail.get(usize::from(to.worker))?.accept(in_v2(said)).ok()?;
         let id = said.envelope.id.as_ref().into();
-        match shell.mail(to.worker, BrokerMail::Deliver { to, payload, origin: said.origin.clone(), id }) {
-            Ok(()) => Delivery::Sent,
-            Err(_) => Delivery::Overloaded,
-        }
+        Some(BrokerMail::Deliver { to, payload, origin: said.origin.clone(), id })
     }
 
-    fn send_to_controller(&self, target: &str, said: &Said<'_>) -> Delivery {
+    fn send_to_controller(&mut self, target: &str, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Delivery {
         let Some(controller) = self.broker.controllers.find(target) else { return Delivery::NotConnected };
-        match controller.port.offer(in_v2(said)) {
-            Ok(()) => Delivery::Sent,
-            Err(_) => Delivery::Overloaded,
+        match &controller.way {
+            Way::Link(peer) if peer.worker == shell.worker() => match said.form {
+                Form::V2(payload) => {
+                    let sender = missing_sender(said);
+                    shell.send(*peer, Opcode::Text, &forwarded(payload, sender.as_deref())).into()
+                }
+                Form::V1 { .. } => shell.send(*peer, Opcode::Text, &[&in_v2(said)]).into(),
+            },
+            Way::Link(peer) => match self.mail_for(*peer, said) {
+                Some(mail) => posted(self.mail_to_links(mail, shell)),
+                None => Delivery::Overloaded,
+            },
+            Way::Port(port) => match port.offer(in_v2(said)) {
+                Ok(()) => Delivery::Sent,
+                Err(_) => Delivery::Overloaded,
+            },
         }
     }
 
@@ -121,22 +133,21 @@ impl BrokerCore {
         shell: &mut dyn Shell<BrokerMail>,
     ) {
         let current = self.sessions.get(to).filter(|session| self.broker.directory.locate(&session.uri) == Some(to));
-        let delivery = match current.map(|session| session.version) {
-            None => Delivery::NotConnected,
-            Some(Version::V2) => {
-                current.map_or(Delivery::NotConnected, |session| send(session, Opcode::Text, &[payload], shell))
-            }
-            Some(Version::V1) => match Envelope::decode(payload) {
+        let delivery = match current {
+            Some(session) if session.version == Version::V2 => send(session, Opcode::Text, &[payload], shell),
+            Some(_) => match Envelope::decode(payload) {
                 // Whoever mailed it has put the sender in.
                 Ok(envelope) => self.send_translated(to, &envelope, SERVER_URI, shell),
                 Err(_) => Delivery::NotConnected,
             },
+            None if self.links.controller(to).is_some() => shell.send(to, Opcode::Text, &[payload]).into(),
+            None => Delivery::NotConnected,
         };
         let (outcome, Some(text)) = delivery.verdict() else { return };
         self.broker.observer.outcome(outcome);
-        match origin {
-            Origin::Peer(peer) if peer.worker != shell.worker() => {
-                let mail = BrokerMail::Undeliverable { to: *peer, id: id.into(), text };
+        match origin.peer() {
+            Some(peer) if peer.worker != shell.worker() => {
+                let mail = BrokerMail::Undeliverable { to: peer, id: id.into(), text };
                 if shell.mail(peer.worker, mail).is_err() && self.may_log("sender-not-told") {
                     let id = id.escape_debug();
                     let what = "the sender could not be told of a lost message";
@@ -145,6 +156,13 @@ impl BrokerCore {
             }
             _ => self.reply_error(origin, Some(id), text, shell),
         }
+    }
+}
+
+fn posted(result: Result<(), BrokerMail>) -> Delivery {
+    match result {
+        Ok(()) => Delivery::Sent,
+        Err(_) => Delivery::Overloaded,
     }
 }
 

@@ -119,11 +119,12 @@ impl BrokerCore {
     pub(super) fn controller_said(
         &mut self,
         controller: Arc<Controller>,
+        opcode: Opcode,
         payload: &[u8],
         shell: &mut dyn Shell<BrokerMail>,
     ) {
         let uri = controller.uri.clone();
-        let (envelope, form) = match decode(Version::V2, Opcode::Text, payload) {
+        let (envelope, form) = match decode(Version::V2, opcode, payload) {
             Ok(decoded) => decoded,
             Err(label) => return self.undecodable(&Origin::Controller(controller), None, &uri, label, shell),
         };

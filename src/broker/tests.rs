@@ -1,6 +1,9 @@
 //! What one core answers to one client, text by text, with a shell that only records.
 
+mod controllers;
+mod links_simulation;
 mod v1;
+mod world;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +12,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::authorize::{CONTROLLER_ALLOWLIST, Policy};
-use super::controllers::Controller;
+use super::controllers::{Controller, Way};
 use super::core::{BrokerCore, BrokerMail};
 use super::mounts::Mounts;
 use super::{Access, Broker, Observer, Outcome};
@@ -284,7 +287,7 @@ fn a_controller_may_say_what_its_list_allows() {
     let received = inbox.0.clone();
     let controller = Arc::new(Controller {
         uri: "pcp://orch/orchestrator".into(),
-        port: Box::new(inbox),
+        way: Way::Port(Box::new(inbox)),
         allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
     });
     bench.broker.controllers.link(controller.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, info, warn};
 
 use super::watch::Watch;
@@ -14,9 +14,11 @@ use crate::broker::Broker;
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
+use crate::broker::links::{self, Expected, LinkSettings};
 use crate::broker::mounts::Mounts;
 use crate::config::settings::{
-    BrokerSettings, CertificatePaths, ClientAuth as Wanted, ControllerSettings, LogSettings, MountSettings,
+    BrokerSettings, CertificatePaths, ClientAuth as Wanted, ControllerSettings, ControllerUri, LogSettings,
+    MountSettings,
 };
 use crate::config::{Loaded, Problem, Problems};
 use crate::limits;
@@ -55,6 +57,9 @@ impl BrokerHost {
             broker.controllers.link(controller);
         }
         let reactor = start_reactor(settings, workers, tls, &broker, &watch)?;
+        if reactor.mailboxes().send(links::WORKER, BrokerMail::DialControllers).is_err() {
+            return Err("the broker: a worker has ended right after its start; see the log".to_owned());
+        }
         Ok(Self { broker, metrics: watch.metrics.clone(), watch, reactor })
     }
 
@@ -109,6 +114,19 @@ pub(super) fn allowlist(settings: &ControllerSettings) -> Vec<Box<str>> {
     }
 }
 
+/// What the broker needs to know of the controllers that it dials.
+fn link_settings(settings: &ControllerSettings) -> LinkSettings {
+    let expected = |uri: &ControllerUri| Expected {
+        uri: format!("pcp://{}/server", uri.authority).into(),
+        address: uri.address.clone(),
+    };
+    LinkSettings {
+        expected: settings.uris.iter().map(expected).collect(),
+        allowlist: allowlist(settings),
+        grace_period: settings.grace_period,
+    }
+}
+
 /// What `--check` does once the settings are known to be right.
 pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem]) -> ExitCode {
     for warning in warnings {
@@ -130,6 +148,8 @@ pub(super) struct Tls {
     /// The name in our certificate.
     pub(super) name: String,
     broker: Arc<ArcSwap<ServerConfig>>,
+    /// For links to controllers.
+    links: Arc<ArcSwap<ClientConfig>>,
     /// For the API.
     pub(super) api: Arc<ArcSwap<ServerConfig>>,
 }
@@ -138,32 +158,45 @@ impl Tls {
     /// Reads the files.
     pub(super) fn load(paths: &CertificatePaths, wanted: Wanted) -> Result<Self, String> {
         let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material, wanted)?;
+        let Configurations { broker, links, api } = configurations(&material, wanted)?;
         let name = peer_name(material.certificate())
             .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
             .common_name
             .into();
         let swap = |config| Arc::new(ArcSwap::new(config));
-        Ok(Self { paths: paths.clone(), wanted, name, broker: swap(broker), api: swap(api) })
+        let links = Arc::new(ArcSwap::new(links));
+        Ok(Self { paths: paths.clone(), wanted, name, broker: swap(broker), links, api: swap(api) })
     }
 
     /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
     pub(super) fn reload(&self) -> Result<(), String> {
         let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material, self.wanted)?;
+        let Configurations { broker, links, api } = configurations(&material, self.wanted)?;
         self.broker.store(broker);
+        self.links.store(links);
         self.api.store(api);
         Ok(())
     }
 }
 
-fn configurations(material: &Material, wanted: Wanted) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
+/// What the same files are good for.
+struct Configurations {
+    broker: Arc<ServerConfig>,
+    links: Arc<ClientConfig>,
+    api: Arc<ServerConfig>,
+}
+
+fn configurations(material: &Material, wanted: Wanted) -> Result<Configurations, String> {
     let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
     let broker = match wanted {
         Wanted::Need => ClientAuth::Required,
         Wanted::Want => ClientAuth::Optional,
     };
-    Ok((config(broker)?, config(ClientAuth::Optional)?))
+    Ok(Configurations {
+        broker: config(broker)?,
+        links: material.client_config().map_err(|error| error.to_string())?,
+        api: config(ClientAuth::Optional)?,
+    })
 }
 
 fn workers(configured: usize) -> usize {
@@ -187,21 +220,26 @@ fn start_reactor(
     let options = Options {
         listen: Some(settings.listen),
         server_tls: Some(tls.broker.clone()),
+        client_tls: Some(tls.links.clone()),
         workers,
         limits: ConnectionLimits {
             connections_max,
             message_bytes_max: settings.message_bytes_max,
             idle_timeout: settings.idle_timeout,
+            dialled_queue_bytes_max: limits::CONTROLLER_QUEUE_BYTES_MAX,
             ..ConnectionLimits::default()
         },
+        ping_interval: Some(limits::CONTROLLER_PING_INTERVAL),
         ..Options::default()
     };
     let options = watch.options(broker, options);
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
-    let reactor =
-        Reactor::start(options, move |worker, _| BrokerCore::new(broker.clone(), random::seed()).on_worker(worker))
-            .map_err(|error| format!("the broker: {error}"))?;
+    let build = move |worker, _: &Mailboxes<BrokerMail>| {
+        let core = BrokerCore::new(broker.clone(), random::seed()).on_worker(worker);
+        if worker == links::WORKER { core.with_links(link_settings(&settings.controllers)) } else { core }
+    };
+    let reactor = Reactor::start(options, build).map_err(|error| format!("the broker: {error}"))?;
     info!(
         address = %reactor.local_addr().unwrap_or(settings.listen),
         workers,

@@ -16,7 +16,7 @@ use tracing::{error, info};
 use super::host::{self, BrokerHost, Tls, check_certificates};
 use super::service::{self, Failure};
 use crate::api;
-use crate::broker::controllers::Controller;
+use crate::broker::controllers::{Controller, Way};
 use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server};
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
@@ -78,7 +78,7 @@ impl Appliance {
         let uri = format!("pcp://{}/orchestrator", tls.name);
         let controller = Arc::new(Controller {
             uri: uri.as_str().into(),
-            port: Box::new(port),
+            way: Way::Port(Box::new(port)),
             allowlist: host::allowlist(&settings.broker.controllers),
         });
         let host = BrokerHost::start(&settings.broker, &tls, vec![controller.clone()])?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tracing::{error, info};
 
+use crate::broker::state::BrokerState;
 use crate::broker::{Access, AccessEnvelope, Broker, Observer, Outcome};
 use crate::clock::Clock;
 use crate::config::settings::{BrokerSettings, LogLevel, LogSettings};
@@ -102,7 +103,12 @@ impl Watch {
 
 /// How the broker is.
 fn state(broker: &Broker) -> ServiceState {
-    if broker.is_stopping() { ServiceState::Stopping } else { ServiceState::Running }
+    match broker.state() {
+        BrokerState::Starting => ServiceState::Starting,
+        BrokerState::Running => ServiceState::Running,
+        BrokerState::Error => ServiceState::Error,
+        BrokerState::Stopping => ServiceState::Stopping,
+    }
 }
 
 fn details(broker: &Broker, metrics: &Metrics, clock: Clock, level: Level) -> Map<String, Value> {
@@ -144,6 +150,7 @@ fn bounds(options: &Options) -> Vec<(&'static str, usize)> {
         handshakes_in_flight_max,
         worker_queue_bytes_max,
         worker_partial_bytes_max,
+        dialled_queue_bytes_max,
     } = options.limits;
     // Two logs; of each a buffer per worker, and one that is being written.
     let access_log_bytes = 2 * (options.workers + 1) * limits::ACCESS_LOG_BUFFER_BYTES;
@@ -156,6 +163,7 @@ fn bounds(options: &Options) -> Vec<(&'static str, usize)> {
         ("handshakes_in_flight_max", handshakes_in_flight_max * options.workers),
         ("accept_queue_max", limits::ACCEPT_QUEUE_MAX * options.workers),
         ("out_queue_bytes_max", limits::OUT_QUEUE_BYTES_MAX),
+        ("controller_queue_bytes_max", dialled_queue_bytes_max),
         ("queued_bytes_max", worker_queue_bytes_max * options.workers),
         ("partial_bytes_max", worker_partial_bytes_max * options.workers),
         ("mailbox_mails_max", limits::MAILBOX_MAX * options.workers),
@@ -206,6 +214,10 @@ impl Observer for Counts {
 
     fn superseded(&self) {
         self.metrics.superseded.inc();
+    }
+
+    fn controllers_linked(&self, linked: usize) {
+        self.metrics.controllers_linked.set(i64::try_from(linked).unwrap_or(i64::MAX));
     }
 }
 

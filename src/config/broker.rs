@@ -75,7 +75,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::settings::BrokerUri;
+    use crate::config::settings::{BrokerUri, ControllerUri};
+    use crate::limits;
 
     /// A directory with these files, and certificate files of no content.
     fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -123,7 +124,7 @@ mod tests {
         .unwrap();
         let broker = loaded.settings.broker;
         assert_eq!(broker.listen, "127.0.0.1:8140".parse().unwrap());
-        let orchestrator = BrokerUri { host: "orch.example.com".into(), port: 8143, path: "/server/server".into() };
+        let orchestrator = controller("orch.example.com:8143", "orch.example.com", 8143, "/server/server");
         assert_eq!(broker.controllers.uris, [orchestrator]);
         assert_eq!(broker.controllers.allowlist.unwrap(), ["http://puppetlabs.com/inventory_request"]);
         assert_eq!(broker.controllers.grace_period, Duration::from_secs(45));
@@ -182,14 +183,56 @@ mod tests {
         }
     }
 
+    /// With a listener and this text.
+    fn alone(text: &str) -> Result<Loaded<BrokerNodeSettings>, Vec<String>> {
+        load(&[("webserver.conf", &format!("webserver: {{ {FILES} }}")), ("pcp-broker.conf", text)])
+    }
+
+    fn controller(authority: &str, host: &str, port: u16, path: &str) -> ControllerUri {
+        let address = BrokerUri { host: host.to_owned(), port, path: path.to_owned() };
+        ControllerUri { authority: authority.to_owned(), address }
+    }
+
     #[test]
-    fn controllers_are_wss_uris() {
-        let problems = load(&[
-            ("webserver.conf", &format!("webserver: {{ ssl-port: 8142, {FILES} }}")),
-            ("pcp-broker.conf", "pcp-broker: { controller-uris: [\"ws://a:1/server\", \"wss://:3/\"] }"),
-        ])
-        .unwrap_err();
-        assert_eq!(problems.len(), 2, "{problems:#?}");
-        assert!(problems[0].contains("must start with wss://"), "{problems:#?}");
+    fn controllers_keep_their_authority_as_written() {
+        let loaded = alone(
+            "pcp-broker {
+               controller-uris: [\"wss://Orch:8143/server\", \"wss://second\", \"wss://[::1]:1/a/\"]
+               controller-allowlist: [x], controller-disconnection-graceperiod: \"2m\"
+             }",
+        );
+        let controllers = loaded.unwrap().settings.broker.controllers;
+        let expected = [
+            controller("Orch:8143", "Orch", 8143, "/server/server"),
+            controller("second", "second", 443, "/server"),
+            controller("[::1]:1", "::1", 1, "/a/server"),
+        ];
+        assert_eq!(controllers.uris, expected);
+        assert_eq!((controllers.allowlist, controllers.grace_period.as_secs()), (Some(vec!["x".to_owned()]), 120));
+    }
+
+    #[test]
+    fn a_broker_may_stand_alone() {
+        let Loaded { settings, warnings } = alone("").unwrap();
+        assert!(settings.broker.controllers.uris.is_empty() && warnings.is_empty(), "{warnings:?}");
+        assert_eq!(settings.broker.controllers.grace_period, Duration::from_secs(90));
+        assert_eq!(settings.broker.listen.port(), 8142);
+    }
+
+    #[test]
+    fn wrong_controllers_are_told() {
+        let many: Vec<String> = (0..=limits::CONTROLLERS_MAX).map(|number| format!("\"wss://c{number}\"")).collect();
+        let many = format!("[{}]", many.join(", "));
+        let cases = [
+            ("[\"wss://a:1/x\", \"wss://a:1/y\"]", "names a:1 twice"),
+            ("[\"https://a\"]", "must start with wss://"),
+            ("[\"wss://a:0\"]", "must have a host and"),
+            ("\"wss://a\"", "must be an array"),
+            (&many, "has 17 entries; 16 is the most"),
+        ];
+        for (uris, text) in cases {
+            let problems = alone(&format!("pcp-broker.controller-uris: {uris}")).expect_err(uris).join("\n");
+            assert!(problems.contains("pcp-broker.controller-uris") && problems.contains(text), "{problems}");
+        }
     }
 }

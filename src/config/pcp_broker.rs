@@ -8,8 +8,8 @@ use super::authorization::client_access;
 use super::duration::Bare;
 use super::observed;
 use super::reader::Reader;
-use super::settings::{BrokerSettings, ControllerSettings, MountSettings};
-use super::uri::broker_uri;
+use super::settings::{BrokerSettings, ControllerSettings, ControllerUri, MountSettings};
+use super::uri::controller_uri;
 use crate::limits;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -74,8 +74,18 @@ fn period(reader: &mut Reader<'_>, name: &str, range: RangeInclusive<Duration>) 
 
 fn controllers(reader: &mut Reader<'_>) -> ControllerSettings {
     let key = "pcp-broker.controller-uris";
-    let uris = reader.texts(key).unwrap_or_default();
-    let uris = uris.iter().filter_map(|uri| broker_uri(reader, key, uri, "server")).collect();
+    let texts = reader.texts(key).unwrap_or_default();
+    let mut uris: Vec<ControllerUri> = Vec::new();
+    for text in &texts {
+        let Some(uri) = controller_uri(reader, key, text) else { continue };
+        if uris.iter().any(|other| other.authority == uri.authority) {
+            reader.fail(key, format!("names {} twice; remove one", uri.authority));
+        }
+        uris.push(uri);
+    }
+    if uris.len() > limits::CONTROLLERS_MAX {
+        reader.fail(key, format!("has {} entries; {} is the most", uris.len(), limits::CONTROLLERS_MAX));
+    }
     let old = reader.texts("pcp-broker.controller-whitelist");
     let allowlist = reader.texts("pcp-broker.controller-allowlist").or(old);
     let grace_key = "pcp-broker.controller-disconnection-graceperiod";

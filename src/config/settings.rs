@@ -157,12 +157,21 @@ impl Default for MountSettings {
 /// The orchestrators of a compile-node broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControllerSettings {
-    /// Where they are, with the path that is asked for: `/server/server` for `wss://host:8143/server`.
-    pub uris: Vec<BrokerUri>,
+    /// Where they are; no two have the same authority.
+    pub uris: Vec<ControllerUri>,
     /// Message types that they may send; `None` is the reference's list.
     pub allowlist: Option<Vec<String>>,
     /// Time without any of them after which all clients are closed.
     pub grace_period: Duration,
+}
+
+/// `wss://host:port/path` of an orchestrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControllerUri {
+    /// Host and port as they were written: what the orchestrator's PCP URI is made of.
+    pub authority: String,
+    /// Where it is, with the path that is asked for: `/server/server` for `wss://host:8143/server`.
+    pub address: BrokerUri,
 }
 
 /// `podium broker`.

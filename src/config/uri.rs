@@ -1,7 +1,7 @@
 //! Addresses in settings: `wss://` URIs of brokers and controllers, hosts with ports.
 
 use super::reader::Reader;
-use super::settings::BrokerUri;
+use super::settings::{BrokerUri, ControllerUri};
 
 /// `wss://host[:port][/path]`, to whose path the client type is appended.
 pub fn broker_uri(reader: &mut Reader<'_>, key: &str, uri: &str, client_type: &str) -> Option<BrokerUri> {
@@ -13,6 +13,13 @@ pub fn broker_uri(reader: &mut Reader<'_>, key: &str, uri: &str, client_type: &s
     let (host, port) = host_and_port(reader, key, uri, authority, 443)?;
     let slash = if path.ends_with('/') { "" } else { "/" };
     Some(BrokerUri { host, port, path: format!("{path}{slash}{client_type}") })
+}
+
+/// `wss://host[:port][/path]` of an orchestrator.
+pub fn controller_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<ControllerUri> {
+    let address = broker_uri(reader, key, uri, "server")?;
+    let authority = uri.trim_start_matches("wss://").split('/').next().unwrap_or_default();
+    Some(ControllerUri { authority: authority.to_owned(), address })
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.

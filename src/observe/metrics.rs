@@ -87,6 +87,8 @@ pub struct Metrics {
     pub messages_refused: Labelled,
     /// Connections superseded by a newer one of the same URI.
     pub superseded: Counter,
+    /// Controllers that are linked.
+    pub controllers_linked: Gauge,
     /// Links from brokers on compile nodes that are up.
     pub broker_links: Gauge,
     /// Links that were refused before they were up, by cause.
@@ -150,6 +152,7 @@ impl Metrics {
             messages_routed: add(r, "messages_routed", "Messages allowed, and routed or answered"),
             messages_refused: add(r, "messages_refused", "Messages not allowed or not understood"),
             superseded: add(r, "superseded", "Connections superseded by a newer one of the same URI"),
+            controllers_linked: add(r, "controllers_linked", "Controllers that are linked"),
             broker_links: add(r, "broker_links", "Links from brokers that are up"),
             broker_links_refused: add(r, "broker_links_refused", "Links from brokers refused before they were up"),
             broker_links_closed: add(r, "broker_links_closed", "Links from brokers that ended"),

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) tls: TlsSession,
     /// Bytes of TLS that were read and cannot be processed before more come.
     pub(super) carry: Vec<u8>,
+    /// Who made it.
+    pub(super) side: Side,
     /// Bytes that wait for the socket.
     pub(super) queue: OutQueue,
     /// When the queue last moved, while there is one.
@@ -33,6 +35,15 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Moment>,
     /// Whether the connection is in line for another turn.
     pub(super) is_in_line: bool,
+}
+
+/// Who made a connection, and so which limit holds for what waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The peer; all such connections of a worker share its limit.
+    Accepted,
+    /// We; each has a limit of its own.
+    Dialled,
 }
 
 /// Where a connection is in its life.

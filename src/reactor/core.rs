@@ -16,7 +16,7 @@ use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
 use crate::observe::metrics::count;
 use crate::reactor::Options;
 use crate::reactor::buffers::OutQueue;
-use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Stage, UpgradeSide};
+use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Side, Stage, UpgradeSide};
 use crate::reactor::dial::Dialler;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
@@ -106,7 +106,9 @@ pub(super) struct Core<M> {
     pub(super) out: Vec<u8>,
     /// The record that is being filled.
     pub(super) staging: Vec<u8>,
+    /// Of accepted connections.
     pub(super) queued_bytes: usize,
+    dialled_queued_bytes: usize,
     pub(super) partial_bytes: usize,
     pub(super) crowd: Crowd,
     pub(super) census: Census,
@@ -135,6 +137,7 @@ impl<M: Send> Core<M> {
             out: Vec::new(),
             staging: Vec::new(),
             queued_bytes: 0,
+            dialled_queued_bytes: 0,
             partial_bytes: 0,
             crowd: Crowd::default(),
             census: Census::default(),
@@ -180,7 +183,9 @@ impl<M: Send> Core<M> {
         // Without this every small answer waits for the peer's delayed acknowledgement; failing that it is only slow.
         let _ = socket.set_nodelay(true);
         count_stage(&mut self.census, &stage, 1);
+        let side = if matches!(stage, Stage::Connecting(_)) { Side::Dialled } else { Side::Accepted };
         entry.insert(Connection {
+            side,
             generation: peer.generation,
             remote,
             socket,
@@ -404,12 +409,20 @@ impl<M: Send> Core<M> {
         }
     }
 
+    /// The sum that a connection's queue is part of.
+    pub(super) fn queued_bytes(&mut self, side: Side) -> &mut usize {
+        match side {
+            Side::Accepted => &mut self.queued_bytes,
+            Side::Dialled => &mut self.dialled_queued_bytes,
+        }
+    }
+
     /// Forgets a connection. The socket closes.
     pub(super) fn remove(&mut self, slot: usize) {
         self.set_deadline(slot, None);
         let mut connection = self.connections.remove(slot);
         count_stage(&mut self.census, &connection.stage, -1);
-        self.queued_bytes -= connection.queue.len();
+        *self.queued_bytes(connection.side) -= connection.queue.len();
         self.partial_bytes -= connection.partial_bytes();
         // Closing the socket takes it out of the poll anyway.
         let _ = self.registry.deregister(&mut connection.socket);
@@ -429,7 +442,7 @@ impl<M: Send> Core<M> {
         let present = Published {
             open: self.census.open as i64,
             handshakes: self.census.handshakes as i64,
-            queued_bytes: self.queued_bytes as i64,
+            queued_bytes: (self.queued_bytes + self.dialled_queued_bytes) as i64,
             partial_bytes: self.partial_bytes as i64,
             mails: mails as i64,
         };

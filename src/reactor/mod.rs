@@ -104,8 +104,11 @@ pub struct ConnectionLimits {
     pub handshake_timeout: Duration,
     /// Accepted connections in handshake or upgrade at once, per worker.
     pub handshakes_in_flight_max: usize,
-    /// Bytes that may wait over all connections of one worker.
+    /// Bytes that may wait over all accepted connections of one worker.
     pub worker_queue_bytes_max: usize,
+    /// Bytes that may wait for one dialled connection. They do not count for the worker: who dials knows how many there
+    /// are, and what they carry must not make way for what strangers do not read.
+    pub dialled_queue_bytes_max: usize,
     /// Bytes of incomplete messages held over all connections of one worker.
     pub worker_partial_bytes_max: usize,
 }
@@ -119,6 +122,7 @@ impl Default for ConnectionLimits {
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             handshakes_in_flight_max: limits::HANDSHAKES_IN_FLIGHT_MAX,
             worker_queue_bytes_max: limits::WORKER_QUEUE_BYTES_MAX,
+            dialled_queue_bytes_max: limits::OUT_QUEUE_BYTES_MAX,
             worker_partial_bytes_max: limits::WORKER_PARTIAL_BYTES_MAX,
         }
     }

@@ -5,7 +5,7 @@
 use crate::clock::Moment;
 use crate::limits::EVICTIONS_MAX;
 use crate::link::CloseReason;
-use crate::reactor::connection::{Connection, Stage};
+use crate::reactor::connection::{Connection, Side, Stage};
 use crate::reactor::core::Core;
 use crate::websocket::violation::Violation;
 
@@ -30,7 +30,10 @@ impl<M: Send> Core<M> {
             if self.crowd.queue.is_some_and(|(when, least)| when == self.now && own >= least) {
                 return false;
             }
-            let queued = |connection: &Connection| connection.queue.len();
+            let queued = |connection: &Connection| match connection.side {
+                Side::Accepted => connection.queue.len(),
+                Side::Dialled => 0,
+            };
             let Some(victim) = self.largest(slot, &own, queued) else {
                 self.crowd.queue = Some((self.now, own));
                 return false;

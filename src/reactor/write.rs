@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::limits::OUT_QUEUE_BYTES_MAX;
 use crate::link::{CloseReason, Opcode, PeerId, SendOutcome};
 use crate::random;
-use crate::reactor::connection::{Appetite, Stage};
+use crate::reactor::connection::{Appetite, Side, Stage};
 use crate::reactor::core::{Core, Notice};
 use crate::tls::failure::SealFailure;
 use crate::tls::session::{RECORD_OVERHEAD_MAX, RECORD_PLAINTEXT_MAX};
@@ -54,7 +54,11 @@ impl<M: Send> Core<M> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let wire = wire_bytes(length);
         let queued = self.connections[slot].queue.len();
-        if queued + wire > OUT_QUEUE_BYTES_MAX || !self.make_queue_room(slot, wire) {
+        let fits = match self.connections[slot].side {
+            Side::Accepted => queued + wire <= OUT_QUEUE_BYTES_MAX && self.make_queue_room(slot, wire),
+            Side::Dialled => queued + wire <= self.common.options.limits.dialled_queue_bytes_max,
+        };
+        if !fits {
             self.refuse_send(slot, to);
             return SendOutcome::Full;
         }
@@ -160,11 +164,12 @@ impl<M: Send> Core<M> {
         }
         if !rest.is_empty() {
             connection.queue.push(rest);
-            self.queued_bytes += rest.len();
+            let (side, length) = (connection.side, rest.len());
             if connection.blocked_since.is_none() {
                 connection.blocked_since = Some(self.now);
                 self.hasten(slot);
             }
+            *self.queued_bytes(side) += length;
         }
         self.out.clear();
         Ok(())
@@ -190,15 +195,18 @@ impl<M: Send> Core<M> {
             }
         };
         let sent = before - connection.queue.len();
-        self.queued_bytes -= sent;
+        let is_empty = connection.queue.is_empty();
+        if is_empty {
+            connection.blocked_since = None;
+        } else if sent > 0 {
+            connection.blocked_since = Some(self.now);
+        }
+        let side = connection.side;
+        *self.queued_bytes(side) -= sent;
         self.tally.bytes_out += sent as u64;
         match result {
             Err(broken) => self.lose(slot, broken.into()),
-            Ok(()) if connection.queue.is_empty() => {
-                connection.blocked_since = None;
-                self.drained(slot);
-            }
-            Ok(()) if sent > 0 => connection.blocked_since = Some(self.now),
+            Ok(()) if is_empty => self.drained(slot),
             Ok(()) => {}
         }
         self.feed_starved();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use podium::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
-use podium::broker::controllers::Controller;
+use podium::broker::controllers::{Controller, Way};
 use podium::broker::core::{BrokerCore, BrokerMail};
 use podium::broker::mounts::Mounts;
 use podium::broker::{Access, Broker, Observer, Outcome};
@@ -88,7 +88,7 @@ impl Network {
         let inbox = Arc::new(Inbox::default());
         let controller = Arc::new(Controller {
             uri: CONTROLLER.into(),
-            port: Box::new(InboxPort(inbox.clone())),
+            way: Way::Port(Box::new(InboxPort(inbox.clone()))),
             allowlist: CONTROLLER_ALLOWLIST.map(Box::from).to_vec(),
         });
         broker.controllers.link(controller.clone());

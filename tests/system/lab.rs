@@ -1,5 +1,5 @@
-//! A whole site on loopback, made of the real binary: a CA, a server, agents, and the operator's client. Everything lives
-//! in a temporary directory and dies with it.
+//! A whole site on loopback, made of the real binary: a CA, a server, brokers on compile nodes, agents, and the operator's
+//! client. Everything lives in a temporary directory and dies with it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,6 +21,7 @@ pub struct Lab {
     pub broker_port: u16,
     pub api_port: u16,
     server: Option<Child>,
+    brokers: BTreeMap<String, Child>,
     agents: BTreeMap<String, Child>,
     token: String,
 }
@@ -30,8 +31,9 @@ impl Lab {
     pub fn new(agents: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (broker_port, api_port) = (free_port(), free_port());
-        let lab =
-            Self { directory, broker_port, api_port, server: None, agents: BTreeMap::new(), token: String::new() };
+        let (server, brokers, agents_running) = (None, BTreeMap::new(), BTreeMap::new());
+        let token = String::new();
+        let lab = Self { directory, broker_port, api_port, server, brokers, agents: agents_running, token };
         lab.must(&["ca", "init", &lab.text("ca")]);
         lab.must(&["ca", "issue", &lab.text("ca"), SERVER, "--dns-alt-names", "localhost", "--ip", "127.0.0.1"]);
         lab.write_server_configuration();
@@ -41,6 +43,11 @@ impl Lab {
             lab.write_agent_configuration(agent);
         }
         lab
+    }
+
+    /// A certificate for this name.
+    pub fn issue(&self, name: &str, options: &[&str]) {
+        self.must(&[&["ca", "issue", &self.text("ca"), name], options].concat());
     }
 
     pub fn revoke(&self, name: &str) {
@@ -81,10 +88,63 @@ impl Lab {
         );
     }
 
-    fn write_agent_configuration(&self, name: &str) {
+    /// Certificate and configuration of a broker on a compile node, which is to dial this URI; its port.
+    pub fn add_broker(&self, name: &str, controller: &str, settings: &str) -> u16 {
+        self.issue(name, &["--dns-alt-names", "localhost"]);
         let certificates = self.certificates(name);
+        let port = free_port();
+        self.write(
+            &format!("brokers/{name}/conf.d/broker.conf"),
+            &format!(
+                r#"
+                global: {{ logging-config: "/etc/puppetlabs/pcp-broker/logback.xml" }}
+                webserver: {{
+                  ssl-host: "127.0.0.1", ssl-port: {port}, client-auth: want
+                  ssl-cert: "{}", ssl-key: "{}", ssl-ca-cert: "{}", ssl-crl-path: "{}"
+                }}
+                pcp-broker: {{ workers: 2, controller-uris: ["{controller}"] }}
+                {settings}
+                "#,
+                certificates.certificate, certificates.key, certificates.ca, certificates.crl,
+            ),
+        );
+        port
+    }
+
+    /// Names the brokers that may link to the server; before it starts.
+    pub fn allow_brokers(&self, names: &[&str]) {
+        self.write("server/conf.d/brokers.conf", &format!("orchestrator.brokers: {names:?}"));
+    }
+
+    pub fn start_broker(&mut self, name: &str) {
+        let configuration = self.text(&format!("brokers/{name}"));
+        let broker = self.start(&format!("broker-{name}"), &["broker", "--config", &configuration]);
+        self.brokers.insert(name.to_owned(), broker);
+    }
+
+    /// Kills a broker with SIGKILL.
+    pub fn kill_broker(&mut self, name: &str) {
+        kill(self.brokers.remove(name).unwrap());
+    }
+
+    /// Sends a broker SIGTERM; its exit code.
+    pub fn stop_broker(&mut self, name: &str) -> Option<i32> {
+        let mut broker = self.brokers.remove(name).unwrap();
+        let status = Command::new("kill").args(["-TERM", &broker.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        broker.wait().unwrap().code()
+    }
+
+    fn write_agent_configuration(&self, name: &str) {
+        self.connect_agent_to(name, &[self.broker_port]);
+    }
+
+    /// Names the brokers that an agent may connect to, in order; before it starts.
+    pub fn connect_agent_to(&self, name: &str, ports: &[u16]) {
+        let certificates = self.certificates(name);
+        let uris: Vec<String> = ports.iter().map(|port| format!("wss://localhost:{port}/pcp2/")).collect();
         let configuration = serde_json::json!({
-            "broker-ws-uris": [format!("wss://localhost:{}/pcp2/", self.broker_port)],
+            "broker-ws-uris": uris,
             "primary-uris": [format!("https://localhost:{}", self.api_port)],
             "pcp-version": "2",
             "ssl-cert": certificates.certificate,
@@ -181,26 +241,35 @@ impl Lab {
     /// Waits until exactly these nodes are connected.
     pub fn wait_connected(&self, names: &[&str]) {
         self.wait("the nodes to be connected", || {
-            let output = self.client(&["inventory", "--format", "json"], "");
-            let Ok(inventory) = serde_json::from_slice::<Value>(&output.stdout) else { return false };
-            let connected = inventory["items"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter(|item| item["connected"] == true)
-                .filter_map(|item| item["name"].as_str())
-                .collect::<Vec<_>>();
-            names.iter().all(|name| connected.contains(name)) && connected.len() == names.len()
+            let connected = self.connected();
+            names.iter().all(|name| connected.contains_key(*name)) && connected.len() == names.len()
         });
+    }
+
+    /// The connected nodes and the broker of each.
+    pub fn connected(&self) -> BTreeMap<String, String> {
+        let output = self.client(&["inventory", "--format", "json"], "");
+        let inventory = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+        let items = inventory["items"].as_array().cloned().unwrap_or_default();
+        let text = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
+        let connected = items.iter().filter(|item| item["connected"] == true);
+        connected.map(|item| (text(item, "name"), text(item, "broker"))).collect()
     }
 
     /// Waits until `condition` holds; fails with the server's log.
     pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition() {
-            assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", self.log("server"));
+            assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", self.logs());
             pause();
         }
+    }
+
+    /// The server's log and those of the brokers.
+    fn logs(&self) -> String {
+        let brokers = fs::read_dir(self.path("brokers")).into_iter().flatten();
+        let brokers = brokers.map(|entry| format!("broker-{}", entry.unwrap().file_name().to_string_lossy()));
+        brokers.chain(["server".to_owned()]).map(|name| format!("{name}:\n{}\n", self.log(&name))).collect()
     }
 
     /// Runs the operator's client with these arguments and this standard input.
@@ -233,7 +302,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for child in self.server.take().into_iter().chain(std::mem::take(&mut self.agents).into_values()) {
+        let (brokers, agents) = (std::mem::take(&mut self.brokers), std::mem::take(&mut self.agents));
+        for child in self.server.take().into_iter().chain(brokers.into_values()).chain(agents.into_values()) {
             kill(child);
         }
     }

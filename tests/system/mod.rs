@@ -4,8 +4,8 @@
 mod authorization;
 mod compile_node;
 mod crash;
-mod hostile;
-mod lab;
+pub mod hostile;
+pub mod lab;
 mod task;
 mod v1;
 mod watch;

@@ -61,7 +61,7 @@ impl BuiltIn {
     /// Whether this target may ask anything of clients, so that they may have an answer for it.
     fn may_ask(&self, target: &str, controllers: &Controllers) -> bool {
         target == SERVER_URI
-            || controllers.is_linked(target)
+            || controllers.is_known(target)
             || authority(target).is_some_and(|name| self.is_privileged(name))
     }
 
@@ -123,7 +123,7 @@ mod tests {
         assert!(!allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://b/agent"));
         controllers.link(Arc::new(Controller {
             uri: orchestrator.into(),
-            port: Box::new(Nowhere),
+            way: crate::broker::controllers::Way::Port(Box::new(Nowhere)),
             allowlist: Vec::new(),
         }));
         assert!(allowed(&controllers, orchestrator) && !allowed(&controllers, "pcp://orch.example.com/agent"));

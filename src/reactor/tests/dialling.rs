@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::link::DialTag;
+use rustls::{ServerConfig, ServerConnection};
 
 fn dial(bench: &Bench, host: &str, port: u16, path: &str) {
     let dial = Dial { tag: DialTag(7), host: host.into(), port, path: path.into() };
@@ -135,4 +136,44 @@ fn a_silent_server_is_given_up() {
     let client = dialler(&server, |options| options.limits.handshake_timeout = Duration::from_millis(200));
     dial(&client, "127.0.0.1", silent.local_addr().unwrap().port(), "/");
     assert_eq!(failure(&client).kind, "timeout");
+}
+
+/// The next connection, as a peer that reads when it is told to.
+fn accept(listener: &TcpListener, config: Arc<ServerConfig>) -> WebSocket<StreamOwned<ServerConnection, TcpStream>> {
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    tungstenite::accept(StreamOwned::new(ServerConnection::new(config).unwrap(), socket)).unwrap()
+}
+
+#[test]
+fn what_waits_for_a_dialled_peer_has_a_limit_of_its_own() {
+    const SHARED: usize = 1024 * 1024;
+    const OWN: usize = 24 * 1024 * 1024;
+    const BLOCK: usize = 512 * 1024;
+    let other = Bench::start(|_| {});
+    let config = other.pki.server(&other.pki.issue("localhost"));
+    let client = dialler(&other, |options| {
+        options.workers = 1;
+        options.listen = Some("127.0.0.1:0".parse().unwrap());
+        options.server_tls = Some(Arc::new(ArcSwap::new(config.clone())));
+        options.limits.worker_queue_bytes_max = SHARED;
+        options.limits.dialled_queue_bytes_max = OWN;
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    dial(&client, "localhost", listener.local_addr().unwrap().port(), "/");
+    let mut peer = accept(&listener, config);
+    peer.send(Message::text(format!("flood {BLOCK}"))).unwrap();
+    while client.next() != Seen::Full {}
+    let queued = std::iter::repeat_with(|| client.metric("queued_bytes")).find(|bytes| *bytes > 0).unwrap();
+    assert!((OWN - 2 * BLOCK..=OWN).contains(&usize::try_from(queued).unwrap()), "{queued}");
+    // Others of the worker still have the whole of what they share, and none of it at the cost of the dialled one.
+    let bench = Bench { pki: other.pki, agent: other.agent, reactor: client.reactor, seen: client.seen };
+    let mut neighbour = bench.connect();
+    neighbour.send(Message::text("last 900000")).unwrap();
+    assert_eq!(bench.closed(), CloseReason::Application);
+    assert_eq!(neighbour.read().unwrap().len(), 900_000);
+    while bench.seen.try_recv() != Ok(Seen::Drained) {
+        assert_eq!(peer.read().unwrap().len(), BLOCK);
+    }
+    bench.await_metric("queued_bytes", 0);
 }
