@@ -36,6 +36,7 @@ use crate::limits::{
     API_BLOCKING_THREADS_MAX, API_CONNECTION_LIFETIME_MAX, API_CONNECTIONS_MAX, API_HEAD_BYTES_MAX, API_HEAD_TIMEOUT,
     API_IDLE_TIMEOUT, API_THREADS, HANDSHAKE_TIMEOUT,
 };
+use crate::reactor::Listen;
 use crate::tls::identity::peer_name;
 
 /// How often a connection's deadlines are looked at.
@@ -52,8 +53,8 @@ const BACKLOG: i32 = 1024;
 
 /// What the API needs.
 pub struct Setup {
-    /// Where to listen; port 0 for any.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// Made with [`crate::tls::material::ClientAuth::Optional`]; read anew for each connection.
     pub tls: Arc<ArcSwap<ServerConfig>>,
     /// Answers.
@@ -77,7 +78,7 @@ pub struct Server {
 impl Server {
     /// Binds and starts the threads.
     pub fn start(setup: &Setup) -> io::Result<Self> {
-        let listener = bind(setup.listen)?;
+        let listener = open(&setup.listen)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(setup));
         let (stop, stopping) = watch::channel(false);
@@ -126,6 +127,16 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
+    }
+}
+
+fn open(listen: &Listen) -> io::Result<TcpListener> {
+    match listen {
+        Listen::Address(address) => bind(*address),
+        Listen::Inherited(listener) => {
+            listener.set_nonblocking(true)?;
+            listener.try_clone()
+        }
     }
 }
 
@@ -196,7 +207,8 @@ impl Worker {
         // A small answer must not wait for the acknowledgement of the one before; without it we are only slower.
         let _ = stream.set_nodelay(true);
         let watch = Arc::new(Watch::start());
-        let acceptor = TlsAcceptor::from(self.tls.load_full());
+        let config = self.tls.load_full();
+        let acceptor = TlsAcceptor::from(config.clone());
         let handshake = acceptor.accept(Watched { inner: stream, watch: watch.clone() });
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -213,7 +225,7 @@ impl Worker {
             }
         };
         let peer = Peer { remote, certificate };
-        let (shared, router, mut stopping) = (self.shared, self.router, self.stopping);
+        let (shared, router, tls, mut stopping) = (self.shared, self.router, self.tls, self.stopping);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (shared, router, peer) = (shared.clone(), router.clone(), peer.clone());
             async move { Ok::<_, Infallible>(gate::handle(shared, router, peer, request.map(Body::new)).await) }
@@ -229,13 +241,14 @@ impl Worker {
         let mut closing = false;
         let served = poll_fn(|context| {
             loop {
-                if let Poll::Ready(served) = connection.as_mut().poll(context) {
-                    return Poll::Ready(served);
-                }
-                if !closing && (watch.is_old() || stop.as_mut().poll(context).is_ready()) {
+                // Before anything is read: a certificate may have been revoked since the request before.
+                let outdated = watch.is_old() || !Arc::ptr_eq(&config, &tls.load());
+                if !closing && (outdated || stop.as_mut().poll(context).is_ready()) {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
-                    continue;
+                }
+                if let Poll::Ready(served) = connection.as_mut().poll(context) {
+                    return Poll::Ready(served);
                 }
                 if ticks.poll_tick(context).is_pending() {
                     return Poll::Pending;

@@ -10,8 +10,10 @@ use tracing::{info, warn};
 use super::Broker;
 use super::controllers::Controller;
 use super::directory::Room;
+use super::drain::{DRAIN, Drain};
 use super::inventory::Subscriptions;
 use super::session::{Session, Sessions, Standing};
+use super::sweep::{Review, SWEEP, Sweep};
 use crate::backlog::Waiting;
 use crate::clock::Moment;
 use crate::limits;
@@ -21,9 +23,6 @@ use crate::random::Random;
 
 /// Close code and reason of a refused association (pcp-broker).
 pub const ASSOCIATION_UNSUCCESSFUL: (u16, &str) = (4002, "Association unsuccessful.");
-
-/// Close code and reason when the broker stops.
-const GOING_AWAY: (u16, &str) = (1001, "Broker is stopping.");
 
 /// The timer on which subscribers are told and postponed mail is retried.
 pub(super) const TICK: TimerKey = TimerKey(0);
@@ -63,6 +62,8 @@ pub enum BrokerMail {
     Supersede(PeerId),
     /// A message from an orchestrator.
     FromController(Arc<Controller>, Bytes),
+    /// CRLs, CAs or the policy have changed.
+    Review(Arc<Review>),
 }
 
 /// One worker's share of the broker.
@@ -74,6 +75,9 @@ pub struct BrokerCore {
     /// Supersede mail that found a full mailbox; at most one per connection that was ever superseded and not yet told.
     postponed: VecDeque<(u16, PeerId)>,
     tick_armed: bool,
+    pub(super) reviewed: Arc<Review>,
+    pub(super) sweep: Option<Sweep>,
+    pub(super) drain: Option<Drain>,
     /// Of the present event.
     pub(super) now: Moment,
     pub(super) pace: Pace,
@@ -89,6 +93,9 @@ impl BrokerCore {
             random: Random::seeded(seed),
             postponed: VecDeque::new(),
             tick_armed: false,
+            reviewed: Arc::new(Review::nothing()),
+            sweep: None,
+            drain: None,
             now: Moment::default(),
             pace: Pace::default(),
         }
@@ -100,12 +107,12 @@ impl BrokerCore {
             shell.close(peer, ASSOCIATION_UNSUCCESSFUL.0, ASSOCIATION_UNSUCCESSFUL.1);
             return;
         };
-        let Identity { common_name, attributes, .. } = opening.identity;
+        let Identity { common_name, attributes, certificate } = opening.identity;
         let uri: Arc<str> = format!("pcp://{common_name}/{client_type}").into();
         let attributes = (!attributes.is_empty()).then(|| Box::new(attributes.clone()));
         let rights = self.broker.policy.load().rights(common_name, attributes.as_deref());
         let (uri_of, remote, standing) = (uri.clone(), opening.remote, Standing::Associated);
-        self.sessions.insert(Session { peer, uri: uri_of, standing, remote, attributes, rights });
+        self.sessions.insert(Session { peer, uri: uri_of, standing, remote, certificate, attributes, rights });
         info!(%uri, remote = %opening.remote, "connected");
         if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {
             info!(%uri, remote = %opening.remote, "supersedes an older connection");
@@ -135,14 +142,6 @@ impl BrokerCore {
         self.subscriptions.end(&self.broker.directory, &Origin::Peer(peer));
         self.broker.directory.release(&session.uri, peer);
         info!(uri = %session.uri, ?reason, "disconnected");
-    }
-
-    /// Says goodbye to every client; they go to another broker or come back later.
-    fn stop(&mut self, shell: &mut dyn Shell<BrokerMail>) {
-        self.broker.begin_stop();
-        for peer in self.sessions.peers() {
-            shell.close(peer, GOING_AWAY.0, GOING_AWAY.1);
-        }
     }
 
     fn tick(&mut self, shell: &mut dyn Shell<BrokerMail>) {
@@ -176,6 +175,7 @@ impl BrokerCore {
             }
             BrokerMail::Supersede(peer) => self.supersede(peer, shell),
             BrokerMail::FromController(controller, message) => self.controller_said(controller, &message, shell),
+            BrokerMail::Review(review) => self.review(review, shell),
         }
     }
 }
@@ -188,6 +188,10 @@ impl Application for BrokerCore {
             return Admission::Refuse { status: 503, reason: "Broker is not running." };
         }
         let name = opening.identity.common_name;
+        // The handshake was under way while the CRL was read again.
+        if self.is_revoked(opening.identity.certificate) {
+            return Admission::Refuse { status: 403, reason: "Certificate is revoked." };
+        }
         let uri = match self.broker.mounts.resolve(opening.path) {
             Ok(client_type) => format!("pcp://{name}/{client_type}"),
             Err(refusal) => return refusal,
@@ -215,7 +219,9 @@ impl Application for BrokerCore {
             Event::Closed { peer, reason } => self.closed(peer, &reason),
             Event::Mail(mail) => self.mail(mail, shell),
             Event::Timer(TICK) => self.tick(shell),
-            Event::Stopping => self.stop(shell),
+            Event::Timer(SWEEP) => self.sweep(shell),
+            Event::Timer(DRAIN) => self.drain(shell),
+            Event::Stopping => self.begin_drain(shell),
             // The broker does not dial, arms no other timer, and does not wait for a queue to drain.
             Event::Timer(_) | Event::Drained { .. } | Event::DialFailed { .. } => {}
         }

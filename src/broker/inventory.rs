@@ -2,6 +2,7 @@
 //! update per tick and subscriber, strictly after the response, with every change in order and none repeated.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use tracing::warn;
 
@@ -9,7 +10,7 @@ use super::core::{BrokerCore, BrokerMail, Origin};
 use super::directory::{Directory, News, Patterns, SubscriptionId};
 use super::said::Said;
 use crate::limits;
-use crate::link::Shell;
+use crate::link::{PeerId, Shell};
 use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate};
 use crate::pcp::{Outgoing, message_type};
 
@@ -31,6 +32,17 @@ struct Subscription {
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// The clients among the subscribers.
+    pub(super) fn clients(&self) -> HashSet<PeerId> {
+        self.list
+            .iter()
+            .filter_map(|subscription| match subscription.owner {
+                Origin::Peer(peer) => Some(peer),
+                Origin::Controller(_) => None,
+            })
+            .collect()
     }
 
     /// Ends the owner's subscription, if it has one.

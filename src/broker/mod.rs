@@ -6,17 +6,22 @@ pub mod authorize;
 pub mod controllers;
 pub mod core;
 pub mod directory;
+mod drain;
 mod inventory;
 pub mod mounts;
+#[cfg(test)]
+mod recorder;
 mod route;
 mod said;
 mod session;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -25,6 +30,7 @@ use crate::limits;
 use authorize::Policy;
 use controllers::Controllers;
 use directory::Directory;
+use drain::Departure;
 use mounts::Mounts;
 
 /// What became of one message from a client or controller; the word is the access outcome of the reference where it has
@@ -116,6 +122,7 @@ pub struct Broker {
     /// Payload bytes on their way to each worker.
     mail: Vec<Backlog>,
     stopping: AtomicBool,
+    departure: Departure,
 }
 
 impl Broker {
@@ -129,6 +136,7 @@ impl Broker {
             observer,
             mail: (0..workers).map(|_| Backlog::new(limits::MAILBOX_BYTES_MAX)).collect(),
             stopping: AtomicBool::new(false),
+            departure: Departure::default(),
         })
     }
 
@@ -137,8 +145,20 @@ impl Broker {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Refuses new clients from now on, and says goodbye to those that are there within `window` once the workers are
+    /// stopped. Without this they all go at once.
+    pub fn begin_drain(&self, window: Duration) {
+        self.begin_stop();
+        self.departure.set_window(window);
+    }
+
     /// Whether the broker is about to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// How many workers there are.
+    fn workers(&self) -> u32 {
+        u32::try_from(self.mail.len()).unwrap_or(u32::MAX)
     }
 }

@@ -5,23 +5,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tracing::{info, warn};
 
+use super::certificates::Tls;
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::mounts::Mounts;
+use crate::broker::sweep::Review;
 use crate::broker::{Access, Broker, Observer, Outcome};
 use crate::config::Problem;
 use crate::config::settings::{BrokerSettings, CertificatePaths, ControllerSettings};
 use crate::limits;
 use crate::observe::metrics::{Metrics, count};
 use crate::random;
-use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
-use crate::tls::identity::peer_name;
-use crate::tls::material::{ClientAuth, Material};
+use crate::reactor::{ConnectionLimits, Listen, Mailboxes, Options, Pulse, Reactor};
 
 /// Fewest workers: with one there would be no way between workers, and a path that tests use must be the one that runs.
 const WORKERS_MIN: usize = 2;
@@ -40,6 +38,7 @@ impl BrokerHost {
     pub(super) fn start(
         settings: &BrokerSettings,
         tls: &Tls,
+        listen: Listen,
         controllers: Vec<Arc<Controller>>,
     ) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
@@ -50,7 +49,7 @@ impl BrokerHost {
         for controller in controllers {
             broker.controllers.link(controller);
         }
-        let reactor = start_reactor(settings, workers, tls, &broker, &metrics)?;
+        let reactor = start_reactor(settings, workers, tls, listen, &broker, &metrics)?;
         Ok(Self { broker, metrics, reactor })
     }
 
@@ -59,9 +58,27 @@ impl BrokerHost {
         self.reactor.mailboxes()
     }
 
-    /// Says goodbye to the clients and ends the workers.
-    pub(super) fn stop(self, grace: Duration) {
-        self.reactor.stop(grace);
+    /// Whether the workers do their work.
+    pub(super) fn pulse(&self) -> Pulse {
+        self.reactor.pulse()
+    }
+
+    /// Has a worker look at its sessions again; false if its mailbox is full.
+    pub(super) fn review(&self, worker: u16, review: Arc<Review>) -> bool {
+        self.reactor.mailboxes().send(worker, BrokerMail::Review(review)).is_ok()
+    }
+
+    /// Nobody comes any more; those that are there stay for now.
+    pub(super) fn shut(&self) {
+        self.broker.begin_stop();
+        self.reactor.shut();
+    }
+
+    /// Says goodbye to the clients and ends the workers, after `timeout` at the latest.
+    pub(super) fn stop(self, timeout: Duration) {
+        // The last to be sent away need some time to answer.
+        self.broker.begin_drain(timeout * 3 / 4);
+        self.reactor.stop(timeout);
     }
 }
 
@@ -87,44 +104,6 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
     }
 }
 
-/// The TLS configurations of all listeners, and who we are.
-pub(super) struct Tls {
-    paths: CertificatePaths,
-    /// The name in our certificate.
-    pub(super) name: String,
-    broker: Arc<ArcSwap<ServerConfig>>,
-    /// For the API.
-    pub(super) api: Arc<ArcSwap<ServerConfig>>,
-}
-
-impl Tls {
-    /// Reads the files.
-    pub(super) fn load(paths: &CertificatePaths) -> Result<Self, String> {
-        let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
-        let name = peer_name(material.certificate())
-            .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
-            .common_name
-            .into();
-        let swap = |config| Arc::new(ArcSwap::new(config));
-        Ok(Self { paths: paths.clone(), name, broker: swap(broker), api: swap(api) })
-    }
-
-    /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
-    pub(super) fn reload(&self) -> Result<(), String> {
-        let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let (broker, api) = configurations(&material)?;
-        self.broker.store(broker);
-        self.api.store(api);
-        Ok(())
-    }
-}
-
-fn configurations(material: &Material) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
-    let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    Ok((config(ClientAuth::Required)?, config(ClientAuth::Optional)?))
-}
-
 fn workers(configured: usize) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN)),
@@ -136,6 +115,7 @@ fn start_reactor(
     settings: &BrokerSettings,
     workers: usize,
     tls: &Tls,
+    listen: Listen,
     broker: &Arc<Broker>,
     metrics: &Arc<Metrics>,
 ) -> Result<Reactor<BrokerMail>, String> {
@@ -144,8 +124,9 @@ fn start_reactor(
         most => most,
     };
     let options = Options {
-        listen: Some(settings.listen),
+        listen: Some(listen),
         server_tls: Some(tls.broker.clone()),
+        client_tls: Some(tls.client.clone()),
         workers,
         limits: ConnectionLimits {
             connections_max,

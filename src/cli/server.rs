@@ -9,22 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
-use tracing::{error, info};
+use tracing::info;
 
-use super::host::{self, BrokerHost, Tls, check_certificates};
+use super::activation::Inherited;
+use super::certificates::Tls;
+use super::host::{self, BrokerHost, check_certificates};
 use super::service::{self, Failure};
+use super::supervise;
 use crate::api::{self, Service, ServiceHealth, ServiceState};
 use crate::broker::Broker;
 use crate::broker::controllers::Controller;
-use crate::config::settings::ServerSettings;
+use crate::config::settings::{BrokerSettings, ServerSettings};
 use crate::config::{Loaded, load_server};
 use crate::observe::metrics::Metrics;
 use crate::orchestrator::{BrokerLink, Orchestrator};
+use crate::reactor::Listen;
 use local_link::{ToBroker, ToOrchestrator};
 
-/// Time for connections and requests under way when the process stops.
+/// Time for requests to the API that are under way when the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Arguments of the subcommand.
@@ -50,8 +53,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 /// Runs until a signal says stop.
 fn serve(settings: &ServerSettings, signals: Signals) -> Result<(), Failure> {
     let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
-    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(signals);
-    Ok(())
+    let inherited = Inherited::take().map_err(Failure::Configuration)?;
+    Appliance::start(settings, tls, inherited).map_err(Failure::Work)?.serve(&settings.broker, signals)
 }
 
 /// Everything that runs.
@@ -63,7 +66,9 @@ struct Appliance {
 }
 
 impl Appliance {
-    fn start(settings: &ServerSettings, tls: Tls) -> Result<Self, String> {
+    fn start(settings: &ServerSettings, tls: Tls, inherited: Inherited) -> Result<Self, String> {
+        let pcp = inherited.pcp.unwrap_or(settings.broker.listen.into());
+        let api = inherited.api.unwrap_or(settings.api_listen.into());
         let (port, from_broker) = ToOrchestrator::new();
         let uri = format!("pcp://{}/orchestrator", tls.name);
         let controller = Arc::new(Controller {
@@ -71,7 +76,7 @@ impl Appliance {
             port: Box::new(port),
             allowlist: host::allowlist(&settings.broker.controllers),
         });
-        let host = BrokerHost::start(&settings.broker, &tls, vec![controller.clone()])?;
+        let host = BrokerHost::start(&settings.broker, &tls, pcp, vec![controller.clone()])?;
         let link = BrokerLink {
             broker_uri: format!("pcp://{}/server", tls.name),
             to_broker: Box::new(ToBroker::new(host.mailboxes(), controller)),
@@ -79,34 +84,28 @@ impl Appliance {
         };
         let orchestrator = Orchestrator::start(&settings.orchestrator, &uri, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
-        let api = start_api(settings, &tls, &host.broker, &orchestrator, host.metrics.clone())?;
+        let api = start_api(api, &tls, &host.broker, &orchestrator, host.metrics.clone())?;
         Ok(Self { tls, host, orchestrator, api })
     }
 
     /// Runs until a signal says stop.
-    fn serve(self, mut signals: Signals) {
-        info!(name = self.tls.name, "the server is up");
-        for signal in signals.forever() {
-            if signal != SIGHUP {
-                info!(signal, "stopping");
-                break;
-            }
-            match self.tls.reload() {
-                Ok(()) => info!("certificates, CAs and CRLs were read again"),
-                Err(message) => error!("certificates stay as they were: {message}"),
-            }
-        }
+    fn serve(self, settings: &BrokerSettings, signals: Signals) -> Result<(), Failure> {
+        let Self { tls, host, orchestrator, api } = self;
+        info!(name = tls.name, "the server is up");
+        supervise::until_stopped(signals, settings, &host, &tls, || orchestrator.is_dispatching())
+            .map_err(Failure::Work)?;
         // Clients first, so that nothing new is acknowledged; the orchestrator last, so that what agents still say is kept.
-        self.host.broker.begin_stop();
-        self.api.stop(STOP_GRACE);
-        self.host.stop(STOP_GRACE);
-        self.orchestrator.stop();
+        host.shut();
+        api.stop(STOP_GRACE);
+        host.stop(settings.drain_timeout);
+        orchestrator.stop();
         info!("stopped");
+        Ok(())
     }
 }
 
 fn start_api(
-    settings: &ServerSettings,
+    listen: Listen,
     tls: &Tls,
     broker: &Arc<Broker>,
     orchestrator: &Orchestrator,
@@ -130,13 +129,14 @@ fn start_api(
             details: Map::new(),
         }),
     };
+    let address = listen.address().map_err(|error| format!("the API's socket: {error}"))?;
     let setup = api::Setup {
-        listen: settings.api_listen,
+        listen,
         tls: tls.api.clone(),
         backend: Arc::new(orchestrator.clone()),
-        public_url: format!("https://{}:{}", tls.name, settings.api_listen.port()),
+        public_url: format!("https://{}:{}", tls.name, address.port()),
         services: vec![orchestrator_service, broker_service],
         metrics: Arc::new(move || metrics.render()),
     };
-    api::Server::start(&setup).map_err(|error| format!("{}: the API cannot listen: {error}", settings.api_listen))
+    api::Server::start(&setup).map_err(|error| format!("{address}: the API cannot listen: {error}"))
 }

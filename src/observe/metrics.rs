@@ -66,6 +66,8 @@ pub struct Metrics {
     pub messages_refused: Labelled,
     /// Connections superseded by a newer one of the same URI.
     pub superseded: Counter,
+    /// When the first CRL should be replaced, in seconds since 1970; 0 if no list says so.
+    pub crl_next_update: Gauge,
     registry: Registry,
 }
 
@@ -97,6 +99,11 @@ impl Metrics {
             messages_routed: add(r, "messages_routed", "Messages allowed, and routed or answered"),
             messages_refused: add(r, "messages_refused", "Messages not allowed or not understood"),
             superseded: add(r, "superseded", "Connections superseded by a newer one of the same URI"),
+            crl_next_update: add(
+                r,
+                "crl_next_update_seconds",
+                "Time since 1970 at which the first CRL should be replaced, 0 for none",
+            ),
             registry,
         }
     }

@@ -3,7 +3,6 @@
 //! gauges.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -19,6 +18,7 @@ use crate::reactor::accept::Gate;
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Appetite, Closing, Keepalive, Open, Seat, Stage, UpgradeSide};
 use crate::reactor::core::{Core, Notice, Target, peer_of};
+use crate::reactor::listen::Stop;
 use crate::reactor::mailbox::Bell;
 use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
@@ -49,7 +49,7 @@ pub(super) struct Worker<A: Application> {
     mail: Receiver<A::Mail>,
     bell: Arc<Bell>,
     clock: Clock,
-    stop: Arc<OnceLock<Duration>>,
+    stop: Arc<Stop>,
     life: Life,
 }
 
@@ -57,6 +57,8 @@ pub(super) struct Worker<A: Application> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
+    /// Nobody comes any more; everything else goes on.
+    Shut,
     /// The application says goodbye until then.
     Stopping(Moment),
     /// The last close frames leave until then.
@@ -74,7 +76,7 @@ impl<A: Application> Worker<A> {
         mail: Receiver<A::Mail>,
         bell: Arc<Bell>,
         clock: Clock,
-        stop: Arc<OnceLock<Duration>>,
+        stop: Arc<Stop>,
     ) -> Self {
         Self {
             application,
@@ -132,7 +134,7 @@ impl<A: Application> Worker<A> {
         }
         let now = self.core.now;
         let end = match self.life {
-            Life::Running | Life::Over => None,
+            Life::Running | Life::Shut | Life::Over => None,
             Life::Stopping(until) | Life::Flushing(until) => Some(until),
         };
         let next = [self.core.deadlines.next(), self.gate.next(now), end].into_iter().flatten().min();
@@ -413,8 +415,13 @@ impl<A: Application> Worker<A> {
     fn live(&mut self) {
         let now = self.core.now;
         match self.life {
-            Life::Running => {
-                let Some(&grace) = self.stop.get() else { return };
+            Life::Running if self.stop.is_shut() => {
+                self.gate.shut();
+                self.life = Life::Shut;
+                self.live();
+            }
+            Life::Running | Life::Shut => {
+                let Some(grace) = self.stop.grace() else { return };
                 self.gate.shut();
                 self.life = Life::Stopping(now + grace);
                 self.application.handle(now, Event::Stopping, &mut self.core);
@@ -422,7 +429,8 @@ impl<A: Application> Worker<A> {
                 self.live();
             }
             Life::Stopping(until) => {
-                if now < until && self.core.census.open > 0 {
+                // Whoever has said goodbye may still have to read what was sent before.
+                if now < until && (self.core.census.open > 0 || self.core.queued_bytes > 0) {
                     return;
                 }
                 self.life = Life::Flushing(now + STOP_FLUSH_TIMEOUT);

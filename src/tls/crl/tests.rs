@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
 
@@ -111,17 +110,25 @@ fn a_revoked_ca_takes_what_it_issued_with_it() {
     assert!(refused(&after.server_config(ClientAuth::Required).unwrap(), &web, &agent, &root));
     assert_eq!(after.trust().authorities.len(), 1);
     let warnings = &after.trust().warnings;
-    assert!(warnings.len() == 1 && warnings[0].starts_with("the CA CN=web is revoked by the CRL of CN=root"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("the CA CN=web is revoked by the CRL of CN=root"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
 fn a_renewed_certificate_is_the_same_ca() {
-    let pki = Pki::new("ca");
-    let read = |pki: &Pki| CertificateDer::from_pem_file(pki.ca()).unwrap();
-    let now = WallTime::now();
-    let examine = |authorities| examine(authorities, Vec::new(), now).ok().unwrap().trust.authorities;
-    assert_eq!(examine(vec![read(&pki)]), examine(vec![read(&pki)]));
-    assert_ne!(examine(vec![read(&pki)]), examine(vec![read(&Pki::new("ca"))]), "the same name with another key");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = |name: &str, number: u64, key: &rcgen::KeyPair| {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.serial_number = Some(number.into());
+        params.self_signed(key).unwrap().der().clone()
+    };
+    let authorities =
+        |certificate| examine(vec![certificate], Vec::new(), WallTime::now()).ok().unwrap().trust.authorities;
+    let first = authorities(certificate("ca", 1, &key));
+    assert_eq!(first, authorities(certificate("ca", 2, &key)));
+    assert_ne!(first, authorities(certificate("ca", 1, &rcgen::KeyPair::generate().unwrap())));
 }
 
 /// What rustls does in each case is part of the warning.
@@ -131,7 +138,11 @@ fn what_an_operator_should_know() {
     let agent = pki.issue("agent");
     let warnings = |material: &Material| material.trust().warnings.join("\n");
     let old = material(&pki, &[&pki], &[pki.crl([], (2020, 2021))]);
-    assert!(warnings(&old).contains("the CRL of CN=ca should have been replaced on 2021-01-01T00:00:00Z"), "{}", warnings(&old));
+    assert!(
+        warnings(&old).contains("the CRL of CN=ca should have been replaced on 2021-01-01T00:00:00Z"),
+        "{}",
+        warnings(&old)
+    );
     assert!(!refused(&old.server_config(ClientAuth::Required).unwrap(), &pki, &agent, &pki));
     assert_eq!(old.trust().next_update.unwrap().to_seconds_string(), "2021-01-01T00:00:00Z");
     let without = material(&pki, &[&pki, &foreign], &[foreign.crl([], YEARS)]);
@@ -147,10 +158,10 @@ fn what_an_operator_should_know() {
 fn of_two_lists_of_one_ca_the_newer_counts() {
     let pki = Pki::new("ca");
     let agent = pki.issue("agent");
-    for lists in [[pki.crl([], (2024, 2124)), pki.crl([agent.serial], (2025, 2124))], [
-        pki.crl([agent.serial], (2025, 2124)),
-        pki.crl([], (2024, 2124)),
-    ]] {
+    for lists in [
+        [pki.crl([], (2024, 2124)), pki.crl([agent.serial], (2025, 2124))],
+        [pki.crl([agent.serial], (2025, 2124)), pki.crl([], (2024, 2124))],
+    ] {
         let server = material(&pki, &[&pki], &lists).server_config(ClientAuth::Required).unwrap();
         assert!(refused(&server, &pki, &agent, &pki));
     }
