@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::support::port::free_port;
 
 const PODIUM: &str = env!("CARGO_BIN_EXE_podium");
-const SERVER: &str = "orch.example.test";
+pub const SERVER: &str = "orch.example.test";
 /// How long anything may take before the test fails; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -33,7 +34,7 @@ impl Lab {
         let lab =
             Self { directory, broker_port, api_port, server: None, agents: BTreeMap::new(), token: String::new() };
         lab.must(&["ca", "init", &lab.text("ca")]);
-        lab.must(&["ca", "issue", &lab.text("ca"), SERVER, "--dns-alt-names", "localhost", "--ip", "127.0.0.1"]);
+        lab.issue_server();
         lab.write_server_configuration();
         fs::create_dir_all(lab.path("code/environments/production/modules")).unwrap();
         for agent in agents {
@@ -41,6 +42,15 @@ impl Lab {
             lab.write_agent_configuration(agent);
         }
         lab
+    }
+
+    /// A certificate for the server, which must have none or a revoked one.
+    pub fn issue_server(&self) {
+        self.must(&["ca", "issue", &self.text("ca"), SERVER, "--dns-alt-names", "localhost", "--ip", "127.0.0.1"]);
+    }
+
+    pub fn signal_server(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(self.server.as_ref().unwrap()), signal).unwrap();
     }
 
     pub fn revoke(&self, name: &str) {
