@@ -38,6 +38,7 @@ struct Known {
     authorities: Vec<CertificateId>,
     revoked: Arc<[CertificateId]>,
     next_update: Option<WallTime>,
+    warnings: Vec<String>,
 }
 
 /// What tells one state of the files from another without reading them; a file that is replaced by renaming has another
@@ -58,8 +59,7 @@ impl Tls {
         let material = Material::load(paths).map_err(|error| error.to_string())?;
         let Configurations { broker, api, client } = configurations(&material)?;
         let name = name(paths, &material)?;
-        let known = Mutex::new(Known::new(stamps, material.trust()));
-        warn_of(paths, material.trust());
+        let known = Mutex::new(Known::new(stamps, paths, material.trust()));
         let swap = |config| Arc::new(ArcSwap::new(config));
         Ok(Self {
             paths: paths.clone(),
@@ -74,6 +74,18 @@ impl Tls {
     /// Whether one of the files is not what was read last.
     pub(super) fn has_changed(&self) -> bool {
         self.known().stamps != stamps(&self.paths)
+    }
+
+    /// What an operator should know of the files as they are.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.known().warnings.clone()
+    }
+
+    /// The same in the log.
+    pub(super) fn warn(&self) {
+        for warning in self.warnings() {
+            warn!("{warning}");
+        }
     }
 
     /// When the first CRL should be replaced.
@@ -96,9 +108,9 @@ impl Tls {
         self.broker.store(broker);
         self.api.store(api);
         self.client.store(client);
-        warn_of(&self.paths, material.trust());
-        let now = Known::new(stamps, material.trust());
+        let now = Known::new(stamps, &self.paths, material.trust());
         let former = std::mem::replace(&mut *self.known(), now);
+        self.warn();
         Ok(self.known().review(&former, throttle))
     }
 
@@ -108,12 +120,14 @@ impl Tls {
 }
 
 impl Known {
-    fn new(stamps: Stamps, trust: &Trust) -> Self {
+    fn new(stamps: Stamps, paths: &CertificatePaths, trust: &Trust) -> Self {
+        let path = paths.crl.as_ref().unwrap_or(&paths.ca).display();
         Self {
             stamps,
             authorities: trust.authorities.clone(),
             revoked: trust.revoked.as_slice().into(),
             next_update: trust.next_update,
+            warnings: trust.warnings.iter().map(|warning| format!("{path}: {warning}")).collect(),
         }
     }
 
@@ -126,13 +140,6 @@ impl Known {
             false => Certificates::Revoked(self.revoked.clone()),
         };
         Some(Arc::new(Review { certificates, policy_changed: false, throttle }))
-    }
-}
-
-fn warn_of(paths: &CertificatePaths, trust: &Trust) {
-    let path = paths.crl.as_ref().unwrap_or(&paths.ca).display();
-    for warning in &trust.warnings {
-        warn!("{path}: {warning}");
     }
 }
 

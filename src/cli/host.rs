@@ -96,7 +96,12 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
         eprintln!("warning: {warning}");
     }
     match Tls::load(paths) {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(tls) => {
+            for warning in tls.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            ExitCode::SUCCESS
+        }
         Err(message) => {
             eprintln!("{message}");
             ExitCode::from(2)

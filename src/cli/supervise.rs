@@ -42,6 +42,7 @@ pub(super) fn until_stopped(
         untold: Vec::new(),
         notifier,
     };
+    tls.warn();
     watch.publish_next_update();
     watch.notifier.ready(&watch.status());
     loop {

@@ -1,6 +1,6 @@
 //! Certificates that change while everybody is connected: who has to go, who does not notice, what new connections see.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use super::lab::{Lab, SERVER};
-use crate::support::fleet::Agent;
+use crate::support::fleet::{self, Agent};
 
 const ID: &str = "f93df7fa-5168-4f8d-a7b5-180d46019213";
 const CTL: &str = "ctl.example.test";
@@ -136,6 +136,23 @@ fn what_cannot_be_read_changes_nothing() {
     lab.revoke(b);
     assert_eq!(new.wait_close().unwrap().0, 1012);
     assert!(is_well(&mut old));
+}
+
+#[test]
+fn connections_to_the_api_start_again() {
+    let name = "a.example.test";
+    let lab = lab(&[name], Cause::Signal);
+    let address = SocketAddr::from(([127, 0, 0, 1], lab.api_port));
+    let mut tls = fleet::tls(address, config(&lab, name)).unwrap();
+    tls.write_all(b"GET /status/v1/simple HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (mut answer, mut buffer) = (String::new(), [0; 4096]);
+    while !answer.ends_with("running") {
+        let size = tls.read(&mut buffer).unwrap();
+        assert!(size > 0, "{answer}");
+        answer.push_str(std::str::from_utf8(&buffer[..size]).unwrap());
+    }
+    lab.signal_server(Signal::HUP);
+    assert_eq!(tls.read(&mut buffer).unwrap(), 0);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn what_is_wrong_leaves_everything_as_it_was_until_it_is_mended() {
     ] {
         let good = std::fs::read(path).unwrap();
         std::fs::write(path, content).unwrap();
-        let message = tls.reload(PAUSE).err().expect(reason);
+        let message = tls.reload(PAUSE).expect_err(reason);
         assert!(message.contains(reason), "{message}");
         assert!(tls.has_changed(), "it is tried again");
         std::fs::write(path, good).unwrap();
@@ -55,5 +55,5 @@ fn what_is_wrong_leaves_everything_as_it_was_until_it_is_mended() {
     for (from, to) in [(&other.key, &paths.key), (&other.certificate, &paths.certificate)] {
         std::fs::copy(from, to).unwrap();
     }
-    assert!(tls.reload(PAUSE).err().unwrap().contains("is for elsewhere and not for localhost"));
+    assert!(tls.reload(PAUSE).unwrap_err().contains("is for elsewhere and not for localhost"));
 }
