@@ -238,6 +238,20 @@ pub const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(60);
 /// of them costs a handshake (reference: 30 ms).
 pub const EXPIRED_THROTTLE: Duration = Duration::from_millis(30);
 
+/// Sessions that a worker looks at in one turn after CRLs or the policy have changed.
+pub const SWEEP_SLICE: usize = 1024;
+
+/// Time for clients to be sent away when the process stops, and for what waits for them to leave.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Clients per second, over all workers, that are sent away when the process stops: each of them is a handshake for
+/// another broker 200 ms later, and a core does about 500 of those in a second with RSA-4096 certificates and half the
+/// work on messages. With too many for the time that there is, the time decides.
+pub const DRAIN_CLIENTS_PER_SECOND: u32 = 500;
+
+/// Time between two slices of clients that are sent away.
+pub const DRAIN_STEP: Duration = Duration::from_millis(20);
+
 /// Bytes of a PCP URI. A certificate's common name has at most 64 characters in X.520; names in use are longer.
 pub const URI_BYTES_MAX: usize = 512;
 

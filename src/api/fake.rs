@@ -21,6 +21,7 @@ use crate::orchestrator::model::{
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
+use crate::reactor::Listen;
 use crate::tls::material::ClientAuth;
 use crate::tls::testing::Pki;
 
@@ -392,7 +393,7 @@ pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
         probe: Arc::new(move |_| ServiceHealth { state, details: object(details.clone()) }),
     };
     Setup {
-        listen: "127.0.0.1:0".parse().unwrap(),
+        listen: Listen::Address("127.0.0.1:0".parse().unwrap()),
         tls: Arc::new(ArcSwap::new(tls)),
         backend: fake,
         public_url: "https://orch.example.com:8143".into(),

@@ -39,6 +39,7 @@ use crate::limits::{
 };
 use crate::observe::metrics::Metrics;
 use crate::observe::status::Service;
+use crate::reactor::Listen;
 use crate::tls::identity::peer_name;
 
 /// How often a connection's deadlines are looked at.
@@ -55,8 +56,8 @@ const BACKLOG: i32 = 1024;
 
 /// What the API needs.
 pub struct Setup {
-    /// Where to listen; port 0 for any.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// Made with [`crate::tls::material::ClientAuth::Optional`]; read anew for each connection.
     pub tls: Arc<ArcSwap<ServerConfig>>,
     /// Answers.
@@ -85,7 +86,7 @@ pub struct Server {
 impl Server {
     /// Binds and starts the threads.
     pub fn start(setup: &Setup) -> io::Result<Self> {
-        let listener = bind(setup.listen)?;
+        let listener = open(&setup.listen)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(setup));
         let (stop, stopping) = watch::channel(false);
@@ -140,6 +141,16 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
+    }
+}
+
+fn open(listen: &Listen) -> io::Result<TcpListener> {
+    match listen {
+        Listen::Address(address) => bind(*address),
+        Listen::Inherited(listener) => {
+            listener.set_nonblocking(true)?;
+            listener.try_clone()
+        }
     }
 }
 
@@ -210,7 +221,8 @@ impl Worker {
         // A small answer must not wait for the acknowledgement of the one before; without it we are only slower.
         let _ = stream.set_nodelay(true);
         let watch = Arc::new(Watch::start());
-        let acceptor = TlsAcceptor::from(self.tls.load_full());
+        let config = self.tls.load_full();
+        let acceptor = TlsAcceptor::from(config.clone());
         let handshake = acceptor.accept(Watched { inner: stream, watch: watch.clone() });
         let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -219,7 +231,7 @@ impl Worker {
         };
         let certificate = certificate_name(&stream, remote);
         let peer = Peer { remote, certificate };
-        let (shared, router, mut stopping) = (self.shared, self.router, self.stopping);
+        let (shared, router, tls, mut stopping) = (self.shared, self.router, self.tls, self.stopping);
         let (handover, after, answering) = (Handover::default(), stopping.clone(), shared.clone());
         let link = handover.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -239,13 +251,14 @@ impl Worker {
         let mut closing = false;
         let served = poll_fn(|context| {
             loop {
-                if let Poll::Ready(served) = connection.as_mut().poll(context) {
-                    return Poll::Ready(served);
-                }
-                if !closing && (watch.is_old() || stop.as_mut().poll(context).is_ready()) {
+                // Before anything is read: a certificate may have been revoked since the request before.
+                let outdated = watch.is_old() || !Arc::ptr_eq(&config, &tls.load());
+                if !closing && (outdated || stop.as_mut().poll(context).is_ready()) {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
-                    continue;
+                }
+                if let Poll::Ready(served) = connection.as_mut().poll(context) {
+                    return Poll::Ready(served);
                 }
                 if ticks.poll_tick(context).is_pending() {
                     return Poll::Pending;

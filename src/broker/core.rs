@@ -9,12 +9,14 @@ use tracing::{info, warn};
 
 use super::controllers::Controller;
 use super::directory::Room;
+use super::drain::{DRAIN, Drain};
 use super::inventory::Subscriptions;
 use super::links::{Eviction, LinkSettings, Links, NO_CONTROLLERS};
 use super::mounts::Endpoint;
 use super::scratch::Scratch;
 use super::session::{Session, Sessions, Standing};
 use super::state::{BrokerState, Change};
+use super::sweep::{Review, SWEEP, Sweep};
 use super::{Access, AccessEnvelope, Broker, Outcome};
 use crate::backlog::Waiting;
 use crate::clock::Moment;
@@ -26,9 +28,6 @@ use crate::random::Random;
 
 /// Close code and reason of a refused association (pcp-broker).
 pub const ASSOCIATION_UNSUCCESSFUL: (u16, &str) = (4002, "Association unsuccessful.");
-
-/// Close code and reason when the broker stops.
-const GOING_AWAY: (u16, &str) = (1001, "Broker is stopping.");
 
 /// The timer on which subscribers are told and postponed mail is retried.
 pub(super) const TICK: TimerKey = TimerKey(0);
@@ -94,6 +93,8 @@ pub enum BrokerMail {
     DialControllers,
     /// Close the clients, because this change has left the broker without controllers for too long.
     Evict(Change),
+    /// CRLs, CAs or the policy have changed.
+    Review(Arc<Review>),
 }
 
 /// One worker's share of the broker.
@@ -114,6 +115,9 @@ pub struct BrokerCore {
     tick_armed: bool,
     /// Where it runs.
     worker: u16,
+    pub(super) reviewed: Arc<Review>,
+    pub(super) sweep: Option<Sweep>,
+    pub(super) drain: Option<Drain>,
     /// Of the present event.
     pub(super) now: Moment,
     pub(super) pace: Pace,
@@ -134,6 +138,9 @@ impl BrokerCore {
             postponed: VecDeque::new(),
             tick_armed: false,
             worker: 0,
+            reviewed: Arc::new(Review::nothing()),
+            sweep: None,
+            drain: None,
             now: Moment::default(),
             pace: Pace::default(),
         }
@@ -158,19 +165,21 @@ impl BrokerCore {
 
     fn opened(&mut self, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<BrokerMail>) {
         if let Some(tag) = opening.dialled {
-            return self.link_opened(tag, peer, shell);
+            return self.link_opened(tag, peer, opening.identity.certificate, shell);
         }
         let Ok(Endpoint { version, client_type }) = self.broker.mounts.resolve(opening.path) else {
             // `admit` refuses such paths; a shell that opens one all the same gets rid of it again.
             shell.close(peer, ASSOCIATION_UNSUCCESSFUL.0, ASSOCIATION_UNSUCCESSFUL.1);
             return;
         };
-        let Identity { common_name, attributes, .. } = opening.identity;
+        let Identity { common_name, attributes, certificate } = opening.identity;
         let uri: Arc<str> = format!("pcp://{common_name}/{client_type}").into();
         let attributes = (!attributes.is_empty()).then(|| Box::new(attributes.clone()));
         let rights = self.broker.policy.load().rights(common_name, attributes.as_deref());
-        let (uri_of, remote, standing) = (uri.clone(), opening.remote, Standing::Associated);
-        self.sessions.insert(Session { peer, uri: uri_of, standing, version, remote, attributes, rights });
+        let uri_of = uri.clone();
+        let (remote, standing) = (opening.remote, Standing::Associated);
+        let session = Session { peer, uri: uri_of, standing, version, remote, certificate, attributes, rights };
+        self.sessions.insert(session);
         info!(event = "connection-open", %uri, remote = %opening.remote, "connected");
         if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {
             info!(event = "connection-superseded", %uri, remote = %opening.remote, "supersedes an older connection");
@@ -233,17 +242,6 @@ impl BrokerCore {
         info!(event = "connection-close", uri = %session.uri, ?reason, "disconnected");
     }
 
-    /// Says goodbye to every client; they go to another broker or come back later. The controllers are last, so that what
-    /// clients have said reaches them.
-    fn stop(&mut self, shell: &mut dyn Shell<BrokerMail>) {
-        self.broker.begin_stop();
-        self.empty_outbox(shell);
-        for peer in self.sessions.peers() {
-            shell.close(peer, GOING_AWAY.0, GOING_AWAY.1);
-        }
-        self.close_links(shell);
-    }
-
     fn tick(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         self.tick_armed = false;
         for _ in 0..self.postponed.len() {
@@ -279,6 +277,7 @@ impl BrokerCore {
             }
             BrokerMail::DialControllers => self.dial_controllers(shell),
             BrokerMail::Evict(cause) => self.evict(cause, shell),
+            BrokerMail::Review(review) => self.review(review, shell),
         }
     }
 }
@@ -295,7 +294,11 @@ impl Application for BrokerCore {
             }
             BrokerState::Stopping => return Admission::Refuse { status: 503, reason: "Broker is not running." },
         }
-        let Identity { common_name: name, attributes, .. } = opening.identity;
+        let Identity { common_name: name, certificate, attributes } = opening.identity;
+        // The handshake was under way while the CRL was read again.
+        if self.is_revoked(certificate) {
+            return Admission::Refuse { status: 403, reason: "Certificate is revoked." };
+        }
         let uri = match self.broker.mounts.resolve(opening.path) {
             Ok(endpoint) => format!("pcp://{name}/{}", endpoint.client_type),
             Err(refusal) => return refusal,
@@ -335,9 +338,11 @@ impl Application for BrokerCore {
             Event::Timer(GRACE) => self.grace_over(shell),
             Event::Timer(EVICTION) => self.evict_slice(shell),
             Event::Timer(OUTBOX) => self.empty_outbox(shell),
+            Event::Timer(SWEEP) => self.sweep(shell),
+            Event::Timer(DRAIN) => self.drain(shell),
             Event::Timer(key) => self.redial(key, shell),
             Event::DialFailed { tag, error } => self.dial_failed(tag, &error, shell),
-            Event::Stopping => self.stop(shell),
+            Event::Stopping => self.begin_drain(shell),
             // The broker does not wait for a queue to drain: whoever is refused is told at once.
             Event::Drained { .. } => {}
         }

@@ -3,6 +3,7 @@
 //! change in order and none repeated.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -13,7 +14,7 @@ use super::directory::{Change, Directory, News, SubscriptionId};
 use super::patterns::Patterns;
 use super::said::Said;
 use crate::limits;
-use crate::link::Shell;
+use crate::link::{PeerId, Shell};
 use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate};
 use crate::pcp::{Outgoing, message_type};
 
@@ -41,6 +42,17 @@ impl Subscriptions {
         let bytes: usize = self.list.iter().map(|subscription| subscription.patterns.bytes()).sum();
         self.list.len() < limits::SUBSCRIPTIONS_MAX
             && bytes + patterns.bytes() <= limits::SUBSCRIPTION_PATTERN_BYTES_MAX
+    }
+
+    /// The clients among the subscribers.
+    pub(super) fn clients(&self) -> HashSet<PeerId> {
+        self.list
+            .iter()
+            .filter_map(|subscription| match subscription.owner {
+                Origin::Peer(peer) => Some(peer),
+                Origin::Controller(_) => None,
+            })
+            .collect()
     }
 
     /// Ends the owner's subscription, if it has one.

@@ -13,7 +13,7 @@ use super::state::{BrokerState, Change};
 use crate::clock::Moment;
 use crate::config::settings::BrokerUri;
 use crate::limits;
-use crate::link::{CloseReason, Dial, DialError, DialTag, PeerId, Shell, TimerKey};
+use crate::link::{CertificateId, CloseReason, Dial, DialError, DialTag, PeerId, Shell, TimerKey};
 use crate::random::Random;
 
 /// The worker that has the links; one, so that the order of a controller's messages is kept.
@@ -71,6 +71,7 @@ enum Stage {
     Dialling(DialTag),
     Open {
         controller: Arc<Controller>,
+        certificate: CertificateId,
         since: Moment,
     },
     /// Its timer is armed.
@@ -102,6 +103,14 @@ impl Links {
     fn open(&self) -> impl Iterator<Item = &Arc<Controller>> {
         self.lines.iter().filter_map(|line| match &line.stage {
             Stage::Open { controller, .. } => Some(controller),
+            _ => None,
+        })
+    }
+
+    /// The controllers that are linked, and the certificates that they have shown.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = (&Arc<Controller>, CertificateId)> {
+        self.lines.iter().filter_map(|line| match &line.stage {
+            Stage::Open { controller, certificate, .. } => Some((controller, *certificate)),
             _ => None,
         })
     }
@@ -139,14 +148,20 @@ impl BrokerCore {
     }
 
     /// A controller is there. It knows nothing yet, and asks for the inventory if it wants it.
-    pub(super) fn link_opened(&mut self, tag: DialTag, peer: PeerId, shell: &mut dyn Shell<BrokerMail>) {
+    pub(super) fn link_opened(
+        &mut self,
+        tag: DialTag,
+        peer: PeerId,
+        certificate: CertificateId,
+        shell: &mut dyn Shell<BrokerMail>,
+    ) {
         let Some(index) = self.links.dialling(tag) else {
             return shell.close(peer, GOING_AWAY.0, GOING_AWAY.1);
         };
         let line = &mut self.links.lines[index];
         let uri = line.expected.uri.clone();
         let controller = Arc::new(Controller { uri, way: Way::Link(peer), allowlist: self.links.allowlist.clone() });
-        line.stage = Stage::Open { controller: controller.clone(), since: self.now };
+        line.stage = Stage::Open { controller: controller.clone(), certificate, since: self.now };
         line.logged = None;
         info!(uri = %controller.uri, "established connection with controller");
         self.broker.controllers.link(controller);
@@ -169,7 +184,7 @@ impl BrokerCore {
             |line: &Line| matches!(&line.stage, Stage::Open { controller, .. } if controller.link() == Some(peer));
         let Some(index) = self.links.lines.iter().position(is_it) else { return false };
         let line = &mut self.links.lines[index];
-        let Stage::Open { controller, since } = std::mem::replace(&mut line.stage, Stage::Waiting) else {
+        let Stage::Open { controller, since, .. } = std::mem::replace(&mut line.stage, Stage::Waiting) else {
             return false;
         };
         let settled = self.now.since(since) >= limits::CONTROLLER_SETTLED_AFTER;
@@ -294,10 +309,20 @@ impl BrokerCore {
         self.outbox = VecDeque::new();
     }
 
-    /// Says goodbye to the controllers and dials none again.
+    /// Dials no controller again; those that are linked stay for now.
+    pub(super) fn stop_dialling(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        for (index, line) in self.links.lines.iter_mut().enumerate() {
+            shell.disarm(redial_key(index));
+            if !matches!(line.stage, Stage::Open { .. }) {
+                line.stage = Stage::Stopped;
+            }
+        }
+        shell.disarm(GRACE);
+    }
+
+    /// Says goodbye to the controllers, after [`Self::stop_dialling`].
     pub(super) fn close_links(&mut self, shell: &mut dyn Shell<BrokerMail>) {
         for index in 0..self.links.lines.len() {
-            shell.disarm(redial_key(index));
             let stage = std::mem::replace(&mut self.links.lines[index].stage, Stage::Stopped);
             if let Stage::Open { controller, .. } = stage {
                 if let Some(peer) = controller.link() {
@@ -306,7 +331,6 @@ impl BrokerCore {
                 self.forget_controller(controller);
             }
         }
-        shell.disarm(GRACE);
     }
 }
 

@@ -6,20 +6,25 @@ pub mod authorize;
 pub mod controllers;
 pub mod core;
 pub mod directory;
+mod drain;
 mod inventory;
 pub mod links;
 pub mod mounts;
 pub mod patterns;
+#[cfg(test)]
+mod recorder;
 mod route;
 mod said;
 mod scratch;
 mod session;
 pub mod state;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -29,6 +34,7 @@ use crate::limits;
 use authorize::Policy;
 use controllers::Controllers;
 use directory::Directory;
+use drain::Departure;
 use mounts::Mounts;
 use state::{BrokerState, StateCell};
 
@@ -131,6 +137,7 @@ pub struct Broker {
     /// Payload bytes on their way to each worker.
     mail: Vec<Backlog>,
     state: StateCell,
+    departure: Departure,
 }
 
 impl Broker {
@@ -145,12 +152,20 @@ impl Broker {
             observer,
             mail: (0..workers).map(|_| Backlog::new(limits::MAILBOX_BYTES_MAX)).collect(),
             state: StateCell::new(),
+            departure: Departure::default(),
         })
     }
 
     /// Refuses new clients from now on.
     pub fn begin_stop(&self) {
         self.state.set(BrokerState::Stopping);
+    }
+
+    /// Refuses new clients from now on, and says goodbye to those that are there within `window` once the workers are
+    /// stopped. Without this they all go at once.
+    pub fn begin_drain(&self, window: Duration) {
+        self.begin_stop();
+        self.departure.set_window(window);
     }
 
     /// Whether the broker is about to stop.
@@ -163,6 +178,7 @@ impl Broker {
         self.state.get()
     }
 
+    /// How many workers there are.
     fn workers(&self) -> u16 {
         u16::try_from(self.mail.len()).expect("workers are counted in 16 bits")
     }

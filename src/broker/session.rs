@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::authorize::Rights;
 use super::mounts::DEFAULT_TYPE;
 use crate::limits::AGENT_RECEIVE_BYTES_MAX;
-use crate::link::{CertificateAttributes, PeerId};
+use crate::link::{CertificateAttributes, CertificateId, PeerId};
 use crate::pcp::Version;
 
 /// Whether a session is the one that its URI names.
@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) standing: Standing,
     pub(super) version: Version,
     pub(super) remote: SocketAddr,
+    /// To find it in a CRL later.
+    pub(super) certificate: CertificateId,
     /// For the rights under another policy; most certificates have none.
     pub(super) attributes: Option<Box<CertificateAttributes>>,
     pub(super) rights: Rights,
@@ -46,11 +48,16 @@ impl Session {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
+    /// The latest generation of all that have ever been in.
+    newest: u32,
 }
 
 impl Sessions {
     pub(super) fn insert(&mut self, session: Session) {
         let index = session.peer.slot as usize;
+        if session.peer.generation.wrapping_sub(self.newest) <= u32::MAX / 2 {
+            self.newest = session.peer.generation;
+        }
         if index >= self.slots.len() {
             self.slots.resize(index + 1, None);
         }
@@ -60,6 +67,20 @@ impl Sessions {
 
     pub(super) fn get(&self, peer: PeerId) -> Option<&Session> {
         self.slots.get(peer.slot as usize)?.as_ref().filter(|session| session.peer == peer)
+    }
+
+    /// The session of a slot.
+    pub(super) fn at(&self, slot: usize) -> Option<&Session> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// How many slots there are, empty ones included.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn newest(&self) -> u32 {
+        self.newest
     }
 
     pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Session> {

@@ -5,20 +5,18 @@ mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
-use tracing::{error, info};
+use tracing::info;
 
-use super::host::{BrokerHost, Tls, check_certificates};
+use super::activation::Inherited;
+use super::certificates::Tls;
+use super::host::{BrokerHost, check_certificates};
 use super::output::{Output, finish};
 use super::service::{self, Failure};
+use super::supervise::{self, Hooks};
 use crate::config::settings::BrokerNodeSettings;
 use crate::config::{Loaded, load_broker};
-
-/// Time for connections when the process stops.
-const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Where pcp-broker's own configuration is.
 const CONFIG: &str = "/etc/puppetlabs/pcp-broker";
@@ -60,23 +58,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Runs until a signal says stop.
-fn serve(settings: &BrokerNodeSettings, config: &Path, mut signals: Signals) -> Result<(), Failure> {
+fn serve(settings: &BrokerNodeSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
     let tls = Tls::load(&settings.certificates, settings.broker.client_auth).map_err(Failure::Configuration)?;
-    let running = BrokerHost::start(&settings.broker, &tls, Vec::new()).map_err(Failure::Work)?;
+    let inherited = Inherited::take().map_err(Failure::Configuration)?;
+    let listen = inherited.pcp_only().unwrap_or(settings.broker.listen.into());
+    let host = BrokerHost::start(&settings.broker, &tls, listen, Vec::new()).map_err(Failure::Work)?;
     info!(name = tls.name, "the broker is up");
-    for signal in signals.forever() {
-        if signal != SIGHUP {
-            info!(signal, "stopping");
-            break;
-        }
-        match tls.reload() {
-            Ok(()) => info!("certificates, CAs and CRLs were read again"),
-            Err(message) => error!("certificates stay as they were: {message}"),
-        }
-        running.reload(load_broker(config), |settings| (&settings.log, &settings.broker));
-    }
-    running.broker.begin_stop();
-    running.stop(STOP_GRACE);
+    let hooks = Hooks {
+        is_alive: &|| true,
+        read_again: &|| host.reload(load_broker(config), |settings| (&settings.log, &settings.broker)),
+        distrusted: &|| {},
+    };
+    supervise::until_stopped(signals, &settings.broker, &host, &tls, &hooks).map_err(Failure::Work)?;
+    host.stop(settings.broker.drain_timeout);
     info!("stopped");
     Ok(())
 }

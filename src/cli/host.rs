@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use rustls::{ClientConfig, ServerConfig};
 use tracing::{error, info, warn};
 
+use super::certificates::Tls;
 use super::watch::Watch;
 use crate::broker::Broker;
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
@@ -16,17 +15,15 @@ use crate::broker::controllers::Controller;
 use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::links::{self, Expected, LinkSettings};
 use crate::broker::mounts::Mounts;
+use crate::broker::sweep::Review;
 use crate::config::settings::{
-    BrokerSettings, CertificatePaths, ClientAuth as Wanted, ControllerSettings, ControllerUri, LogSettings,
-    MountSettings,
+    BrokerSettings, CertificatePaths, ClientAuth, ControllerSettings, ControllerUri, LogSettings, MountSettings,
 };
 use crate::config::{Loaded, Problem, Problems};
 use crate::limits;
 use crate::observe::metrics::Metrics;
 use crate::random;
-use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
-use crate::tls::identity::peer_name;
-use crate::tls::material::{ClientAuth, Material};
+use crate::reactor::{ConnectionLimits, Listen, Mailboxes, Options, Pulse, Reactor};
 
 /// Fewest workers: with one there would be no way between workers, and a path that tests use must be the one that runs.
 const WORKERS_MIN: usize = 2;
@@ -47,6 +44,7 @@ impl BrokerHost {
     pub(super) fn start(
         settings: &BrokerSettings,
         tls: &Tls,
+        listen: Listen,
         controllers: Vec<Arc<Controller>>,
     ) -> Result<Self, String> {
         let workers = workers(settings.workers);
@@ -56,7 +54,7 @@ impl BrokerHost {
         for controller in controllers {
             broker.controllers.link(controller);
         }
-        let reactor = start_reactor(settings, workers, tls, &broker, &watch)?;
+        let reactor = start_reactor(settings, workers, tls, listen, &broker, &watch)?;
         if reactor.mailboxes().send(links::WORKER, BrokerMail::DialControllers).is_err() {
             return Err("the broker: a worker has ended right after its start; see the log".to_owned());
         }
@@ -64,12 +62,12 @@ impl BrokerHost {
     }
 
     /// Takes from the configuration what can change while the process runs: who may send what, the level of the log and
-    /// the access logs. Anything wrong with the files leaves everything as it was.
+    /// the access logs. Anything wrong with the files leaves everything as it was. Says whether the policy is a new one.
     pub(super) fn reload<T>(
         &self,
         loaded: Result<Loaded<T>, Problems>,
         parts: impl FnOnce(&T) -> (&LogSettings, &BrokerSettings),
-    ) {
+    ) -> bool {
         match &loaded {
             Ok(Loaded { settings, warnings }) => {
                 for warning in warnings {
@@ -88,6 +86,7 @@ impl BrokerHost {
                 }
             }
         }
+        loaded.is_ok()
     }
 
     /// How to reach the workers.
@@ -95,9 +94,27 @@ impl BrokerHost {
         self.reactor.mailboxes()
     }
 
-    /// Says goodbye to the clients and ends the workers.
-    pub(super) fn stop(self, grace: Duration) {
-        self.reactor.stop(grace);
+    /// Whether the workers do their work.
+    pub(super) fn pulse(&self) -> Pulse {
+        self.reactor.pulse()
+    }
+
+    /// Has a worker look at its sessions again; false if its mailbox is full.
+    pub(super) fn review(&self, worker: u16, review: Arc<Review>) -> bool {
+        self.reactor.mailboxes().send(worker, BrokerMail::Review(review)).is_ok()
+    }
+
+    /// Nobody comes any more; those that are there stay for now.
+    pub(super) fn shut(&self) {
+        self.broker.begin_stop();
+        self.reactor.shut();
+    }
+
+    /// Says goodbye to the clients and ends the workers, after `timeout` at the latest.
+    pub(super) fn stop(self, timeout: Duration) {
+        // The last to be sent away need some time to answer.
+        self.broker.begin_drain(timeout * 3 / 4);
+        self.reactor.stop(timeout);
     }
 }
 
@@ -132,71 +149,18 @@ pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem])
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    match Tls::load(paths, Wanted::Need) {
-        Ok(_) => ExitCode::SUCCESS,
+    match Tls::load(paths, ClientAuth::Need) {
+        Ok(tls) => {
+            for warning in tls.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            ExitCode::SUCCESS
+        }
         Err(message) => {
             eprintln!("{message}");
             ExitCode::from(2)
         }
     }
-}
-
-/// The TLS configurations of all listeners, and who we are.
-pub(super) struct Tls {
-    paths: CertificatePaths,
-    wanted: Wanted,
-    /// The name in our certificate.
-    pub(super) name: String,
-    broker: Arc<ArcSwap<ServerConfig>>,
-    /// For links to controllers.
-    links: Arc<ArcSwap<ClientConfig>>,
-    /// For the API.
-    pub(super) api: Arc<ArcSwap<ServerConfig>>,
-}
-
-impl Tls {
-    /// Reads the files.
-    pub(super) fn load(paths: &CertificatePaths, wanted: Wanted) -> Result<Self, String> {
-        let material = Material::load(paths).map_err(|error| error.to_string())?;
-        let Configurations { broker, links, api } = configurations(&material, wanted)?;
-        let name = peer_name(material.certificate())
-            .map_err(|error| format!("{}: {}", paths.certificate.display(), error.label()))?
-            .common_name
-            .into();
-        let swap = |config| Arc::new(ArcSwap::new(config));
-        let links = Arc::new(ArcSwap::new(links));
-        Ok(Self { paths: paths.clone(), wanted, name, broker: swap(broker), links, api: swap(api) })
-    }
-
-    /// Reads the files again for new connections; what is wrong with them leaves everything as it was.
-    pub(super) fn reload(&self) -> Result<(), String> {
-        let material = Material::load(&self.paths).map_err(|error| error.to_string())?;
-        let Configurations { broker, links, api } = configurations(&material, self.wanted)?;
-        self.broker.store(broker);
-        self.links.store(links);
-        self.api.store(api);
-        Ok(())
-    }
-}
-
-/// What the same files are good for.
-struct Configurations {
-    broker: Arc<ServerConfig>,
-    links: Arc<ClientConfig>,
-    api: Arc<ServerConfig>,
-}
-
-fn configurations(material: &Material, wanted: Wanted) -> Result<Configurations, String> {
-    let config = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    let broker = match wanted {
-        Wanted::Need => ClientAuth::Required,
-        Wanted::Want => ClientAuth::Optional,
-    };
-    Ok(Configurations {
-        broker: config(broker)?,
-        links: material.client_config().map_err(|error| error.to_string())?,
-        api: config(ClientAuth::Optional)?,
-    })
 }
 
 fn workers(configured: usize) -> usize {
@@ -210,6 +174,7 @@ fn start_reactor(
     settings: &BrokerSettings,
     workers: usize,
     tls: &Tls,
+    listen: Listen,
     broker: &Arc<Broker>,
     watch: &Watch,
 ) -> Result<Reactor<BrokerMail>, String> {
@@ -218,9 +183,9 @@ fn start_reactor(
         most => most,
     };
     let options = Options {
-        listen: Some(settings.listen),
+        listen: Some(listen),
         server_tls: Some(tls.broker.clone()),
-        client_tls: Some(tls.links.clone()),
+        client_tls: Some(tls.client.clone()),
         workers,
         limits: ConnectionLimits {
             connections_max,

@@ -2,9 +2,11 @@
 //! into an exit code: 0 all well, 1 the work failed, 2 wrong usage or configuration.
 
 pub mod access;
+mod activation;
 pub mod agent;
 pub mod broker;
 pub mod ca;
+mod certificates;
 pub mod client;
 pub mod client_settings;
 pub mod execution_wrapper;
@@ -12,10 +14,12 @@ pub mod follow;
 mod host;
 pub mod inventory;
 pub mod job;
+mod notify;
 pub mod output;
 pub mod quickstart;
 pub mod server;
 mod service;
+mod supervise;
 pub mod task;
 mod watch;
 

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
-use tracing::{error, info};
+use tracing::info;
 
-use super::host::{self, BrokerHost, Tls, check_certificates};
+use super::activation::Inherited;
+use super::certificates::Tls;
+use super::host::{self, BrokerHost, check_certificates};
 use super::service::{self, Failure};
+use super::supervise::{self, Hooks};
 use crate::api;
 use crate::broker::controllers::{Controller, Way};
 use crate::config::settings::ServerSettings;
@@ -22,9 +24,10 @@ use crate::config::{Loaded, load_server};
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::inventory::LinkedBroker;
 use crate::orchestrator::{BrokerLink, Orchestrator};
+use crate::reactor::Listen;
 use local_link::{ToBroker, to_orchestrator};
 
-/// Time for connections and requests under way when the process stops.
+/// Time for requests to the API that are under way when the process stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Arguments of the subcommand.
@@ -55,8 +58,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 /// Runs until a signal says stop.
 fn serve(settings: &ServerSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
     let tls = Tls::load(&settings.certificates, settings.broker.client_auth).map_err(Failure::Configuration)?;
-    Appliance::start(settings, tls).map_err(Failure::Work)?.serve(config, signals);
-    Ok(())
+    let inherited = Inherited::take().map_err(Failure::Configuration)?;
+    Appliance::start(settings, tls, inherited).map_err(Failure::Work)?.serve(settings, config, signals)
 }
 
 /// Everything that runs.
@@ -68,12 +71,14 @@ struct Appliance {
 }
 
 impl Appliance {
-    fn start(settings: &ServerSettings, tls: Tls) -> Result<Self, String> {
+    fn start(settings: &ServerSettings, tls: Tls, inherited: Inherited) -> Result<Self, String> {
         if let Some(own) = settings.orchestrator.brokers.iter().find(|name| name.eq_ignore_ascii_case(&tls.name)) {
             return Err(format!(
                 "orchestrator.brokers: {own} is this server itself, whose broker needs no link; remove it"
             ));
         }
+        let pcp = inherited.pcp.unwrap_or(settings.broker.listen.into());
+        let api = inherited.api.unwrap_or(settings.api_listen.into());
         let (port, from_broker) = to_orchestrator();
         let uri = format!("pcp://{}/orchestrator", tls.name);
         let controller = Arc::new(Controller {
@@ -81,7 +86,7 @@ impl Appliance {
             way: Way::Port(Box::new(port)),
             allowlist: host::allowlist(&settings.broker.controllers),
         });
-        let host = BrokerHost::start(&settings.broker, &tls, vec![controller.clone()])?;
+        let host = BrokerHost::start(&settings.broker, &tls, pcp, vec![controller.clone()])?;
         let link = BrokerLink {
             broker_uri: format!("pcp://{}/server", tls.name),
             to_broker: Box::new(ToBroker::new(host.mailboxes(), controller)),
@@ -89,34 +94,32 @@ impl Appliance {
         };
         let orchestrator = Orchestrator::start(&settings.orchestrator, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
-        let api = start_api(settings, &tls, &host, &orchestrator)?;
+        let api = start_api(api, settings, &tls, &host, &orchestrator)?;
         Ok(Self { tls, host, orchestrator, api })
     }
 
     /// Runs until a signal says stop.
-    fn serve(self, config: &Path, mut signals: Signals) {
-        info!(name = self.tls.name, "the server is up");
-        for signal in signals.forever() {
-            if signal != SIGHUP {
-                info!(signal, "stopping");
-                break;
-            }
-            match self.tls.reload() {
-                Ok(()) => info!("certificates, CAs and CRLs were read again"),
-                Err(message) => error!("certificates stay as they were: {message}"),
-            }
-            self.host.reload(load_server(config), |settings| (&settings.log, &settings.broker));
-        }
+    fn serve(self, settings: &ServerSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
+        let Self { tls, host, orchestrator, api } = self;
+        info!(name = tls.name, "the server is up");
+        let hooks = Hooks {
+            is_alive: &|| orchestrator.is_dispatching(),
+            read_again: &|| host.reload(load_server(config), |settings| (&settings.log, &settings.broker)),
+            distrusted: &|| api.close_links(),
+        };
+        supervise::until_stopped(signals, &settings.broker, &host, &tls, &hooks).map_err(Failure::Work)?;
         // Clients first, so that nothing new is acknowledged; the orchestrator last, so that what agents still say is kept.
-        self.host.broker.begin_stop();
-        self.api.stop(STOP_GRACE);
-        self.host.stop(STOP_GRACE);
-        self.orchestrator.stop();
+        host.shut();
+        api.stop(STOP_GRACE);
+        host.stop(settings.broker.drain_timeout);
+        orchestrator.stop();
         info!("stopped");
+        Ok(())
     }
 }
 
 fn start_api(
+    listen: Listen,
     settings: &ServerSettings,
     tls: &Tls,
     host: &BrokerHost,
@@ -132,17 +135,18 @@ fn start_api(
             details: Map::from_iter([("brokers".to_owned(), probed.brokers().iter().map(broker_details).collect())]),
         }),
     };
+    let address = listen.address().map_err(|error| format!("the API's socket: {error}"))?;
     let setup = api::Setup {
-        listen: settings.api_listen,
+        listen,
         tls: tls.api.clone(),
         backend: Arc::new(orchestrator.clone()),
-        public_url: format!("https://{}:{}", tls.name, settings.api_listen.port()),
+        public_url: format!("https://{}:{}", tls.name, address.port()),
         services: vec![orchestrator_service, broker_service],
         counts: metrics.clone(),
         metrics: Arc::new(move || metrics.render()),
         brokers: settings.orchestrator.brokers.clone(),
     };
-    api::Server::start(&setup).map_err(|error| format!("{}: the API cannot listen: {error}", settings.api_listen))
+    api::Server::start(&setup).map_err(|error| format!("{address}: the API cannot listen: {error}"))
 }
 
 fn broker_details(broker: &LinkedBroker) -> Value {

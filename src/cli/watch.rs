@@ -265,6 +265,7 @@ mod tests {
             },
             certificate_check_period: limits::CERTIFICATE_CHECK_PERIOD,
             expired_throttle: limits::EXPIRED_THROTTLE,
+            drain_timeout: limits::DRAIN_TIMEOUT,
         }
     }
 

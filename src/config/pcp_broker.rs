@@ -65,6 +65,9 @@ pub fn settings(
             .unwrap_or(limits::CERTIFICATE_CHECK_PERIOD),
         expired_throttle: period(reader, "expired-conn-throttle", Duration::ZERO..=Duration::from_secs(60))
             .unwrap_or(limits::EXPIRED_THROTTLE),
+        drain_timeout: reader
+            .duration("pcp-broker.drain-timeout", Bare::Seconds, Duration::ZERO..=Duration::from_secs(600))
+            .unwrap_or(limits::DRAIN_TIMEOUT),
     }
 }
 

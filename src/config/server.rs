@@ -221,6 +221,7 @@ mod tests {
                 },
                 certificate_check_period: limits::CERTIFICATE_CHECK_PERIOD,
                 expired_throttle: limits::EXPIRED_THROTTLE,
+                drain_timeout: limits::DRAIN_TIMEOUT,
             },
             api_listen: "[::1]:0".parse().unwrap(),
             orchestrator: OrchestratorSettings {

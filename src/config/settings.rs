@@ -128,6 +128,8 @@ pub struct BrokerSettings {
     pub certificate_check_period: Duration,
     /// Pause between two connections that are closed because of their certificates.
     pub expired_throttle: Duration,
+    /// Time for clients to be sent away when the process stops.
+    pub drain_timeout: Duration,
 }
 
 /// Paths on the broker's listener, without a slash at the end; none is below another.

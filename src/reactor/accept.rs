@@ -1,5 +1,5 @@
-//! The listeners, one per worker on the same address so that the kernel spreads connections (SO_REUSEPORT), and the way
-//! from there to a handshake slot.
+//! The listeners, one per worker on the same address so that the kernel spreads connections (SO_REUSEPORT) or, if it was
+//! inherited, the same one for all, and the way from there to a handshake slot.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,26 @@ use crate::observe::metrics::count;
 use crate::reactor::admission::{Intake, WaitRoom};
 use crate::reactor::connection::{Origin, Stage};
 use crate::reactor::core::Core;
+use crate::reactor::listen::Listen;
 use crate::tls::session::TlsSession;
 
+/// A listener for each worker, and the address that they have.
+pub(super) fn open(listen: &Listen, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    match listen {
+        Listen::Address(address) => bind(*address, workers),
+        Listen::Inherited(listener) => share(listener, workers),
+    }
+}
+
+/// The same listener for all. Each poll is told of each connection, and whoever comes first has it.
+fn share(listener: &std::net::TcpListener, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    listener.set_nonblocking(true)?;
+    let listeners = (0..workers).map(|_| listener.try_clone().map(TcpListener::from_std));
+    Ok((listener.local_addr()?, listeners.collect::<io::Result<_>>()?))
+}
+
 /// Opens one listener per worker on `address`; if its port is 0, all on the port the first one got.
-pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     if address.port() != 0 {
         // With SO_REUSEPORT a second process would share the port, and with it the agents, without anybody noticing.
         unshared(address)?;

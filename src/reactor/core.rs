@@ -21,8 +21,8 @@ use crate::reactor::dial::Dialler;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
 use crate::reactor::pressure::Crowd;
-use crate::reactor::pulse::Pulse;
 use crate::reactor::refusal::Refusal;
+use crate::reactor::sampling::Sampling;
 use crate::reactor::timer::Deadlines;
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
@@ -113,8 +113,8 @@ pub(super) struct Core<M> {
     pub(super) crowd: Crowd,
     pub(super) census: Census,
     pub(super) tally: Tally,
-    pub(super) received: Pulse,
-    pub(super) sent: Pulse,
+    pub(super) received: Sampling,
+    pub(super) sent: Sampling,
     published: Published,
     pub(super) journal: Journal,
 }
@@ -142,8 +142,8 @@ impl<M: Send> Core<M> {
             crowd: Crowd::default(),
             census: Census::default(),
             tally: Tally::default(),
-            received: Pulse::default(),
-            sent: Pulse::default(),
+            received: Sampling::default(),
+            sent: Sampling::default(),
             published: Published::default(),
             journal: Journal::default(),
         }

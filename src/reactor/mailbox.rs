@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -23,11 +23,12 @@ struct Mailbox<M> {
 pub(super) struct Bell {
     waker: mio::Waker,
     rung: AtomicBool,
+    answers: AtomicU64,
 }
 
 impl Bell {
     pub(super) fn new(waker: mio::Waker) -> Self {
-        Self { waker, rung: AtomicBool::new(false) }
+        Self { waker, rung: AtomicBool::new(false), answers: AtomicU64::new(0) }
     }
 
     /// Wakes the worker unless somebody has done so already. An error leaves the mail in the box until the worker's
@@ -45,6 +46,12 @@ impl Bell {
     /// still found the bell rung has sent its mail before this swap, and the swap makes the worker see it.
     pub(super) fn answer(&self) {
         self.rung.swap(false, Ordering::AcqRel);
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the worker has turned.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 }
 

@@ -10,11 +10,13 @@ mod core;
 mod dial;
 mod http;
 mod journal;
+mod listen;
 mod mailbox;
 mod pressure;
 mod pulse;
 mod read;
 mod refusal;
+mod sampling;
 mod shell;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,7 @@ mod write;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,14 +40,17 @@ use crate::link::Application;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::pages::Pages;
+pub use crate::reactor::listen::Listen;
+use crate::reactor::listen::Stop;
 pub use crate::reactor::mailbox::Mailboxes;
 use crate::reactor::mailbox::{Bell, poll_with_bell};
+pub use crate::reactor::pulse::Pulse;
 
 /// What a reactor is to do.
 #[derive(Clone)]
 pub struct Options {
-    /// Address to accept connections at; port 0 lets the system choose. `None` only dials.
-    pub listen: Option<SocketAddr>,
+    /// Where to accept connections; `None` only dials.
+    pub listen: Option<Listen>,
     /// For accepted connections; a configuration stored later holds for connections accepted from then on.
     pub server_tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// For dialled connections, in the same way.
@@ -132,7 +137,7 @@ impl Default for ConnectionLimits {
 #[derive(Debug)]
 pub enum StartError {
     /// The address cannot be listened at.
-    Listen(SocketAddr, io::Error),
+    Listen(String, io::Error),
     /// A listener without certificates, or no or too many workers.
     Options(&'static str),
     /// The system gives no poll or no thread.
@@ -159,7 +164,7 @@ pub struct Reactor<M> {
     mailboxes: Mailboxes<M>,
     metrics: Arc<Metrics>,
     bells: Vec<Arc<Bell>>,
-    stop: Arc<OnceLock<Duration>>,
+    stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -175,10 +180,10 @@ impl<M: Send + 'static> Reactor<M> {
         if options.listen.is_some() && options.server_tls.is_none() {
             return Err(StartError::Options("a listener needs a certificate"));
         }
-        let (local_addr, mut listeners) = match options.listen {
-            Some(address) => {
-                let bound =
-                    accept::bind(address, workers.into()).map_err(|error| StartError::Listen(address, error))?;
+        let (local_addr, mut listeners) = match &options.listen {
+            Some(listen) => {
+                let bound = accept::open(listen, workers.into())
+                    .map_err(|error| StartError::Listen(listen.to_string(), error))?;
                 (Some(bound.0), bound.1.into_iter().map(Some).collect())
             }
             None => (None, Vec::new()),
@@ -192,8 +197,7 @@ impl<M: Send + 'static> Reactor<M> {
         let (metrics, clock) = (options.metrics.clone(), options.clock);
         let common = Arc::new(core::Common { options, seats, mailboxes: mailboxes.clone() });
         // From here on, dropping the reactor stops the workers that have started.
-        let mut reactor =
-            Self { local_addr, mailboxes, metrics, bells, stop: Arc::new(OnceLock::new()), threads: Vec::new() };
+        let mut reactor = Self { local_addr, mailboxes, metrics, bells, stop: Arc::default(), threads: Vec::new() };
         for (index, (((poll, bell), mail), listener)) in (0..).zip(polls.into_iter().zip(receivers).zip(listeners)) {
             let application = build(index, &reactor.mailboxes);
             let registry = poll.registry().try_clone().map_err(StartError::System)?;
@@ -226,6 +230,17 @@ impl<M: Send + 'static> Reactor<M> {
         self.metrics.clone()
     }
 
+    /// Whether all workers do their work.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(&self.bells)
+    }
+
+    /// Closes the listeners; what is open stays, what is about to be is refused.
+    pub fn shut(&self) {
+        self.stop.shut();
+        self.ring();
+    }
+
     /// Stops accepting, gives the applications [`crate::link::Event::Stopping`] and up to `grace` to say goodbye,
     /// closes what is left with 1001 and waits for the workers to end.
     pub fn stop(mut self, grace: Duration) {
@@ -235,15 +250,20 @@ impl<M: Send + 'static> Reactor<M> {
 
 impl<M> Reactor<M> {
     fn end(&mut self, grace: Duration) {
-        // Whoever stops first says how long; there is only one owner.
-        let _ = self.stop.set(grace);
-        for bell in &self.bells {
-            bell.ring();
-        }
+        self.stop.end(grace);
+        self.ring();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a worker has panicked");
             }
+        }
+    }
+}
+
+impl<M> Reactor<M> {
+    fn ring(&self) {
+        for bell in &self.bells {
+            bell.ring();
         }
     }
 }

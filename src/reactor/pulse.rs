@@ -1,43 +1,60 @@
-//! How long the application takes for what it is given: every start and end of a connection, and one in
-//! [`TIMED_MESSAGES`] messages, each for two looks at the clock.
+//! Proof of life: whether every worker has turned since the last time somebody asked.
 
-use crate::clock::Stopwatch;
-use crate::limits::TIMED_MESSAGES;
-use crate::link::{Application, CloseReason, Event, PeerId};
-use crate::reactor::core::Core;
+use std::sync::Arc;
 
-/// Chooses one in [`TIMED_MESSAGES`].
-#[derive(Debug, Default)]
-pub(super) struct Pulse(u32);
+use crate::reactor::mailbox::Bell;
+
+/// Watches the workers of a reactor.
+pub struct Pulse {
+    bells: Vec<(Arc<Bell>, u64)>,
+}
 
 impl Pulse {
-    /// A stopwatch if this one is to be timed.
-    pub(super) fn beat(&mut self) -> Option<Stopwatch> {
-        let is_due = self.0 == 0;
-        self.0 = if is_due { TIMED_MESSAGES - 1 } else { self.0 - 1 };
-        is_due.then(Stopwatch::start)
+    pub(super) fn of(bells: &[Arc<Bell>]) -> Self {
+        let pulse = Self { bells: bells.iter().map(|bell| (bell.clone(), bell.answers())).collect() };
+        pulse.ring();
+        pulse
+    }
+
+    /// The worker that has not turned since the last beat, or since this was made, if there is one. Ask no more often
+    /// than the longest turn may take. A worker that has ended does not turn any more.
+    pub fn beat(&mut self) -> Result<(), usize> {
+        let mut stuck = None;
+        for (worker, (bell, seen)) in self.bells.iter_mut().enumerate() {
+            let answers = bell.answers();
+            if answers == *seen {
+                stuck.get_or_insert(worker);
+            }
+            *seen = answers;
+        }
+        self.ring();
+        stuck.map_or(Ok(()), Err)
+    }
+
+    fn ring(&self) {
+        for (bell, _) in &self.bells {
+            bell.ring();
+        }
     }
 }
 
-/// Gives a message to the application.
-pub(super) fn hand_over<A: Application>(application: &mut A, core: &mut Core<A::Mail>, message: Event<'_, A::Mail>) {
-    let begun = core.received.beat();
-    application.handle(core.now, message, core);
-    if let Some(begun) = begun {
-        core.common.options.metrics.on_message.measured(begun.elapsed());
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::mailbox::poll_with_bell;
 
-/// Tells the application of the end of a connection.
-pub(super) fn take_back<A: Application>(
-    application: &mut A,
-    core: &mut Core<A::Mail>,
-    peer: PeerId,
-    reason: CloseReason,
-) {
-    let begun = Stopwatch::start();
-    application.handle(core.now, Event::Closed { peer, reason }, core);
-    let timer = &core.common.options.metrics.on_close;
-    timer.count(1);
-    timer.measured(begun.elapsed());
+    #[test]
+    fn a_worker_that_does_not_turn_is_found() {
+        let (_first, one) = poll_with_bell(mio::Token(0)).unwrap();
+        let (_second, other) = poll_with_bell(mio::Token(0)).unwrap();
+        let mut pulse = Pulse::of(&[one.clone(), other.clone()]);
+        one.answer();
+        other.answer();
+        assert_eq!(pulse.beat(), Ok(()));
+        one.answer();
+        assert_eq!(pulse.beat(), Err(1));
+        one.answer();
+        other.answer();
+        assert_eq!(pulse.beat(), Ok(()));
+    }
 }

@@ -10,7 +10,7 @@ impl<M: Send> Shell<M> for Core<M> {
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
-        let begun = self.sent.beat();
+        let begun = self.sent.next();
         let outcome = self.send_message(to, opcode, parts);
         if let Some(begun) = begun {
             self.common.options.metrics.on_send.measured(begun.elapsed());

@@ -3,7 +3,6 @@
 //! gauges.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -20,10 +19,11 @@ use crate::reactor::accept::Gate;
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Appetite, Closing, Keepalive, Open, Seat, Stage, UpgradeSide};
 use crate::reactor::core::{Core, Notice, Target, peer_of};
+use crate::reactor::listen::Stop;
 use crate::reactor::mailbox::Bell;
-use crate::reactor::pulse;
 use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
+use crate::reactor::sampling;
 use crate::tls::session::TlsState;
 use crate::websocket::frame::{Kind, Role};
 use crate::websocket::session::{ControlPayload, Item, Session};
@@ -50,7 +50,7 @@ pub(super) struct Worker<A: Application> {
     mail: Receiver<A::Mail>,
     bell: Arc<Bell>,
     clock: Clock,
-    stop: Arc<OnceLock<Duration>>,
+    stop: Arc<Stop>,
     pub(super) life: Life,
     turns: Histogram,
 }
@@ -59,6 +59,8 @@ pub(super) struct Worker<A: Application> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     Running,
+    /// Nobody comes any more; everything else goes on.
+    Shut,
     /// The application says goodbye until then.
     Stopping(Moment),
     /// The last close frames leave until then.
@@ -76,7 +78,7 @@ impl<A: Application> Worker<A> {
         mail: Receiver<A::Mail>,
         bell: Arc<Bell>,
         clock: Clock,
-        stop: Arc<OnceLock<Duration>>,
+        stop: Arc<Stop>,
     ) -> Self {
         let turns = core.common.options.metrics.turns(core.index);
         Self {
@@ -138,7 +140,7 @@ impl<A: Application> Worker<A> {
         }
         let now = self.core.now;
         let end = match self.life {
-            Life::Running | Life::Over => None,
+            Life::Running | Life::Shut | Life::Over => None,
             Life::Stopping(until) | Life::Flushing(until) => Some(until),
         };
         let next = [self.core.deadlines.next(), self.gate.next(now), end].into_iter().flatten().min();
@@ -301,12 +303,12 @@ impl<A: Application> Worker<A> {
                         Item::Message(opcode, payload) => {
                             self.core.pong(peer, ping.take());
                             let event = Event::Message { peer, opcode, payload };
-                            pulse::hand_over(&mut self.application, &mut self.core, event);
+                            sampling::hand_over(&mut self.application, &mut self.core, event);
                         }
                         Item::Assembled(opcode, payload) => {
                             self.core.pong(peer, ping.take());
                             let event = Event::Message { peer, opcode, payload: &payload };
-                            pulse::hand_over(&mut self.application, &mut self.core, event);
+                            sampling::hand_over(&mut self.application, &mut self.core, event);
                         }
                         Item::Nothing | Item::Fragment | Item::Pong | Item::Close(..) => {}
                     }
@@ -344,7 +346,7 @@ impl<A: Application> Worker<A> {
             let Some(notice) = self.core.notices.pop_front() else { return };
             let event = match notice {
                 Notice::Closed { peer, reason } => {
-                    pulse::take_back(&mut self.application, &mut self.core, peer, reason);
+                    sampling::take_back(&mut self.application, &mut self.core, peer, reason);
                     continue;
                 }
                 Notice::Drained { peer } if self.core.open_slot(peer).is_none() => continue,
@@ -375,8 +377,13 @@ impl<A: Application> Worker<A> {
     fn live(&mut self) {
         let now = self.core.now;
         match self.life {
-            Life::Running => {
-                let Some(&grace) = self.stop.get() else { return };
+            Life::Running if self.stop.is_shut() => {
+                self.gate.shut();
+                self.life = Life::Shut;
+                self.live();
+            }
+            Life::Running | Life::Shut => {
+                let Some(grace) = self.stop.grace() else { return };
                 self.gate.shut();
                 self.life = Life::Stopping(now + grace);
                 self.application.handle(now, Event::Stopping, &mut self.core);
@@ -384,7 +391,8 @@ impl<A: Application> Worker<A> {
                 self.live();
             }
             Life::Stopping(until) => {
-                if now < until && self.core.census.open > 0 {
+                // Whoever has said goodbye may still have to read what was sent before.
+                if now < until && (self.core.census.open > 0 || self.core.queued_bytes > 0) {
                     return;
                 }
                 self.life = Life::Flushing(now + STOP_FLUSH_TIMEOUT);

@@ -13,7 +13,9 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use crate::clock::WallTime;
 use crate::config::settings::CertificatePaths;
+use crate::tls::crl::{self, Trust, Unreadable};
 
 /// What is wrong with a certificate, key, CA or CRL file.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub struct Material {
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
     crls: Vec<CertificateRevocationListDer<'static>>,
+    trust: Trust,
 }
 
 impl Material {
@@ -57,12 +60,25 @@ impl Material {
         let key = PrivateKeyDer::from_pem_slice(&read(&paths.key)?).map_err(|error| {
             fail(&paths.key, format!("no usable private key ({error}); it must be PEM and not encrypted"))
         })?;
-        let roots = load_roots(&paths.ca)?;
+        let authorities = read_all::<CertificateDer<'static>>(&paths.ca, "certificate")?;
         let crls = match &paths.crl {
             Some(path) => read_all::<CertificateRevocationListDer<'static>>(path, "CRL")?,
             None => Vec::new(),
         };
-        Ok(Self { paths: paths.clone(), chain, key, roots: Arc::new(roots), crls })
+        let examined = crl::examine(authorities, crls, WallTime::now()).map_err(|unreadable| match unreadable {
+            Unreadable::Authority(message) => fail(&paths.ca, message),
+            Unreadable::List(message) => fail(paths.crl.as_ref().unwrap_or(&paths.ca), message),
+        })?;
+        if examined.authorities.is_empty() {
+            return Err(fail(&paths.ca, "holds no CA that is not revoked; add the one in use now".to_owned()));
+        }
+        let roots = Arc::new(roots(&paths.ca, examined.authorities)?);
+        Ok(Self { paths: paths.clone(), chain, key, roots, crls: examined.lists, trust: examined.trust })
+    }
+
+    /// What CAs and CRLs say.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Our own leaf certificate, DER.
@@ -123,7 +139,7 @@ pub fn anonymous_client_config(ca: &Path) -> Result<Arc<ClientConfig>, MaterialE
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for the default versions")
-        .with_root_certificates(load_roots(ca)?)
+        .with_root_certificates(roots(ca, read_all(ca, "certificate")?)?)
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
@@ -134,9 +150,9 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn load_roots(path: &Path) -> Result<RootCertStore, MaterialError> {
+fn roots(path: &Path, authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, MaterialError> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_all::<CertificateDer<'static>>(path, "certificate")? {
+    for certificate in authorities {
         roots.add(certificate).map_err(|error| fail(path, format!("holds an unusable CA certificate: {error}")))?;
     }
     Ok(roots)

@@ -1,5 +1,6 @@
 //! TLS without sockets: certificates and keys from files, who a certificate names, and the bytes of one connection.
 
+pub mod crl;
 pub mod failure;
 pub mod identity;
 pub mod material;

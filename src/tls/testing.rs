@@ -24,9 +24,9 @@ pub(crate) struct Pki {
 
 /// A certificate with its key.
 pub(crate) struct Issued {
-    certificate: rcgen::Certificate,
+    pub(crate) certificate: rcgen::Certificate,
     key: KeyPair,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 impl Issued {
@@ -77,24 +77,46 @@ impl Pki {
         Issued { certificate, key, serial }
     }
 
-    /// Writes the CRL anew.
-    pub(crate) fn revoke(&self, revoked: &[&Issued]) {
-        let revoked = revoked.iter().map(|issued| RevokedCertParams {
-            serial_number: SerialNumber::from(issued.serial),
+    /// A CA below this one, with files of its own, and its certificate's serial number here.
+    pub(crate) fn intermediate(&self, name: &str) -> (Self, u64) {
+        let mut params = params(name);
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
+        let ca = certificate.der().clone();
+        let pki = Self { directory, issuer: Issuer::new(params, key), ca, serial: AtomicU64::new(1) };
+        pki.revoke(&[]);
+        (pki, serial)
+    }
+
+    /// A CRL of this CA from these years, PEM.
+    pub(crate) fn crl(&self, serials: impl IntoIterator<Item = u64>, years: (i32, i32)) -> String {
+        let revoked = serials.into_iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2024, 1, 1),
             reason_code: None,
             invalidity_date: None,
         });
         let crl = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2124, 1, 1),
+            this_update: date_time_ymd(years.0, 1, 1),
+            next_update: date_time_ymd(years.1, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let crl = crl.signed_by(&self.issuer).unwrap();
-        std::fs::write(self.directory.path().join("crl.pem"), crl.pem().unwrap()).unwrap();
+        crl.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    /// Writes the CRL anew.
+    pub(crate) fn revoke(&self, revoked: &[&Issued]) {
+        let crl = self.crl(revoked.iter().map(|issued| issued.serial), (2024, 2124));
+        std::fs::write(self.directory.path().join("crl.pem"), crl).unwrap();
     }
 
     /// The files of a host of this CA.
@@ -136,6 +158,24 @@ impl Pki {
     /// As the program dials.
     pub(crate) fn dialler(&self, issued: &Issued) -> Arc<ClientConfig> {
         Material::load(&self.paths(issued)).unwrap().client_config().unwrap()
+    }
+
+    /// A client with a certificate of this CA, for servers of another.
+    pub(crate) fn client_of(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        issued: &Issued,
+        servers: &Pki,
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(servers.ca.clone()).unwrap();
+        let key = PrivateKeyDer::try_from(issued.key.serialize_der()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![issued.certificate.der().clone()], key);
+        Arc::new(config.unwrap())
     }
 
     /// A client with one protocol version, which may have no certificate or one of another CA.

@@ -65,6 +65,30 @@ impl Agent {
         self.tls.write_all(&wire)
     }
 
+    /// Waits for the broker's goodbye, throws away what comes before it, and answers.
+    pub fn wait_close(&mut self) -> io::Result<(u16, String)> {
+        loop {
+            let (consumed, close) = match self.session.next(&mut self.incoming, usize::MAX) {
+                Ok((consumed, Item::Close(code, reason))) => (consumed, Some((code, reason.into_string()))),
+                Ok((consumed, _)) => (consumed, None),
+                Err(violation) => return Err(io::Error::other(violation.label())),
+            };
+            self.incoming.drain(..consumed);
+            if let Some((code, reason)) = close {
+                self.frame(Kind::Close, &close_payload(code, &reason))?;
+                return Ok((code, reason));
+            }
+            if self.incoming.is_empty() {
+                read_some(&mut self.tls, &mut self.incoming)?;
+            }
+        }
+    }
+
+    /// What the server showed in the handshake.
+    pub fn server_certificate(&self) -> Vec<u8> {
+        self.tls.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
     /// Waits for one message.
     pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         loop {

@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
 
 use super::pki::Pki;
 use super::port::free_port;
 
 /// How long anything may take before it counts as failed; generous, because machines are busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What makes the allocator's use of memory the program's: free pages go back at once. Otherwise what start-up took (the
 /// first password's hash needs 19 MiB) would hide the first thousands of connections.
@@ -29,12 +31,17 @@ pub struct Server {
     child: Child,
     directory: tempfile::TempDir,
     pub address: SocketAddr,
+    pub api_address: SocketAddr,
 }
 
 impl Server {
     /// Starts one with two workers and waits until it is up.
     pub fn start(pki: &Pki, allocator: Allocator) -> Self {
-        let environment = (allocator == Allocator::Exact).then_some(EXACT);
+        Self::start_with(pki, (allocator == Allocator::Exact).then_some(EXACT).as_slice())
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(pki: &Pki, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (broker, api) = (free_port(), free_port());
         let files = pki.server_files();
@@ -55,13 +62,14 @@ impl Server {
         let child = Command::new(env!("CARGO_BIN_EXE_podium"))
             .args(["server", "--config"])
             .arg(directory.path().join("conf"))
-            .envs(environment)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Self { child, directory, address: SocketAddr::from(([127, 0, 0, 1], broker)) };
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let server = Self { child, directory, address: at(broker), api_address: at(api) };
         server.wait("the server to be up", || server.log().contains("the server is up"));
         server
     }
@@ -79,6 +87,22 @@ impl Server {
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            pause();
+        }
     }
 
     /// Open file descriptors.

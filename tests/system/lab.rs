@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::support::port::free_port;
 
 const PODIUM: &str = env!("CARGO_BIN_EXE_podium");
-const SERVER: &str = "orch.example.test";
+pub const SERVER: &str = "orch.example.test";
 /// How long anything may take before the test fails; generous, because machines are busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -35,7 +36,7 @@ impl Lab {
         let token = String::new();
         let lab = Self { directory, broker_port, api_port, server, brokers, agents: agents_running, token };
         lab.must(&["ca", "init", &lab.text("ca")]);
-        lab.must(&["ca", "issue", &lab.text("ca"), SERVER, "--dns-alt-names", "localhost", "--ip", "127.0.0.1"]);
+        lab.issue_server();
         lab.write_server_configuration();
         fs::create_dir_all(lab.path("code/environments/production/modules")).unwrap();
         for agent in agents {
@@ -48,6 +49,15 @@ impl Lab {
     /// A certificate for this name.
     pub fn issue(&self, name: &str, options: &[&str]) {
         self.must(&[&["ca", "issue", &self.text("ca"), name], options].concat());
+    }
+
+    /// A certificate for the server, which must have none or a revoked one.
+    pub fn issue_server(&self) {
+        self.issue(SERVER, &["--dns-alt-names", "localhost", "--ip", "127.0.0.1"]);
+    }
+
+    pub fn signal_server(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(self.server.as_ref().unwrap()), signal).unwrap();
     }
 
     pub fn revoke(&self, name: &str) {

@@ -355,7 +355,7 @@ mod tests {
         let mut client = client(&pki, address.port());
         let command = json!({"task": "facter", "params": {}, "scope": {"nodes": ["web01.example.com"]}});
         client.post("command/task", &command).unwrap();
-        let again = Setup { listen: address, ..setup(fake, &pki) };
+        let again = Setup { listen: address.into(), ..setup(fake, &pki) };
         let mut observer = Restarting { server: Some(server), again, notices: Vec::new(), ended: 0 };
         let ended = follow(&mut client, "83", QUICK, &AtomicBool::new(false), &mut observer).unwrap().unwrap();
         assert!(ended.is_success());

@@ -154,7 +154,7 @@ fn what_waits_for_a_dialled_peer_has_a_limit_of_its_own() {
     let config = other.pki.server(&other.pki.issue("localhost"));
     let client = dialler(&other, |options| {
         options.workers = 1;
-        options.listen = Some("127.0.0.1:0".parse().unwrap());
+        options.listen = Some(Listen::Address("127.0.0.1:0".parse().unwrap()));
         options.server_tls = Some(Arc::new(ArcSwap::new(config.clone())));
         options.limits.worker_queue_bytes_max = SHARED;
         options.limits.dialled_queue_bytes_max = OWN;

@@ -1,5 +1,6 @@
 //! A started reactor against tungstenite over rustls' buffered client, which share no code with ours above the records.
 
+mod activation;
 mod chaos;
 mod dialling;
 mod messages;
@@ -22,7 +23,7 @@ use crate::clock::Moment;
 use crate::link::{
     Admission, Application, CloseReason, Dial, DialError, Event, Opcode, Opening, PeerId, SendOutcome, Shell,
 };
-use crate::reactor::{Mailboxes, Options, Reactor};
+use crate::reactor::{Listen, Mailboxes, Options, Reactor};
 use crate::tls::testing::{Issued, Pki};
 
 /// Longest wait for anything.
@@ -154,7 +155,7 @@ impl Bench {
         let pki = Pki::new("ca");
         let (agent, server) = (pki.issue("agent.example"), pki.issue("localhost"));
         let mut options = Options::new();
-        options.listen = Some("127.0.0.1:0".parse().unwrap());
+        options.listen = Some(Listen::Address("127.0.0.1:0".parse().unwrap()));
         options.server_tls = Some(Arc::new(ArcSwap::new(pki.server(&server))));
         options.client_tls = Some(Arc::new(ArcSwap::new(pki.dialler(&server))));
         options.workers = 2;

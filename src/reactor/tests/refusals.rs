@@ -125,11 +125,11 @@ fn wrong_options_are_told() {
     };
     let error = start(|options| options.workers = 0).unwrap();
     assert!(error.to_string().contains("workers"), "{error}");
-    let error = start(|options| options.listen = Some("127.0.0.1:0".parse().unwrap())).unwrap();
+    let error = start(|options| options.listen = Some(Listen::Address("127.0.0.1:0".parse().unwrap()))).unwrap();
     assert!(error.to_string().contains("certificate"), "{error}");
     let bench = Bench::start(|_| {});
     let mut options = Options::new();
-    options.listen = bench.reactor.local_addr();
+    options.listen = bench.reactor.local_addr().map(Listen::from);
     options.server_tls = Some(Arc::new(ArcSwap::new(bench.pki.server(&bench.agent))));
     let taken = Reactor::start(options, |_, _: &Mailboxes<Mail>| -> Echo { unreachable!("nothing is built") });
     assert!(matches!(taken, Err(crate::reactor::StartError::Listen(..))));
