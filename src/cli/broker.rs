@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::host::{BrokerHost, Tls, check_certificates};
 use super::service::{self, Failure};
@@ -39,7 +39,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn serve(settings: &BrokerNodeSettings, mut signals: Signals) -> Result<(), Failure> {
     let tls = Tls::load(&settings.certificates).map_err(Failure::Configuration)?;
     let host = BrokerHost::start(&settings.broker, &tls, Vec::new()).map_err(Failure::Work)?;
-    info!(name = tls.name, "the broker is up");
+    let controllers = settings.broker.controllers.uris.len();
+    info!(name = tls.name, controllers, "the broker is up");
+    if controllers == 0 {
+        warn!("no pcp-broker.controller-uris: only privileged clients can give orders to agents");
+    }
     for signal in signals.forever() {
         if signal != SIGHUP {
             info!(signal, "stopping");
