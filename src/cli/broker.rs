@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use signal_hook::iterator::Signals;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::activation::Inherited;
 use super::certificates::Tls;
@@ -63,7 +63,11 @@ fn serve(settings: &BrokerNodeSettings, config: &Path, signals: Signals) -> Resu
     let inherited = Inherited::take().map_err(Failure::Configuration)?;
     let listen = inherited.pcp_only().unwrap_or(settings.broker.listen.into());
     let host = BrokerHost::start(&settings.broker, &tls, listen, Vec::new()).map_err(Failure::Work)?;
-    info!(name = tls.name, "the broker is up");
+    let controllers = settings.broker.controllers.uris.len();
+    info!(name = tls.name, controllers, "the broker is up");
+    if controllers == 0 {
+        warn!("no pcp-broker.controller-uris: only privileged clients can give orders to agents");
+    }
     let hooks = Hooks {
         is_alive: &|| true,
         read_again: &|| host.reload(load_broker(config), |settings| (&settings.log, &settings.broker)),

@@ -172,6 +172,7 @@ fn a_subscription_ends_with_its_link_and_starts_afresh() {
     assert_eq!(world.heard(controller)[0]["data"]["changes"], json!([{"client": "pcp://b/agent", "change": 1}]));
     world.connect(1, "lost").unwrap();
     world.lose(controller);
+    assert!(world.cores[0].subscriptions.is_empty(), "no changes are kept for it");
     world.lose(b);
     world.pass(2 * SECOND);
     let next = world.link("orch");
