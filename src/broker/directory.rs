@@ -9,7 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::patterns::{Patterns, Split};
+use super::patterns::{Patterns, SCHEME, Split};
 use crate::clock::Moment;
 use crate::limits::{CLIENTS_PER_NAME_MAX, SUPERSEDE_PAUSE, SUPERSEDE_WINDOW, SUPERSEDED_QUICKLY_MAX};
 use crate::link::PeerId;
@@ -309,9 +309,19 @@ impl State {
     }
 }
 
-fn sorted(mut uris: Vec<Arc<str>>) -> Vec<Arc<str>> {
-    uris.sort_unstable();
-    uris
+/// In the order of their bytes. The first ones that differ are kept beside each URI: without them, every comparison of
+/// 100,000 would wait for two texts somewhere in memory.
+fn sorted(uris: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    let beginning = |uri: &str| {
+        let mut bytes = [0; 16];
+        let name = uri.as_bytes().get(SCHEME.len()..).unwrap_or_default();
+        let length = name.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&name[..length]);
+        u128::from_be_bytes(bytes)
+    };
+    let mut keyed: Vec<(u128, Arc<str>)> = uris.into_iter().map(|uri| (beginning(&uri), uri)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, uri)| uri).collect()
 }
 
 /// The name of a URI whose type is not `agent`.
@@ -458,6 +468,19 @@ mod tests {
         let (_, id) = directory.subscribe(&agents());
         directory.release(&uri("b"), peer(2, 2));
         assert_eq!(told(&directory, id), [(uri("b").to_string(), false)]);
+    }
+
+    #[test]
+    fn snapshots_are_in_the_order_of_bytes() {
+        let directory = Directory::new(10);
+        let long = "same-for-sixteen-bytes";
+        let names = ["b", "a", "", "a.b", "a-b", "a\u{e4}", "ab", long, &long[..16], "same-for-sixteen-byt"];
+        for (slot, name) in (0..).zip(names) {
+            directory.claim(&uri(name), peer(slot, 0), NOW);
+        }
+        let mut expected = names.map(uri).to_vec();
+        expected.sort_unstable();
+        assert_eq!(directory.matching(&agents()), expected);
     }
 
     #[test]

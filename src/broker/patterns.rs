@@ -4,7 +4,8 @@
 
 use crate::pcp::PcpUri;
 
-const SCHEME: &str = "pcp://";
+/// What every PCP URI begins with.
+pub(super) const SCHEME: &str = "pcp://";
 
 /// Where the authority of a URI ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
