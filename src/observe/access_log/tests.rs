@@ -86,8 +86,8 @@ fn a_message_has_eight_fields() {
     assert_eq!(lines[0].1, format!("AUTHORIZATION_SUCCESS 10.0.0.7:41522 web1 {fields}"));
     assert_eq!(lines[1].1, "DESERIALIZATION_ERROR 10.0.0.7:41522 web1 unknown unknown unknown unknown");
     assert_eq!(lines[2].1, format!("MULTICAST_UNSUPPORTED - web1 {fields}"));
+    let pattern = regex::Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}$").unwrap();
     for (date, rest) in lines {
-        let pattern = regex::Regex::new(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}$").unwrap();
         assert!(pattern.is_match(date), "{date}");
         assert_eq!(rest.split(' ').count(), 7);
     }
