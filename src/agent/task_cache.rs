@@ -121,8 +121,7 @@ impl TaskCache {
                 }
                 Ok(Downloaded::Refused { status, excerpt }) => {
                     last = format!(
-                        "https://{host}:{port}{} returned a response with HTTP status {}. Response body: {excerpt}",
-                        file.uri.path,
+                        "https://{host}:{port}{target} returned a response with HTTP status {}. Response body: {excerpt}",
                         status.as_u16()
                     );
                 }
@@ -342,8 +341,8 @@ pub(crate) mod tests {
             one.get(&file(b"content"), "init.sh").unwrap_err(),
             format!(
                 "Failed to download file with: Downloading file \"demo/init.sh\" failed after trying all the available \
-                 master-uris. Most recent error message: https://localhost:{port}/file returned a response with HTTP \
-                 status 404. Response body: no such file"
+                 master-uris. Most recent error message: https://localhost:{port}/file?environment=a%20b returned a \
+                 response with HTTP status 404. Response body: no such file"
             )
         );
         assert_eq!(refused.load(Ordering::SeqCst), 6);
