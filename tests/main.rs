@@ -10,3 +10,4 @@ mod sim;
 mod support;
 mod system;
 mod tidy;
+mod wire;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::pki::Pki;
+use super::pki::{Pki, ServerFiles};
 use super::port::free_port;
 
 /// How long anything may take before it counts as failed; generous, because machines are busy.
@@ -29,15 +29,21 @@ pub struct Server {
     child: Child,
     directory: tempfile::TempDir,
     pub address: SocketAddr,
+    /// Of the API.
+    pub api: SocketAddr,
 }
 
 impl Server {
     /// Starts one with two workers and waits until it is up.
     pub fn start(pki: &Pki, allocator: Allocator) -> Self {
+        Self::start_with(&pki.server_files(), "", allocator)
+    }
+
+    /// The same with these files, and with more in the configuration.
+    pub fn start_with(files: &ServerFiles, more: &str, allocator: Allocator) -> Self {
         let environment = (allocator == Allocator::Exact).then_some(EXACT);
         let directory = tempfile::tempdir().unwrap();
         let (broker, api) = (free_port(), free_port());
-        let files = pki.server_files();
         let data = directory.path().join("data");
         let code = directory.path().join("code");
         fs::create_dir_all(code.join("environments/production/modules")).unwrap();
@@ -49,6 +55,8 @@ impl Server {
              orchestrator: {{ data-dir: {data:?}, code-dir: {code:?} }}\n",
             files.certificate, files.key, files.ca
         );
+        let crl = files.crl.as_ref().map(|path| format!("global.certs.ssl-crl-path: {path:?}\n"));
+        let configuration = [&configuration, &crl.unwrap_or_default(), more].concat();
         fs::create_dir(directory.path().join("conf")).unwrap();
         fs::write(directory.path().join("conf/podium.conf"), configuration).unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
@@ -61,7 +69,8 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Self { child, directory, address: SocketAddr::from(([127, 0, 0, 1], broker)) };
+        let [address, api] = [broker, api].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let server = Self { child, directory, address, api };
         server.wait("the server to be up", || server.log().contains("the server is up"));
         server
     }
