@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use super::pki::{Pki, ServerFiles};
 use super::port::free_port;
 
@@ -82,6 +84,13 @@ impl Server {
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Lets the process have no more than so many.
+    pub fn limit_descriptors(&self, most: u64) {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        let child = Pid::from_child(&self.child);
+        prlimit(Some(child), Resource::Nofile, limit).unwrap();
     }
 
     /// Bytes of user-space memory that are the process's own: resident, without what is mapped from files.

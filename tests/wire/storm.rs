@@ -157,3 +157,24 @@ fn many_that_break_off() {
     });
     site.serves();
 }
+
+/// 409: more connections than the server may have descriptors. They wait in the kernel and are served once there are
+/// some again.
+#[test]
+fn no_descriptor_left() {
+    const SPARE: usize = 20;
+    let site = Site::start();
+    site.serves();
+    let before = site.calm();
+    let most = u64::try_from(before.descriptors + SPARE).unwrap();
+    site.server.limit_descriptors(most);
+    let held = in_parallel(10 * SPARE, |_| tcp(site.server.address).unwrap());
+    site.server.wait("descriptors to run out", || {
+        site.view().counters.get("accept_errors exhausted").is_some_and(|&times| times > 0)
+    });
+    assert!(site.server.log().contains("accept-exhausted"));
+    drop(held);
+    site.serves();
+    assert_eq!(site.calm().gauges, before.gauges);
+    site.server.wait_descriptors(before.descriptors);
+}

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use podium::tls::material::provider;
-use rcgen::{CertificateParams, DistinguishedName, DnType, SerialNumber, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, IsCa, SanType,
+    SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -342,6 +345,43 @@ pub const TABLE: &[Case] = cases! {
         let certified = CertifiedKey::new(vec![certified.cert.der().clone()], signing);
         both(site, |version| site.handshake(site.pki.presenting(certified.clone(), version)))
     } => "twice alert UnknownCA", "2 refused certificate-unknown-ca";
+    266 "10,000 updates of keys that ask for another": |site| {
+        let mut wire = site.open("/pcp2/wire");
+        for _ in 0..10_000 {
+            wire.connection().refresh_traffic_keys().unwrap();
+            wire.send(b"");
+        }
+        wire.send(&[frame(0x89, b"still there?"), frame(0x88, b"\x03\xE8")].concat());
+        wire.rest()
+    } => "cut", "closed tls-misbehaved";
+    267 "a client that wants HTTP/2": |site| {
+        let mut config = (*site.node).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        site.handshake(Arc::new(config))
+    } => "101, close 1000, end", "closed peer";
+    268 "a chain of 1,000 certificates": |site| {
+        let mut certified = site.pki.certify("node.example", |_| {});
+        certified.cert = vec![certified.cert[0].clone(); 1_000];
+        both(site, |version| site.handshake(site.pki.presenting(certified.clone(), version)))
+    } => "twice cut", "2 refused bad-record";
+    269 "a certificate with 1,000 names": |site| certificate(site, |params| {
+        params.subject_alt_names = (0..1_000)
+            .map(|number| SanType::DnsName(format!("name{number}.example").try_into().unwrap()))
+            .collect();
+    }) => "twice 101, close 1000, end", "2 closed peer";
+    270 "a common name in two bytes per character": |site| certificate(site, |params| {
+        params.distinguished_name = DistinguishedName::new();
+        let name = rcgen::string::BmpString::try_from("node.example").unwrap();
+        params.distinguished_name.push(DnType::CommonName, DnValue::BmpString(name));
+    }) => "twice end", "2 refused certificate-name-unusable";
+    271 "a CA's certificate as a client's": |site| certificate(site, |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }) => "twice alert CertificateUnknown", "2 refused certificate-invalid";
+    272 "an extension that is critical and unknown": |site| certificate(site, |params| {
+        let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0]);
+        extension.set_criticality(true);
+        params.custom_extensions = vec![extension];
+    }) => "twice alert CertificateUnknown", "2 refused certificate-invalid";
 };
 
 /// A client that does not mind whose certificate the server shows.
