@@ -2,6 +2,8 @@
 
 use std::net::Shutdown;
 
+use podium::limits::MESSAGE_BYTES_MAX;
+
 use super::client::{frame, header};
 use super::{Case, cases};
 
@@ -102,15 +104,15 @@ pub const TABLE: &[Case] = cases! {
         => "close 1002 ws-bad-length, end", "closed ws-bad-length";
     30 "a length of 65,535 in eight bytes": |site| site.frames(b"\x81\xFF\0\0\0\0\0\0\xFF\xFF\0\0\0\0")
         => "close 1002 ws-bad-length, end", "closed ws-bad-length";
-    31 "a message one byte over the limit": |site| site.frames(&header(TEXT, 32_000_001))
+    31 "a message one byte over the limit": |site| site.frames(&header(TEXT, MESSAGE_BYTES_MAX as u64 + 1))
         => "close 1009 ws-too-big, end", "closed ws-too-big";
     32 "fragments that are together one byte over the limit": |site| {
-        let most = vec![b'x'; 1_000_000];
+        let most = vec![b'x'; MESSAGE_BYTES_MAX / 16];
         let mut frames = frame(TEXT_TO_BE_CONTINUED, &most);
-        for _ in 1..32 {
+        for _ in 1..16 {
             frames.extend(frame(CONTINUATION_TO_BE_CONTINUED, &most));
         }
-        frames.extend(frame(CONTINUATION, b"x"));
+        frames.extend(frame(CONTINUATION, &[b'x'; MESSAGE_BYTES_MAX % 16 + 1]));
         site.frames(&frames)
     } => "close 1009 ws-too-big, end", "closed ws-too-big";
     33 "a promise of 32 MB, then silence":
