@@ -11,3 +11,4 @@ mod sim;
 mod support;
 mod system;
 mod tidy;
+mod wire;

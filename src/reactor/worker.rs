@@ -290,7 +290,9 @@ impl<A: Application> Worker<A> {
                 }
                 Ok((taken, Item::Close(code, reason))) => {
                     at += taken;
-                    self.closed(slot, code, reason);
+                    // It came before the close frame, so it is owed an answer (RFC 6455, 5.5.2).
+                    self.core.pong(peer, ping.take());
+                    self.closed(peer, code, reason);
                 }
                 // We have said that we close: nothing else counts any more.
                 Ok((taken, _)) if !is_open => at += taken,
@@ -329,7 +331,8 @@ impl<A: Application> Worker<A> {
     }
 
     /// A close frame has come.
-    fn closed(&mut self, slot: usize, code: u16, reason: Box<str>) {
+    fn closed(&mut self, peer: PeerId, code: u16, reason: Box<str>) {
+        let Some(slot) = self.core.slot(peer) else { return };
         match self.core.connections[slot].stage {
             Stage::Open(_) => self.core.closed_by_peer(slot, code, reason),
             _ => {

@@ -38,6 +38,8 @@ pub enum RequestError {
     Version,
     /// No key of 16 bytes.
     Key,
+    /// A body, which would be taken for frames.
+    Body,
 }
 
 impl RequestError {
@@ -51,6 +53,7 @@ impl RequestError {
             Self::NotUpgrade => "http-not-upgrade",
             Self::Version => "ws-version",
             Self::Key => "ws-key",
+            Self::Body => "http-body",
         }
     }
 
@@ -64,6 +67,7 @@ impl RequestError {
             Self::NotUpgrade => (426, "This is a WebSocket endpoint."),
             Self::Version => (426, "Only WebSocket version 13 is possible."),
             Self::Key => (400, "No valid Sec-WebSocket-Key."),
+            Self::Body => (400, "A request for a WebSocket has no body."),
         }
     }
 }
@@ -100,6 +104,9 @@ pub fn check_request<'a>(method: &str, fields: &[httparse::Header<'a>]) -> Resul
     }
     if field(fields, "sec-websocket-version") != Some("13") {
         return Err(RequestError::Version);
+    }
+    if has_body(fields) {
+        return Err(RequestError::Body);
     }
     field(fields, "sec-websocket-key").filter(|key| is_key(key)).ok_or(RequestError::Key)
 }
@@ -286,6 +293,14 @@ fn has_token(fields: &[httparse::Header<'_>], name: &str, token: &str) -> bool {
         .any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
+/// Whether anything follows the head that belongs to the request (RFC 9112, 6).
+fn has_body(fields: &[httparse::Header<'_>]) -> bool {
+    fields.iter().any(|field| {
+        field.name.eq_ignore_ascii_case("transfer-encoding")
+            || (field.name.eq_ignore_ascii_case("content-length") && field.value != b"0")
+    })
+}
+
 fn is_key(key: &str) -> bool {
     let Some(digits) = key.strip_suffix("==") else { return false };
     key.len() == KEY_BYTES && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
@@ -347,6 +362,9 @@ mod tests {
         assert_eq!(refused("Connection: Upgrade\r\n", ""), RequestError::NotUpgrade);
         assert_eq!(refused("Version: 13", "Version: 8"), RequestError::Version);
         assert_eq!(refused("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), RequestError::Key);
+        assert_eq!(refused("Host:", "Content-Length: 5\r\nHost:"), RequestError::Body);
+        assert_eq!(refused("Host:", "Transfer-Encoding: chunked\r\nHost:"), RequestError::Body);
+        assert!(parse(&AGENT.replace("Host:", "Content-Length: 0\r\nHost:")).is_ok());
         assert_eq!(refused("GET", "\u{1}"), RequestError::Malformed);
         assert_eq!(refused("WebSocket++", &"x".repeat(UPGRADE_BYTES_MAX)), RequestError::TooLarge);
         let endless = format!("GET /{}", "x".repeat(UPGRADE_BYTES_MAX));

@@ -1,20 +1,10 @@
 //! Configuration files, damaged: settings or a list of what is wrong, never a panic.
 
+use std::fs;
+
 use podium::config::{load_agent, load_server};
 
-use super::cases;
-use super::mutator::mutate;
-
-const SERVER: &str = r#"
-global { certs { ssl-cert: c.pem, ssl-key: ${dir}/k.pem, ssl-ca-cert: ca.pem, ssl-crl-path: crl.pem }, log { level: info } }
-dir = "."
-webserver { pcp-broker { ssl-host: 127.0.0.1, ssl-port: 0 }, orchestrator { ssl-host: "::1", ssl-port: 8143 } }
-pcp-broker { workers: 3, max-connections: 50000, max-message-size: 1048576, idle-timeout: 6m, privileged-clients: [a, b] }
-orchestrator { data-dir: data, code-dir: code, task-concurrency: 7, status-interval: 2s, token-lifetime: 4h }
-"#;
-
-const AGENT: &str = r#"{"broker-ws-uris": ["wss://broker.example.com:8142/pcp2/"], "primary-uris": ["https://p:8140"],
-"pcp-version": "2", "ssl-cert": "c.pem", "ssl-key": "k.pem", "ssl-ca-cert": "ca.pem", "spool-dir": "s", "loglevel": "info"}"#;
+use super::target::{Target, Verdict};
 
 const WORDS: [&[u8]; 18] = [
     b"{",
@@ -42,18 +32,17 @@ const WORDS: [&[u8]; 18] = [
 fn files() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["c.pem", "k.pem", "ca.pem", "crl.pem"] {
-        std::fs::write(directory.path().join(name), "").unwrap();
+        fs::write(directory.path().join(name), "").unwrap();
     }
-    std::fs::create_dir(directory.path().join("code")).unwrap();
+    fs::create_dir(directory.path().join("code")).unwrap();
     let file = directory.path().join("podium.conf");
-    cases(300, |random| {
-        let sound = if random.percent(50) { SERVER } else { AGENT };
-        std::fs::write(&file, mutate(random, sound.as_bytes(), &WORDS)).unwrap();
-        if let Err(problems) = load_server(directory.path()) {
+    Target { name: "hocon", words: &WORDS, cases: 300 }.run(|_, input| {
+        fs::write(&file, input).unwrap();
+        let server = load_server(directory.path()).map(drop);
+        let agent = load_agent(directory.path()).map(drop);
+        for problems in [&server, &agent].into_iter().filter_map(|loaded| loaded.as_ref().err()) {
             assert!(!problems.to_string().is_empty());
         }
-        if let Err(problems) = load_agent(directory.path()) {
-            assert!(!problems.to_string().is_empty());
-        }
+        if server.is_ok() || agent.is_ok() { Verdict::Sound } else { Verdict::Refused }
     });
 }

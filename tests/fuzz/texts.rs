@@ -1,5 +1,7 @@
 //! Envelopes, the data of PCP messages, upgrade requests and answers: text in one piece.
 
+use std::borrow::Cow;
+
 use podium::limits::UPGRADE_BYTES_MAX;
 use podium::pcp::message::{AssociateResponse, InventoryRequest, InventoryResponse, InventoryUpdate};
 use podium::pcp::{Envelope, Outgoing, PcpUri};
@@ -7,9 +9,8 @@ use podium::websocket::upgrade::{check_answer, parse_request, write_accept, writ
 use serde_json::value::RawValue;
 
 use super::cases;
-use super::mutator::{mutate, noise, pieces};
-
-const ENVELOPE: &str = r#"{"id":"f93df7fa-5168-4f8d-a7b5-180d46019213","message_type":"http://puppetlabs.com/inventory_request","target":"pcp:///server","sender":"pcp://a.example.com/agent","in_reply_to":"1-1-1-1-1","data":{"query":["pcp://*/agent"],"subscribe":true}}"#;
+use super::mutator::mutate;
+use super::target::{Target, Verdict};
 
 const DATA: [&str; 4] = [
     r#"{"query":["pcp://*/agent","pcp://a/b"],"subscribe":true}"#,
@@ -37,12 +38,17 @@ const JSON_WORDS: [&[u8]; 16] = [
     b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 ];
 
-/// What was read can be written and is read again as the same.
+/// What was read can be written and is read again as the same; what was refused has a reason.
 #[test]
 fn envelopes() {
-    cases(4_000, |random| {
-        let bytes = if random.percent(90) { mutate(random, ENVELOPE.as_bytes(), &JSON_WORDS) } else { noise(random) };
-        let Ok(read) = Envelope::decode(&bytes) else { return };
+    Target { name: "envelope", words: &JSON_WORDS, cases: 4_000 }.run(|_, input| {
+        let read = match Envelope::decode(input) {
+            Ok(read) => read,
+            Err(error) => {
+                assert!(!error.label().is_empty());
+                return Verdict::Refused;
+            }
+        };
         let written = Outgoing::<&RawValue> {
             id: &read.id,
             message_type: &read.message_type,
@@ -54,10 +60,12 @@ fn envelopes() {
         .encode();
         let again = Envelope::decode(&written).unwrap();
         assert_eq!((&read.id, &read.message_type, &read.target), (&again.id, &again.message_type, &again.target));
+        assert_eq!((&read.sender, &read.in_reply_to), (&again.sender, &again.in_reply_to));
         assert_eq!(read.data.map(RawValue::get), again.data.map(RawValue::get));
         for uri in [&read.target, &read.sender].into_iter().flatten() {
             assert_eq!(PcpUri::parse(uri).unwrap().to_string(), **uri);
         }
+        Verdict::Sound
     });
 }
 
@@ -80,32 +88,48 @@ const HTTP_WORDS: [&[u8]; 10] =
 /// A request that is accepted is one in whatever pieces it comes, and what has not ended never is more than its limit.
 #[test]
 fn upgrade_requests() {
-    let mut request = Vec::new();
-    write_request("localhost", 8142, "/pcp2/agent?x#y", &mut request);
-    cases(3_000, |random| {
-        let mut bytes = mutate(random, &request, &HTTP_WORDS);
-        if random.percent(3) {
-            let filler = "x".repeat(UPGRADE_BYTES_MAX);
+    Target { name: "upgrade", words: &HTTP_WORDS, cases: 3_000 }.run(|random, input| {
+        // Longer than files of a corpus should be.
+        let mut bytes = Cow::Borrowed(input);
+        if random.percent(1) {
             let at = bytes.len().min(4);
-            bytes.splice(at..at, filler.bytes());
+            bytes.to_mut().splice(at..at, std::iter::repeat_n(b'x', UPGRADE_BYTES_MAX));
         }
         let whole = parse_request(&bytes);
-        if let Ok(Some((request, size))) = &whole {
-            assert!(*size <= bytes.len() && request.path.starts_with('/') && !request.path.contains(['?', '#']));
-            let mut answer = Vec::new();
-            write_accept(&request.key, &mut answer);
-            assert_eq!(check_answer(&answer, &request.key), Ok(Some(answer.len())));
-        }
-        assert!(whole != Ok(None) || bytes.len() < UPGRADE_BYTES_MAX);
-        let mut so_far = Vec::new();
-        for piece in pieces(random, &bytes) {
-            so_far.extend_from_slice(&piece);
-            match parse_request(&so_far) {
-                Ok(None) => assert!(so_far.len() < UPGRADE_BYTES_MAX),
-                Ok(found) => return assert_eq!(Ok(found), whole),
-                Err(_) => return assert!(whole.is_err()),
+        let verdict = match &whole {
+            Ok(None) => {
+                assert!(bytes.len() < UPGRADE_BYTES_MAX);
+                Verdict::Sound
+            }
+            Ok(Some((request, size))) => {
+                assert!(*size <= bytes.len() && request.path.starts_with('/') && !request.path.contains(['?', '#']));
+                let mut answer = Vec::new();
+                write_accept(&request.key, &mut answer);
+                assert_eq!(check_answer(&answer, &request.key), Ok(Some(answer.len())));
+                Verdict::Sound
+            }
+            Err(error) => {
+                let (status, text) = error.answer();
+                assert!((400..500).contains(&status) && !text.is_empty());
+                Verdict::Refused
+            }
+        };
+        let mut end = 0;
+        while end < bytes.len() {
+            end += 1 + random.index(bytes.len() - end);
+            match parse_request(&bytes[..end]) {
+                Ok(None) => assert!(end < UPGRADE_BYTES_MAX),
+                found @ Ok(_) => {
+                    assert_eq!(found, whole);
+                    break;
+                }
+                Err(_) => {
+                    assert!(whole.is_err());
+                    break;
+                }
             }
         }
+        verdict
     });
 }
 

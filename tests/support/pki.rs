@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use podium::tls::material::provider;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, RsaKeySize,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, RsaKeySize, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
@@ -36,6 +37,7 @@ pub struct ServerFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub ca: PathBuf,
+    pub crl: Option<PathBuf>,
 }
 
 impl Pki {
@@ -54,25 +56,58 @@ impl Pki {
 
     /// The files of a server called `localhost`.
     pub fn server_files(&self) -> ServerFiles {
-        let write = |name: &str, content: String| {
-            let path = self.directory.path().join(name);
-            fs::write(&path, content).unwrap();
-            path
-        };
         ServerFiles {
-            certificate: write("server.pem", self.issue("localhost").pem()),
-            key: write("server.key", self.key.serialize_pem()),
-            ca: write("ca.pem", self.ca.pem()),
+            certificate: self.write("server.pem", self.issue(params("localhost")).pem()),
+            key: self.write("server.key", self.key.serialize_pem()),
+            ca: self.write("ca.pem", self.ca.pem()),
+            crl: None,
         }
+    }
+
+    /// The same with a list of revoked certificates, by their serial numbers.
+    pub fn server_files_with_crl(&self, revoked: &[u64]) -> ServerFiles {
+        let revoked = revoked.iter().map(|&serial| RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let crl = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let crl = crl.signed_by(&self.issuer).unwrap();
+        ServerFiles { crl: Some(self.write("crl.pem", crl.pem().unwrap())), ..self.server_files() }
+    }
+
+    fn write(&self, name: &str, content: String) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
     }
 
     /// An agent's side of a handshake.
     pub fn agent(&self, name: &str, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
-        let certified = CertifiedKey::new(vec![self.issue(name).der().clone()], self.signing.clone());
+        self.presenting(self.certify(name, |_| {}), version)
+    }
+
+    /// The same with a certificate that is made elsewhere or in another way.
+    pub fn presenting(&self, certified: CertifiedKey, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
         let builder = self.builder(version);
         let mut config = builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.resumption = rustls::client::Resumption::disabled();
         Arc::new(config)
+    }
+
+    /// A certificate as an agent has it, except for what `change` does.
+    pub fn certify(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
+        let mut params = params(name);
+        change(&mut params);
+        CertifiedKey::new(vec![self.issue(params).der().clone()], self.signing.clone())
     }
 
     /// The same without a certificate.
@@ -90,8 +125,8 @@ impl Pki {
         builder.with_root_certificates(roots)
     }
 
-    fn issue(&self, name: &str) -> rcgen::Certificate {
-        params(name).signed_by(&self.key, &self.issuer).unwrap()
+    fn issue(&self, params: CertificateParams) -> rcgen::Certificate {
+        params.signed_by(&self.key, &self.issuer).unwrap()
     }
 }
 

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
-use super::pki::Pki;
+use super::pki::{Pki, ServerFiles};
 use super::port::free_port;
 
 /// How long anything may take before it counts as failed; generous, because machines are busy.
@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What makes the allocator's use of memory the program's: free pages go back at once. Otherwise what start-up took (the
 /// first password's hash needs 19 MiB) would hide the first thousands of connections.
-const EXACT: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+pub const EXACT: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 
 /// How the allocator is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,20 +31,21 @@ pub struct Server {
     child: Child,
     directory: tempfile::TempDir,
     pub address: SocketAddr,
-    pub api_address: SocketAddr,
+    /// Of the API.
+    pub api: SocketAddr,
 }
 
 impl Server {
     /// Starts one with two workers and waits until it is up.
     pub fn start(pki: &Pki, allocator: Allocator) -> Self {
-        Self::start_with(pki, (allocator == Allocator::Exact).then_some(EXACT).as_slice())
+        let environment = (allocator == Allocator::Exact).then_some(EXACT);
+        Self::start_with(&pki.server_files(), "", environment.as_slice())
     }
 
-    /// The same with more in its environment.
-    pub fn start_with(pki: &Pki, environment: &[(&str, &str)]) -> Self {
+    /// The same with these files, and with more in the configuration and in its environment.
+    pub fn start_with(files: &ServerFiles, more: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (broker, api) = (free_port(), free_port());
-        let files = pki.server_files();
         let data = directory.path().join("data");
         let code = directory.path().join("code");
         fs::create_dir_all(code.join("environments/production/modules")).unwrap();
@@ -56,6 +57,8 @@ impl Server {
              orchestrator: {{ data-dir: {data:?}, code-dir: {code:?} }}\n",
             files.certificate, files.key, files.ca
         );
+        let crl = files.crl.as_ref().map(|path| format!("global.certs.ssl-crl-path: {path:?}\n"));
+        let configuration = [&configuration, &crl.unwrap_or_default(), more].concat();
         fs::create_dir(directory.path().join("conf")).unwrap();
         fs::write(directory.path().join("conf/podium.conf"), configuration).unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
@@ -68,8 +71,8 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let server = Self { child, directory, address: at(broker), api_address: at(api) };
+        let [address, api] = [broker, api].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let server = Self { child, directory, address, api };
         server.wait("the server to be up", || server.log().contains("the server is up"));
         server
     }
@@ -108,6 +111,13 @@ impl Server {
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Lets the process have no more than so many.
+    pub fn limit_descriptors(&self, most: u64) {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        let child = Pid::from_child(&self.child);
+        prlimit(Some(child), Resource::Nofile, limit).unwrap();
     }
 
     /// Bytes of user-space memory that are the process's own: resident, without what is mapped from files.

@@ -40,7 +40,7 @@ fn a_second_signal_does_not_wait() {
     let mut server = Server::start(&pki, Allocator::AsDeployed);
     let before = server.descriptors();
     // A handshake under way holds up the end of the API for some seconds.
-    let _handshake = tcp(server.api_address).unwrap();
+    let _handshake = tcp(server.api).unwrap();
     server.wait("the connection to be accepted", || server.descriptors() > before);
     server.signal(Signal::TERM);
     server.wait("the end to begin", || server.log().contains("stopping"));
@@ -69,7 +69,7 @@ fn systemd_is_told() {
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
     let pki = Pki::new(Keys::P256);
-    let mut server = Server::start_with(&pki, &environment);
+    let mut server = Server::start_with(&pki.server_files(), "", &environment);
     assert_eq!(told(&manager, "READY=1"), ["READY=1\nSTATUS=0 connections"]);
     let _agent = connect(&server, &pki, 1);
     told(&manager, "WATCHDOG=1\nSTATUS=1 connections");
