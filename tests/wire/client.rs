@@ -8,7 +8,6 @@ use std::time::Duration;
 use podium::pcp::{Envelope, TYPE_PREFIX};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::upgrade::request;
 use crate::support::fleet::tls;
@@ -178,6 +177,7 @@ pub fn said(bytes: &[u8]) -> Option<(String, usize)> {
     let payload = bytes.get(at..at + length)?;
     let words = match (first, payload) {
         (0x81, text) => message(text),
+        (0x82, bytes) => message_v1(bytes),
         (0x8A, payload) => format!("pong {}", payload.escape_ascii()),
         (0x88, []) => "close without code".to_owned(),
         (0x88, [high, low, reason @ ..]) => {
@@ -193,16 +193,43 @@ pub fn said(bytes: &[u8]) -> Option<(String, usize)> {
 fn message(text: &[u8]) -> String {
     let envelope = Envelope::decode(text).unwrap_or_else(|error| panic!("{error}: {}", text.escape_ascii()));
     let kind = envelope.message_type.trim_start_matches(TYPE_PREFIX);
-    let data = match envelope.data.map(RawValue::get) {
-        None => "no data".to_owned(),
-        Some(raw) if text.len() > 500 => format!("{} bytes of data", raw.len()),
-        Some(raw) => match serde_json::from_str(raw) {
-            Ok(Value::String(text)) => text,
-            Ok(data) if data["success"] == true => "success".to_owned(),
-            Ok(data) => data["reason"].as_str().unwrap_or(raw).to_owned(),
-            Err(_) => raw.to_owned(),
-        },
-    };
+    let data = envelope.data.map_or("no data".to_owned(), |data| data_in_words(data.get()));
     let answered = envelope.in_reply_to.map_or(String::new(), |id| format!(" (re {id})"));
     format!("{kind}: {data}{answered}")
+}
+
+fn data_in_words(raw: &str) -> String {
+    if raw.len() > 300 {
+        return format!("{} bytes of data", raw.len());
+    }
+    match serde_json::from_str(raw) {
+        Ok(Value::String(text)) => text,
+        Ok(data) if data["success"] == true => "success".to_owned(),
+        Ok(data) => match (&data["reason"], &data["description"], &data["id"]) {
+            (Value::String(reason), ..) => reason.clone(),
+            (_, Value::String(text), Value::String(id)) => format!("{text} (re {id})"),
+            (_, Value::String(text), _) => text.clone(),
+            _ => raw.to_owned(),
+        },
+        Err(_) => raw.to_owned(),
+    }
+}
+
+/// A message of PCP 1.0 in words: a version byte, a chunk with the envelope, a chunk with the data.
+fn message_v1(bytes: &[u8]) -> String {
+    let [envelope, data] = chunks_v1(bytes).unwrap_or_else(|| panic!("no message: {}", bytes.escape_ascii()));
+    let envelope: Value = serde_json::from_slice(envelope).unwrap();
+    let kind = envelope["message_type"].as_str().unwrap().trim_start_matches(TYPE_PREFIX);
+    format!("v1 {kind}: {}", data_in_words(std::str::from_utf8(data).unwrap()))
+}
+
+fn chunks_v1(bytes: &[u8]) -> Option<[&[u8]; 2]> {
+    let (envelope, rest) = chunk_v1(bytes.strip_prefix(&[1])?, 1)?;
+    let (data, rest) = chunk_v1(rest, 2)?;
+    rest.is_empty().then_some([envelope, data])
+}
+
+fn chunk_v1(bytes: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.strip_prefix(&[kind])?.split_first_chunk()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }

@@ -1,5 +1,7 @@
 //! Messages of PCP 2.0 (message.md, uri.md) and who may say what.
 
+use podium::limits::AGENT_RECEIVE_BYTES_MAX;
+
 use super::client::frame;
 use super::site::Site;
 use super::{Case, cases, pair};
@@ -222,7 +224,7 @@ pub const TABLE: &[Case] = cases! {
         let message = message("http://puppetlabs.com/inventory_request", "pcp:///server", &data);
         let message = message.replace("node.example", "ctl.example");
         site.frames_of(&site.privileged, &frame(0x81, message.as_bytes()))
-    } => "inventory_response: {\"uris\":[]} (re 1-1-1-1-1), close 1000, end", ROUTED;
+    } => "error_message: Error handling message: the data of inventory_request is not valid: more than 50000 texts or 4000000 bytes of them; use wildcards at line 1 column 600022 (re 1-1-1-1-1), close 1000, end", ROUTED;
     388 "an order to an agent":
         |site| site.text(&message("http://puppetlabs.com/rpc_non_blocking_request", "pcp://witness.example/witness", "{}"))
         => "error_message: Message not authorized. (re 1-1-1-1-1), close 1000, end", "closed peer, messages_refused authorization-failure";
@@ -253,4 +255,10 @@ pub const TABLE: &[Case] = cases! {
         assert!(site.view().gauges["queued_bytes"] > 0);
         String::new()
     } => "", "closed lost, 1000 messages_routed";
+    394 "a message that is too large for an agent once it has a sender": |site| {
+        let message = echo("\"\"").replace(r#""sender":"pcp://node.example/wire","#, "").replace("/wire", "/agent");
+        let most = AGENT_RECEIVE_BYTES_MAX - message.len();
+        let message = message.replace("\"\"", &format!("\"{}\"", "x".repeat(most)));
+        site.frames_at("/pcp2/agent", &site.node, &frame(0x81, message.as_bytes()))
+    } => "error_message: Message too large for the target: agents take at most 32000000 bytes. (re 1-1-1-1-1), close 1000, end", "closed peer, undeliverable too-large-for-target";
 };

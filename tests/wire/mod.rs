@@ -26,6 +26,7 @@ mod site;
 mod storm;
 mod tls;
 mod upgrade;
+mod v1;
 
 use site::Site;
 
@@ -100,6 +101,11 @@ fn envelopes() {
 }
 
 #[test]
+fn messages_of_pcp_1() {
+    run(v1::TABLE);
+}
+
+#[test]
 fn slow_peers() {
     run(storm::TABLE);
 }
@@ -107,7 +113,7 @@ fn slow_peers() {
 /// A number names one case.
 #[test]
 fn numbers_are_in_order() {
-    let tables = [frames::TABLE, upgrade::TABLE, tls::TABLE, envelope::TABLE, storm::TABLE];
+    let tables = [frames::TABLE, upgrade::TABLE, tls::TABLE, envelope::TABLE, storm::TABLE, v1::TABLE];
     for table in tables {
         assert!(table.is_sorted_by(|a, b| a.number < b.number), "in order, each once");
     }

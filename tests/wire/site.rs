@@ -155,7 +155,12 @@ impl Site {
 
     /// The same for another client.
     pub fn frames_of(&self, config: &Arc<ClientConfig>, frames: &[u8]) -> String {
-        let mut wire = Wire::open(self.server.address, config.clone(), "/pcp2/wire");
+        self.frames_at("/pcp2/wire", config, frames)
+    }
+
+    /// The same at another path.
+    pub fn frames_at(&self, path: &str, config: &Arc<ClientConfig>, frames: &[u8]) -> String {
+        let mut wire = Wire::open(self.server.address, config.clone(), path);
         wire.send(&[frames, &frame(0x88, b"\x03\xE8")].concat());
         wire.rest()
     }
