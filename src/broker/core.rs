@@ -267,9 +267,9 @@ impl BrokerCore {
         match mail {
             BrokerMail::Deliver { to, payload, origin, id } => self.deliver(to, &payload, &origin, &id, shell),
             BrokerMail::Undeliverable { to, id, text } => {
-                if self.sessions.get(to).is_some() || self.links.controller(to).is_some() {
-                    self.reply_error(&Origin::Peer(to), Some(&id), text, shell);
-                }
+                let controller = self.links.controller(to).cloned();
+                let origin = controller.map_or(Origin::Peer(to), Origin::Controller);
+                self.reply_error(&origin, Some(&id), text, shell);
             }
             BrokerMail::Supersede(peer) => self.supersede(peer, shell),
             BrokerMail::FromController(controller, message) => {

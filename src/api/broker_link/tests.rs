@@ -152,7 +152,11 @@ fn nobody_else_may_link() {
     assert!(message.contains("must show their certificate"), "{message}");
     for (head, status, text) in [
         ("GET /server HTTP/1.1\r\nHost: x\r\n", 426, "This is a WebSocket endpoint."),
-        ("POST /server/server HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", 405, "Only GET is possible here."),
+        (
+            "POST /server/server HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n",
+            405,
+            "Only GET and HEAD are possible here.",
+        ),
     ] {
         let (found, kind, message) = site.refused(site.as_name("COMPILE1.example.com"), head);
         assert_eq!(

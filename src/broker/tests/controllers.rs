@@ -272,6 +272,7 @@ fn a_broker_that_stops_dials_nobody_any_more() {
     world.connect(0, "a").unwrap();
     world.handle(0, Event::Stopping);
     assert_eq!(world.broker.state(), BrokerState::Stopping);
+    world.pass(limits::DRAIN_TIMEOUT);
     let goodbyes: Vec<(PeerId, u16)> = world.desks[0].closed.drain(..).map(|(peer, code, _)| (peer, code)).collect();
     assert!(goodbyes.iter().all(|(_, code)| *code == 1001) && goodbyes.last() == Some(&(controller, 1001)));
     let late = world.link("coming");
