@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime as Measured;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use podium::clock::{Clock, Moment, Stopwatch, WallTime};
 use podium::config::settings::{AccessFormat, AccessLevel, AccessLogSettings};
 use podium::observe::access_log::{AccessLogs, MessageEntry, Verdict};
@@ -30,67 +31,70 @@ fn access_log(criterion: &mut Criterion) {
         ("json", AccessLevel::Info, AccessFormat::Json),
     ];
     for (name, level, format) in cases {
-        let file = dir.path().join(name);
-        let metrics = Arc::new(Metrics::new());
-        let logs = AccessLogs::start(1, Clock::start(), metrics.clone()).expect("a thread");
-        let settings = AccessLogSettings { level, file: Some(file.clone()), format };
-        logs.messages.configure(&settings).expect("a file");
-        let entry = MessageEntry {
-            verdict: Verdict::Authorized,
-            remote: Some("192.0.2.77:41522".parse().expect("an address")),
-            common_name: "node5000.example.com",
-            envelope: Some([
-                "pcp://node5000.example.com/agent",
-                "http://puppetlabs.com/rpc_non_blocking_response",
-                "f93df7fa-5168-4f8d-a7b5-180d46019213",
-                "pcp://node1.example.com/orchestrator",
-            ]),
-        };
-        // Turns of the loop bring several messages of one moment; here each has its own millisecond in turn.
-        let mut moment = 0;
-        let mut one = || {
-            moment += 1;
-            logs.messages.message(0, Moment::from_millis(moment / 8), &entry);
-        };
-        one();
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        for _ in 0..1_000 {
-            one();
-        }
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-        println!("access_log/{name}: allocations per 1,000 lines: {allocations}");
-        // The text of a second is made once in it, and the writing thread's buffer once.
-        assert!(allocations <= 20, "a line allocates");
-        let size = || std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|lines| {
-                let (mut left, mut spent) = (lines, Duration::ZERO);
-                while left > 0 {
-                    let batch = left.min(BATCH);
-                    let (before, begun) = (size(), Stopwatch::start());
-                    for _ in 0..batch {
-                        one();
-                    }
-                    spent += begun.elapsed();
-                    left -= batch;
-                    // Lines that are dropped cost less: the next ones wait, untimed, until these are written.
-                    while level == AccessLevel::Info && size() == before {
-                        std::thread::yield_now();
-                    }
-                }
-                spent
-            });
-        });
-        drop(logs);
-        let lost =
-            metrics.render().lines().find(|line| line.starts_with("podium_access_log_dropped")).map(str::to_owned);
-        let size = size();
-        println!("access_log/{name}: {size} bytes written; {}", lost.unwrap_or_default());
-        // Nothing to remove if nothing was written.
-        let _ = std::fs::remove_file(&file);
+        case(&mut group, &dir.path().join(name), name, level, format);
     }
     group.bench_function("wall clock, which a line does not read", |bencher| bencher.iter(WallTime::now));
     group.finish();
+}
+
+/// One way of keeping the log.
+fn case(group: &mut BenchmarkGroup<'_, Measured>, file: &Path, name: &str, level: AccessLevel, format: AccessFormat) {
+    let metrics = Arc::new(Metrics::new());
+    let logs = AccessLogs::start(1, Clock::start(), metrics.clone()).expect("a thread");
+    let settings = AccessLogSettings { level, file: Some(file.to_owned()), format };
+    logs.messages.configure(&settings).expect("a file");
+    let entry = MessageEntry {
+        verdict: Verdict::Authorized,
+        remote: Some("192.0.2.77:41522".parse().expect("an address")),
+        common_name: "node5000.example.com",
+        envelope: Some([
+            "pcp://node5000.example.com/agent",
+            "http://puppetlabs.com/rpc_non_blocking_response",
+            "f93df7fa-5168-4f8d-a7b5-180d46019213",
+            "pcp://node1.example.com/orchestrator",
+        ]),
+    };
+    // Turns of the loop bring several messages of one moment; here each has its own millisecond in turn.
+    let mut moment = 0;
+    let mut one = || {
+        moment += 1;
+        logs.messages.message(0, Moment::from_millis(moment / 8), &entry);
+    };
+    one();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..1_000 {
+        one();
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    println!("access_log/{name}: allocations per 1,000 lines: {allocations}");
+    // The text of a second is made once in it, and the writing thread's buffer once.
+    assert!(allocations <= 20, "a line allocates");
+    let size = || std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|lines| {
+            let (mut left, mut spent) = (lines, Duration::ZERO);
+            while left > 0 {
+                let batch = left.min(BATCH);
+                let (before, begun) = (size(), Stopwatch::start());
+                for _ in 0..batch {
+                    one();
+                }
+                spent += begun.elapsed();
+                left -= batch;
+                // Lines that are dropped cost less: the next ones wait, untimed, until these are written.
+                while level == AccessLevel::Info && size() == before {
+                    std::thread::yield_now();
+                }
+            }
+            spent
+        });
+    });
+    drop(logs);
+    let lost = metrics.render().lines().find(|line| line.starts_with("podium_access_log_dropped")).map(str::to_owned);
+    let size = size();
+    println!("access_log/{name}: {size} bytes written; {}", lost.unwrap_or_default());
+    // Nothing to remove if nothing was written.
+    let _ = std::fs::remove_file(file);
 }
 
 /// Counts allocations; the numbers are the point, so nothing else is done.

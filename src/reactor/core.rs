@@ -18,6 +18,7 @@ use crate::reactor::Options;
 use crate::reactor::buffers::OutQueue;
 use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Side, Stage, UpgradeSide};
 use crate::reactor::dial::Dialler;
+use crate::reactor::end;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
 use crate::reactor::pressure::Crowd;
@@ -371,9 +372,9 @@ impl<M: Send> Core<M> {
 
     fn tell_closed(&mut self, slot: usize, reason: CloseReason) {
         let peer = self.peer(slot);
-        let label = close_label(&reason);
+        let label = end::label(&reason);
         count(&self.common.options.metrics.closed, label);
-        self.journal.note(self.now, close_event(&reason), label, &self.connections[slot].remote, "connection closed");
+        self.journal.note(self.now, end::event(&reason), label, &self.connections[slot].remote, "connection closed");
         self.notices.push_back(Notice::Closed { peer, reason });
     }
 
@@ -477,27 +478,4 @@ fn count_stage(census: &mut Census, stage: &Stage, change: isize) {
         _ => return,
     };
     *counter = counter.checked_add_signed(change).expect("what leaves a state has entered it");
-}
-
-/// The type of the log's line (pcp-broker): an error is what neither side has asked for.
-fn close_event(reason: &CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Lost | CloseReason::Protocol(_) | CloseReason::Overflow => "connection-error",
-        CloseReason::Peer { .. } | CloseReason::Application | CloseReason::Idle | CloseReason::Shutdown => {
-            "connection-closing"
-        }
-    }
-}
-
-/// The word for logs and metric labels.
-fn close_label(reason: &CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Peer { .. } => "peer",
-        CloseReason::Application => "application",
-        CloseReason::Lost => "lost",
-        CloseReason::Protocol(label) => label,
-        CloseReason::Idle => "idle",
-        CloseReason::Overflow => "overflow",
-        CloseReason::Shutdown => "shutdown",
-    }
 }

@@ -8,6 +8,7 @@ mod buffers;
 mod connection;
 mod core;
 mod dial;
+mod end;
 mod http;
 mod journal;
 mod listen;

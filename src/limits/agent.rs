@@ -1,0 +1,26 @@
+//! Limits of the agent.
+
+/// Bytes of a transaction id that the agent accepts.
+pub const TRANSACTION_ID_BYTES_MAX: usize = 128;
+
+/// Bytes of one output stream of a task that are kept in the spool; the rest is discarded. More than a message can hold
+/// is of use only to someone on the node.
+pub const TASK_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of one downloaded task file.
+pub const TASK_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Actions that an agent runs at once, a thread and a few processes each.
+pub const AGENT_ACTIONS_MAX: usize = 256;
+
+/// Stack of a thread that runs an action, in bytes; TLS is the deepest that it goes.
+pub const AGENT_ACTION_STACK_BYTES: usize = 1024 * 1024;
+
+/// Requests that wait for the agent's threads, per kind.
+pub const AGENT_ORDERS_MAX: usize = 1024;
+
+/// Bytes of an outgoing message besides its data: five short fields and two URIs.
+pub const AGENT_ENVELOPE_BYTES_MAX: usize = 4096;
+
+/// Bytes of an error's text in the agent's answers; names from the request stand in it.
+pub const AGENT_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,125 @@
+//! Limits of the orchestrator: jobs, nodes, links from brokers, the store, types and tasks.
+
+use std::time::Duration;
+
+use super::*;
+
+/// Messages from brokers that wait for the orchestrator.
+pub const ORCHESTRATOR_QUEUE_MAX: usize = 65_536;
+
+/// Bytes of messages from brokers that wait for the orchestrator.
+pub const ORCHESTRATOR_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Certificate names in `orchestrator.brokers`.
+pub const BROKERS_MAX: usize = 64;
+
+/// Links from brokers at once: for each a new one beside one that nobody knows to be dead yet. A link counts until the
+/// dispatcher has read the last of it.
+pub const BROKER_LINKS_MAX: usize = 2 * BROKERS_MAX;
+
+/// How often a link to a broker is pinged; pcp-broker pings us as often.
+pub const BROKER_LINK_PING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A link to a broker on which nothing comes for this long, three pings, or that takes nothing for this long, is closed.
+pub const BROKER_LINK_SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// Messages that wait for one broker.
+pub const BROKER_LINK_QUEUE_MAX: usize = 4096;
+
+/// Bytes of messages that wait for one broker: two of the largest size. What does not fit stays with the dispatcher.
+pub const BROKER_LINK_QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// Messages from one broker that wait for the orchestrator. At the limit nothing more is read from the broker's socket.
+pub const BROKER_LINK_INBOX_MAX: usize = 4096;
+
+/// Bytes of the same over all links: they are read by one thread, each in its turn.
+pub const BROKER_LINKS_INBOX_BYTES_MAX: usize = ORCHESTRATOR_QUEUE_BYTES_MAX;
+
+/// Bytes of incomplete messages over all links; beyond it the link that needs more is closed.
+pub const BROKER_LINKS_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Pause before a message for which the orchestrator had no room is offered again.
+pub const BROKER_LINK_RETRY: Duration = Duration::from_millis(10);
+
+/// Nodes of one job. A node that waits costs the dispatcher about 150 bytes: 15 MB for the largest job.
+pub const JOB_NODES_MAX: usize = 100_000;
+
+/// Nodes over all jobs that have not ended; a command beyond it is refused.
+pub const UNFINISHED_NODES_MAX: usize = 1_000_000;
+
+/// Bytes of a certificate name in a scope: what fits into a URI `pcp://<name>/agent`.
+pub const NODE_NAME_BYTES_MAX: usize = URI_BYTES_MAX - "pcp:///agent".len();
+
+/// Nodes in the inventory, connected or not; further ones are not listed and not run on.
+pub const INVENTORY_NODES_MAX: usize = 500_000;
+
+/// Nodes that the dispatcher starts or gives up in one step, so that answers are read in between.
+pub const DISPATCH_STEP_NODES_MAX: usize = 250;
+
+/// Bytes of messages above which a step of the dispatcher makes no more requests; one of the largest size may be on top.
+pub const DISPATCH_STEP_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Messages that the dispatcher reads before it commits what they changed.
+pub const DISPATCH_BATCH_MESSAGES_MAX: usize = 250;
+
+/// Messages of the orchestrator that wait for a broker that does not keep up; further ones are dropped, and the status
+/// queries find that out.
+pub const ORCHESTRATOR_OUTBOX_MAX: usize = 16_384;
+
+/// Accepted jobs that wait for the dispatcher's attention.
+pub const DISPATCH_COMMANDS_MAX: usize = 1024;
+
+/// Time after the start in which nodes that are not connected are waited for: agents need it to come back.
+pub const START_GRACE: Duration = Duration::from_secs(30);
+
+/// Time after the loss of a broker's link in which nodes that are not connected are waited for: the broker links again, or
+/// its agents go to another one.
+pub const BROKER_RETURN_GRACE: Duration = Duration::from_secs(10);
+
+/// Time for a broker to answer an inventory request before it is asked again.
+pub const INVENTORY_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the whole inventory is asked for again, in case an update was lost.
+pub const INVENTORY_REFRESH: Duration = Duration::from_secs(300);
+
+/// Changes that share one transaction of the store, hence one flush to disk.
+pub const STORE_BATCH_CHANGES_MAX: usize = 250;
+
+/// Requests that wait for the store's writer.
+pub const STORE_QUEUE_MAX: usize = 256;
+
+/// Connections that read from the store at once are kept up to this number.
+pub const STORE_READERS_MAX: usize = 8;
+
+/// Bytes of results, parameters and texts that one answer takes out of the store; whoever wants more asks for parts.
+pub const STORE_ANSWER_BYTES_MAX: usize = CLIENT_ANSWER_BYTES_MAX;
+
+/// Events in one answer; the rest is found from the answer's next number on.
+pub const EVENTS_PAGE_MAX: u32 = 10_000;
+
+/// Depth of a Puppet data type, aliases followed.
+pub const TYPE_DEPTH_MAX: usize = 32;
+
+/// Nodes of a Puppet data type, aliases followed.
+pub const TYPE_NODES_MAX: usize = 4096;
+
+/// Bytes of a Puppet data type's text, or of the file of an alias.
+pub const TYPE_BYTES_MAX: usize = 64 * 1024;
+
+/// Nodes that a pattern of a data type counts for: at most 128 patterns, 128 MiB when compiled.
+pub const TYPE_PATTERN_NODES: usize = TYPE_NODES_MAX / 128;
+
+/// Bytes that a compiled pattern of a data type may take.
+pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a task's metadata file, or of an `environment.conf`.
+pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
+
+/// Files of one task, directories expanded; the directories count too.
+pub const TASK_FILES_MAX: usize = 10_000;
+
+/// Depth of directories below an extra directory of a task.
+pub const TASK_DIRECTORY_DEPTH_MAX: usize = 32;
+
+/// Hashes of task files that are remembered.
+pub const FILE_HASHES_MAX: usize = 100_000;
