@@ -173,7 +173,7 @@ fn an_operator_watches_a_broker() {
     broker.wait("connections to be logged again", || connected() > logged);
 
     broker.reload("loud", "info");
-    broker.wait("a refusal", || broker.read("out").contains("the settings of the logs stay as they were"));
+    broker.wait("a refusal", || broker.read("out").contains("the configuration stays as it was"));
     drop(broker);
 }
 
