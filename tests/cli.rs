@@ -99,3 +99,48 @@ fn quickstart_refuses_a_directory_in_use() {
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("is not empty; give a new directory with --dir"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_broker_s_configuration_is_checked_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca");
+    podium(&["ca", "init", text(&ca)]);
+    podium(&["ca", "issue", text(&ca), "broker.example.com"]);
+    let conf = dir.path().join("conf.d");
+    std::fs::create_dir(&conf).unwrap();
+    let webserver = |certificate: &str| {
+        let file = |name: &str| ca.join(name).display().to_string();
+        let files =
+            [file(certificate), file("private_keys/broker.example.com.pem"), file("certs/ca.pem"), file("crl.pem")];
+        let [certificate, key, ca, crl] = files;
+        let text = format!(
+            "webserver: {{ pcp-broker: {{ ssl-port: 8142, client-auth: want, ssl-cert: {certificate:?}, ssl-key: {key:?}
+               ssl-ca-cert: {ca:?}, ssl-crl-path: {crl:?} }} }}"
+        );
+        std::fs::write(conf.join("webserver.conf"), text).unwrap();
+    };
+    webserver("certs/broker.example.com.pem");
+    let broker = "pcp-broker: { controller-uris: [\"wss://orch.example.com:8143/server\"], max-connections: 5000 }
+                  jruby-puppet: { max-active-instances: 4 }";
+    std::fs::write(conf.join("pcp-broker.conf"), broker).unwrap();
+    let check = || podium(&["broker", "--check", "--config", text(dir.path())]);
+    let checked = check();
+    assert_eq!(code(&checked), 0, "{}", stderr(&checked));
+    let shown = stdout(&checked).split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "certs/broker.example.com.pem (broker.example.com)",
+        "listener 0.0.0.0:8142, without a client certificate status pages only",
+        "PCP v1 /pcp PCP v2 /pcp2",
+        "controller wss://orch.example.com:8143/server/server, named pcp://orch.example.com:8143/server",
+        "connections_max 5000",
+        "file descriptors 5064 for 5000 connections",
+    ] {
+        assert!(shown.contains(line), "no \"{line}\" in {shown}");
+    }
+    assert!(stderr(&checked).contains("sections of other services, which are not read: jruby-puppet"));
+    // A key that is not the certificate's.
+    webserver("certs/ca.pem");
+    let checked = check();
+    assert_eq!((code(&checked), stdout(&checked).as_str()), (2, ""));
+    assert!(stderr(&checked).contains("certs/ca.pem: cannot be used together with the key"), "{}", stderr(&checked));
+}

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 use super::activation::Inherited;
 use super::certificates::Tls;
-use super::host::{BrokerHost, check_certificates};
+use super::check::{self, Configuration};
+use super::host::BrokerHost;
 use super::output::{Output, finish};
 use super::service::{self, Failure};
 use super::supervise::{self, Hooks};
@@ -47,7 +48,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return finish(status::run(arguments, &mut Output::stdout()));
     }
     match load_broker(&arguments.config) {
-        Ok(Loaded { settings, warnings }) if arguments.check => check_certificates(&settings.certificates, &warnings),
+        Ok(Loaded { settings, warnings }) if arguments.check => {
+            let BrokerNodeSettings { certificates, log, broker } = &settings;
+            check::run(&Configuration { certificates, log, broker, appliance: None }, &warnings)
+        }
         loaded => service::run(
             "broker",
             loaded,

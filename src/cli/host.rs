@@ -1,14 +1,14 @@
 //! The broker as part of a process: certificates, broker core and reactor together, in `podium server` and in
 //! `podium broker`.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
 use super::certificates::Tls;
-use super::watch::Watch;
+use super::watch::{Watch, bounds};
 use crate::broker::Broker;
 use crate::broker::authorize::{CONTROLLER_ALLOWLIST, Policy};
 use crate::broker::controllers::Controller;
@@ -16,10 +16,8 @@ use crate::broker::core::{BrokerCore, BrokerMail};
 use crate::broker::links::{self, Expected, LinkSettings};
 use crate::broker::mounts::Mounts;
 use crate::broker::sweep::Review;
-use crate::config::settings::{
-    BrokerSettings, CertificatePaths, ClientAuth, ControllerSettings, ControllerUri, LogSettings, MountSettings,
-};
-use crate::config::{Loaded, Problem, Problems};
+use crate::config::settings::{BrokerSettings, ControllerSettings, ControllerUri, LogSettings, MountSettings};
+use crate::config::{Loaded, Problems};
 use crate::limits;
 use crate::observe::metrics::Metrics;
 use crate::random;
@@ -144,29 +142,25 @@ fn link_settings(settings: &ControllerSettings) -> LinkSettings {
     }
 }
 
-/// What `--check` does once the settings are known to be right.
-pub(super) fn check_certificates(paths: &CertificatePaths, warnings: &[Problem]) -> ExitCode {
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
-    match Tls::load(paths, ClientAuth::Need) {
-        Ok(tls) => {
-            for warning in tls.warnings() {
-                eprintln!("warning: {warning}");
-            }
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-fn workers(configured: usize) -> usize {
+/// How many workers there are.
+pub(super) fn workers(configured: usize) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN)),
         workers => workers,
+    }
+}
+
+/// The limits that hold with these settings.
+pub(super) fn connection_limits(settings: &BrokerSettings) -> ConnectionLimits {
+    ConnectionLimits {
+        connections_max: match settings.connections_max {
+            0 => limits::CONNECTIONS_MAX,
+            most => most,
+        },
+        message_bytes_max: settings.message_bytes_max,
+        idle_timeout: settings.idle_timeout,
+        dialled_queue_bytes_max: limits::CONTROLLER_QUEUE_BYTES_MAX,
+        ..ConnectionLimits::default()
     }
 }
 
@@ -178,49 +172,33 @@ fn start_reactor(
     broker: &Arc<Broker>,
     watch: &Watch,
 ) -> Result<Reactor<BrokerMail>, String> {
-    let connections_max = match settings.connections_max {
-        0 => limits::CONNECTIONS_MAX,
-        most => most,
-    };
     let options = Options {
         listen: Some(listen),
         server_tls: Some(tls.broker.clone()),
         client_tls: Some(tls.client.clone()),
         workers,
-        limits: ConnectionLimits {
-            connections_max,
-            message_bytes_max: settings.message_bytes_max,
-            idle_timeout: settings.idle_timeout,
-            dialled_queue_bytes_max: limits::CONTROLLER_QUEUE_BYTES_MAX,
-            ..ConnectionLimits::default()
-        },
+        limits: connection_limits(settings),
         ping_interval: Some(limits::CONTROLLER_PING_INTERVAL),
         ..Options::default()
     };
-    let options = watch.options(broker, options);
-    raise_descriptor_limit(connections_max);
+    let options = watch.options(broker, &settings.mounts, options);
+    raise_descriptor_limit(options.limits.connections_max);
     let broker = broker.clone();
     let build = move |worker, _: &Mailboxes<BrokerMail>| {
         let core = BrokerCore::new(broker.clone(), random::seed()).on_worker(worker);
         if worker == links::WORKER { core.with_links(link_settings(&settings.controllers)) } else { core }
     };
     let reactor = Reactor::start(options, build).map_err(|error| format!("the broker: {error}"))?;
-    info!(
-        address = %reactor.local_addr().unwrap_or(settings.listen),
-        workers,
-        connections_max,
-        message_bytes_max = settings.message_bytes_max,
-        out_queue_bytes_max = limits::OUT_QUEUE_BYTES_MAX,
-        handshakes_in_flight_max = limits::HANDSHAKES_IN_FLIGHT_MAX * workers,
-        "the broker listens"
-    );
+    let bounds = bounds(workers, &connection_limits(settings));
+    let bounds: Vec<String> = bounds.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    info!(address = %reactor.local_addr().unwrap_or(settings.listen), "the broker listens");
+    info!("its limits: {}", bounds.join(" "));
     Ok(reactor)
 }
 
 /// Takes all the file descriptors that the system allows. Connections that nobody has verified yet need some, too, and
 /// must not use up those of the API and the store.
 fn raise_descriptor_limit(connections_max: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = if raised.is_ok() { maximum } else { current };
@@ -228,4 +206,9 @@ fn raise_descriptor_limit(connections_max: usize) {
     if limit.is_some_and(|limit| limit < wanted) {
         warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
     }
+}
+
+/// How many file descriptors the process may have; `None` is as many as it likes.
+pub(super) fn descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
 }

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod broker;
 pub mod ca;
 mod certificates;
+mod check;
 pub mod client;
 pub mod client_settings;
 pub mod execution_wrapper;

@@ -14,7 +14,8 @@ use tracing::info;
 
 use super::activation::Inherited;
 use super::certificates::Tls;
-use super::host::{self, BrokerHost, check_certificates};
+use super::check::{self, Configuration};
+use super::host::{self, BrokerHost};
 use super::service::{self, Failure};
 use super::supervise::{self, Hooks};
 use crate::api;
@@ -45,7 +46,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let loaded = load_server(&arguments.config);
     match loaded {
-        Ok(Loaded { settings, warnings }) if arguments.check => check_certificates(&settings.certificates, &warnings),
+        Ok(Loaded { settings, warnings }) if arguments.check => {
+            let ServerSettings { certificates, log, broker, api_listen, orchestrator } = &settings;
+            let appliance = Some((*api_listen, orchestrator));
+            check::run(&Configuration { certificates, log, broker, appliance }, &warnings)
+        }
         loaded => service::run(
             "server",
             loaded,

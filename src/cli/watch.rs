@@ -9,7 +9,7 @@ use tracing::{error, info};
 use crate::broker::state::BrokerState;
 use crate::broker::{Access, AccessEnvelope, Broker, Observer, Outcome};
 use crate::clock::Clock;
-use crate::config::settings::{BrokerSettings, LogLevel, LogSettings};
+use crate::config::settings::{BrokerSettings, LogLevel, LogSettings, MountSettings};
 use crate::limits;
 use crate::observe::access_log::{AccessLog, AccessLogs, MessageEntry, Verdict};
 use crate::observe::log;
@@ -55,10 +55,15 @@ impl Watch {
     }
 
     /// The reactor's part of it, on top of its other options.
-    pub(super) fn options(&self, broker: &Arc<Broker>, options: Options) -> Options {
-        self.metrics.set_limits(&bounds(&options));
+    pub(super) fn options(&self, broker: &Arc<Broker>, mounts: &MountSettings, options: Options) -> Options {
+        self.metrics.set_limits(&bounds(options.workers, &options.limits));
         let metrics = self.metrics.clone();
-        let pages = StatusPages { services: vec![self.service(broker)], metrics: Arc::new(move || metrics.render()) };
+        let pages = StatusPages {
+            status: mounts.status.clone(),
+            metrics_path: mounts.metrics.clone(),
+            services: vec![self.service(broker)],
+            metrics: Arc::new(move || metrics.render()),
+        };
         Options {
             clock: self.clock,
             metrics: self.metrics.clone(),
@@ -141,7 +146,7 @@ fn details(broker: &Broker, metrics: &Metrics, clock: Clock, level: Level) -> Ma
 }
 
 /// Every limit that bounds the broker, in its own unit.
-fn bounds(options: &Options) -> Vec<(&'static str, usize)> {
+pub(super) fn bounds(workers: usize, connection: &ConnectionLimits) -> Vec<(&'static str, usize)> {
     let ConnectionLimits {
         connections_max,
         message_bytes_max,
@@ -151,28 +156,28 @@ fn bounds(options: &Options) -> Vec<(&'static str, usize)> {
         worker_queue_bytes_max,
         worker_partial_bytes_max,
         dialled_queue_bytes_max,
-    } = options.limits;
+    } = *connection;
     // Two logs; of each a buffer per worker, and one that is being written.
-    let access_log_bytes = 2 * (options.workers + 1) * limits::ACCESS_LOG_BUFFER_BYTES;
+    let access_log_bytes = 2 * (workers + 1) * limits::ACCESS_LOG_BUFFER_BYTES;
     vec![
-        ("workers", options.workers),
+        ("workers", workers),
         ("connections_max", connections_max),
         ("message_bytes_max", message_bytes_max),
         ("idle_timeout_seconds", idle_timeout.as_secs() as usize),
         ("handshake_timeout_seconds", handshake_timeout.as_secs() as usize),
-        ("handshakes_in_flight_max", handshakes_in_flight_max * options.workers),
-        ("accept_queue_max", limits::ACCEPT_QUEUE_MAX * options.workers),
+        ("handshakes_in_flight_max", handshakes_in_flight_max * workers),
+        ("accept_queue_max", limits::ACCEPT_QUEUE_MAX * workers),
         ("out_queue_bytes_max", limits::OUT_QUEUE_BYTES_MAX),
         ("controller_queue_bytes_max", dialled_queue_bytes_max),
-        ("queued_bytes_max", worker_queue_bytes_max * options.workers),
-        ("partial_bytes_max", worker_partial_bytes_max * options.workers),
-        ("mailbox_mails_max", limits::MAILBOX_MAX * options.workers),
-        ("mailbox_bytes_max", limits::MAILBOX_BYTES_MAX * options.workers),
+        ("queued_bytes_max", worker_queue_bytes_max * workers),
+        ("partial_bytes_max", worker_partial_bytes_max * workers),
+        ("mailbox_mails_max", limits::MAILBOX_MAX * workers),
+        ("mailbox_bytes_max", limits::MAILBOX_BYTES_MAX * workers),
         ("upgrade_bytes_max", limits::UPGRADE_BYTES_MAX),
         ("page_bytes_max", limits::PAGE_BYTES_MAX),
         ("access_log_bytes_max", access_log_bytes),
         ("inventory_log_max", limits::INVENTORY_LOG_MAX),
-        ("subscriptions_max", limits::SUBSCRIPTIONS_MAX * options.workers),
+        ("subscriptions_max", limits::SUBSCRIPTIONS_MAX * workers),
     ]
 }
 
@@ -240,9 +245,7 @@ mod tests {
     use crate::broker::authorize::Policy;
     use crate::broker::mounts::Mounts;
     use crate::config::authorization::ClientAccess;
-    use crate::config::settings::{
-        AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings, MountSettings,
-    };
+    use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings};
     use crate::observe::status::answer;
 
     fn settings(message_log: AccessLogSettings) -> BrokerSettings {
@@ -290,7 +293,7 @@ mod tests {
     fn the_status_is_what_monitoring_reads() {
         let dir = tempfile::tempdir().unwrap();
         let (watch, broker) = watched(&dir.path().join("log"));
-        let options = watch.options(&broker, Options::new());
+        let options = watch.options(&broker, &MountSettings::default(), Options::new());
         assert_eq!(watch.metrics.limit("queued_bytes_max"), limits::WORKER_QUEUE_BYTES_MAX as i64);
         let services = [watch.service(&broker)];
         let page = answer(&services, "/status/v1/services/broker-service", "level=debug").unwrap();

@@ -224,6 +224,10 @@ fn worst(states: impl Iterator<Item = ServiceState>) -> ServiceState {
 
 /// The pages of a broker: `/status/v1` for everybody, `/metrics` for whoever has a certificate.
 pub struct StatusPages {
+    /// Below which path the status service is, without a slash at the end.
+    pub status: String,
+    /// The path of the metrics.
+    pub metrics_path: String,
     /// Whose state is told.
     pub services: Vec<Service>,
     /// Renders all metrics as OpenMetrics text.
@@ -232,20 +236,18 @@ pub struct StatusPages {
 
 impl Pages for StatusPages {
     fn page(&self, visitor: Visitor, path: &str, query: &str) -> Option<Page> {
-        match (path, visitor) {
-            ("/metrics", Visitor::Known) => {
-                Some(Page { status: 200, content_type: OPEN_METRICS, body: (self.metrics)() })
-            }
-            ("/metrics", Visitor::Unknown) => {
-                let body = "Metrics need a client certificate.".to_owned();
-                Some(Page { status: 403, content_type: TEXT, body })
-            }
-            _ if path == "/status" || path.starts_with("/status/") => {
-                let nothing = || refusal(404, "not-found", &format!("There is nothing at {path}."));
-                Some(answer(&self.services, path, query).unwrap_or_else(nothing))
-            }
-            _ => None,
+        if path == self.metrics_path {
+            return Some(match visitor {
+                Visitor::Known => Page { status: 200, content_type: OPEN_METRICS, body: (self.metrics)() },
+                Visitor::Unknown => {
+                    let body = "Metrics need a client certificate.".to_owned();
+                    Page { status: 403, content_type: TEXT, body }
+                }
+            });
         }
+        let below = path.strip_prefix(&self.status).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        let nothing = || refusal(404, "not-found", &format!("There is nothing at {path}."));
+        Some(answer(&self.services, &format!("/status{below}"), query).unwrap_or_else(nothing))
     }
 }
 
@@ -304,12 +306,23 @@ mod tests {
 
     #[test]
     fn metrics_are_for_those_with_a_certificate() {
-        let pages = StatusPages { services: Vec::new(), metrics: Arc::new(|| "# EOF\n".to_owned()) };
+        let mut pages = StatusPages {
+            status: "/status".to_owned(),
+            metrics_path: "/metrics".to_owned(),
+            services: Vec::new(),
+            metrics: Arc::new(|| "# EOF\n".to_owned()),
+        };
         let status = |visitor, path| pages.page(visitor, path, "").map(|page| page.status);
         assert_eq!(status(Visitor::Known, "/metrics"), Some(200));
         assert_eq!(status(Visitor::Unknown, "/metrics"), Some(403));
         assert_eq!(status(Visitor::Unknown, "/status/v1/simple"), Some(200));
         assert_eq!(status(Visitor::Known, "/status"), Some(404));
         assert_eq!(status(Visitor::Known, "/pcp2/agent"), None);
+        pages.status = "/is/it/well".to_owned();
+        let status = |path| pages.page(Visitor::Known, path, "").map(|page| page.status);
+        assert_eq!(
+            [status("/is/it/well/v1/simple"), status("/is/it/wellness"), status("/status/v1/simple")],
+            [Some(200), None, None]
+        );
     }
 }
