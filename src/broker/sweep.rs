@@ -127,6 +127,7 @@ impl BrokerCore {
         let review = former.map_or_else(|| review.clone(), |former| review.with_what_is_left_of(&former.review));
         self.reviewed = review.clone();
         self.review_links(&review, shell);
+        self.dial_afresh(shell);
         if review.policy_changed {
             self.review_subscriptions(shell);
         }
