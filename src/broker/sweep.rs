@@ -52,7 +52,7 @@ impl Review {
     }
 
     /// The review, and what one before it has not brought to its end.
-    fn with_what_is_left_of(self: &Arc<Self>, former: &Self) -> Arc<Self> {
+    pub fn with_what_is_left_of(self: &Arc<Self>, former: &Self) -> Arc<Self> {
         let mut review = Self::clone(self);
         review.policy_changed |= former.policy_changed;
         if let (true, Certificates::Revoked(revoked)) = (former.distrusts(), &self.certificates) {
