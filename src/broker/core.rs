@@ -303,6 +303,10 @@ impl Application for BrokerCore {
             Ok(endpoint) => format!("pcp://{name}/{}", endpoint.client_type),
             Err(refusal) => return refusal,
         };
+        // Routing looks among clients first: whoever had it would get what is meant for the controller.
+        if self.broker.controllers.is_known(&uri) {
+            return Admission::Refuse { status: 403, reason: ASSOCIATION_UNSUCCESSFUL.1 };
+        }
         let policy = self.broker.policy.load();
         let rights = policy.rights(name, Some(attributes));
         if let Err(denial) = policy.may_associate(&rights, &uri) {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::answer::Reply;
 use super::core::{BrokerCore, BrokerMail, Origin};
@@ -15,7 +15,7 @@ use super::patterns::Patterns;
 use super::said::Said;
 use crate::limits;
 use crate::link::{PeerId, Shell};
-use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate};
+use crate::pcp::message::{InventoryChange, InventoryRequest, InventoryResponse, InventoryUpdate, error_text};
 use crate::pcp::{Outgoing, message_type};
 
 /// The subscriptions that were made through one worker.
@@ -106,6 +106,23 @@ impl BrokerCore {
         } else {
             let uris = self.broker.directory.matching(&patterns);
             self.inventory_response(&said.origin, said.from, &said.envelope.id, &uris, shell);
+        }
+    }
+
+    /// Ends the subscriptions of clients that may not ask for the inventory any more, and tells them. Without this they
+    /// would be told who is connected for as long as they stay.
+    pub(super) fn review_subscriptions(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        let policy = self.broker.policy.load_full();
+        let (kept, ended): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.subscriptions.list).into_iter().partition(|subscription| {
+                let Origin::Peer(peer) = subscription.owner else { return true };
+                self.sessions.get(peer).is_none_or(|session| session.is_privileged(&policy))
+            });
+        self.subscriptions.list = kept;
+        for Subscription { owner, target, request_id, id, .. } in ended {
+            self.broker.directory.unsubscribe(id);
+            info!(uri = %target, "subscription to the inventory ended after a review");
+            self.reply_error(&owner, Some(&request_id), error_text::NOT_AUTHORIZED, shell);
         }
     }
 

@@ -139,6 +139,16 @@ impl BrokerCore {
         shell.dial(Dial { tag, host: host.as_str().into(), port: *port, path: path.as_str().into() });
     }
 
+    /// Dials afresh whoever is being dialled: a handshake that began before a review may accept what is not good any
+    /// more. What becomes of the former attempt is not looked at.
+    pub(super) fn dial_afresh(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        for index in 0..self.links.lines.len() {
+            if matches!(self.links.lines[index].stage, Stage::Dialling(_)) {
+                self.dial(index, shell);
+            }
+        }
+    }
+
     /// A pause is over.
     pub(super) fn redial(&mut self, key: TimerKey, shell: &mut dyn Shell<BrokerMail>) {
         let index = usize::try_from(key.0.saturating_sub(REDIAL_FIRST.0)).unwrap_or(usize::MAX);

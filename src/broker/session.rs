@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::authorize::Rights;
+use super::authorize::{Policy, Rights};
 use super::mounts::DEFAULT_TYPE;
 use crate::limits::AGENT_RECEIVE_BYTES_MAX;
 use crate::link::{CertificateAttributes, CertificateId, PeerId};
-use crate::pcp::Version;
+use crate::pcp::{PcpUri, Version};
 
 /// Whether a session is the one that its URI names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,21 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Whether the policy lets the session's holder be associated as it is.
+    pub(super) fn may_associate(&self, policy: &Policy) -> bool {
+        policy.may_associate(&self.rights_under(policy), &self.uri).is_ok()
+    }
+
+    /// Whether the policy lets the session's holder know who is connected.
+    pub(super) fn is_privileged(&self, policy: &Policy) -> bool {
+        policy.is_privileged(&self.rights_under(policy), &self.uri)
+    }
+
+    fn rights_under(&self, policy: &Policy) -> Rights {
+        let common_name = PcpUri::parse(&self.uri).map_or("", |uri| uri.authority);
+        policy.rights(common_name, self.attributes.as_deref())
+    }
+
     /// The largest message that the client takes; a larger one would make it close.
     pub(super) fn message_bytes_max(&self) -> usize {
         match self.uri.rsplit_once('/') {

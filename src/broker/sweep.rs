@@ -12,7 +12,6 @@ use super::core::{ASSOCIATION_UNSUCCESSFUL, BrokerCore, BrokerMail};
 use super::session::{Session, Standing};
 use crate::limits;
 use crate::link::{CertificateId, PeerId, Shell, TimerKey};
-use crate::pcp::PcpUri;
 
 /// Close code and reason for a certificate that does not count any more (pcp-broker).
 const CRL_RELOADED: (u16, &str) = (1012, "CRL reloaded");
@@ -53,7 +52,7 @@ impl Review {
     }
 
     /// The review, and what one before it has not brought to its end.
-    fn with_what_is_left_of(self: &Arc<Self>, former: &Self) -> Arc<Self> {
+    pub fn with_what_is_left_of(self: &Arc<Self>, former: &Self) -> Arc<Self> {
         let mut review = Self::clone(self);
         review.policy_changed |= former.policy_changed;
         if let (true, Certificates::Revoked(revoked)) = (former.distrusts(), &self.certificates) {
@@ -114,16 +113,9 @@ impl Sweep {
         if self.review.revokes(session.certificate) || (self.review.distrusts() && is_older) {
             return Some(CRL_RELOADED);
         }
-        let refused = self.review.policy_changed && !may_associate(&self.policy, session);
+        let refused = self.review.policy_changed && !session.may_associate(&self.policy);
         refused.then_some(ASSOCIATION_UNSUCCESSFUL)
     }
-}
-
-/// Whether the policy lets the session's holder associate as it has.
-fn may_associate(policy: &Policy, session: &Session) -> bool {
-    let Some(uri) = PcpUri::parse(&session.uri) else { return false };
-    let rights = policy.rights(uri.authority, session.attributes.as_deref());
-    policy.may_associate(&rights, &session.uri).is_ok()
 }
 
 impl BrokerCore {
@@ -135,6 +127,10 @@ impl BrokerCore {
         let review = former.map_or_else(|| review.clone(), |former| review.with_what_is_left_of(&former.review));
         self.reviewed = review.clone();
         self.review_links(&review, shell);
+        self.dial_afresh(shell);
+        if review.policy_changed {
+            self.review_subscriptions(shell);
+        }
         // Handshakes that began under the former CAs have ended by then, one way or the other.
         let wait = if review.distrusts() && newest.is_none() { limits::HANDSHAKE_TIMEOUT } else { Duration::ZERO };
         let policy = self.broker.policy.load_full();

@@ -383,3 +383,16 @@ fn another_policy_holds_from_the_next_message_on() {
     assert_eq!(answers[0].1["data"]["reason"], "Message not authorized.");
     assert_eq!(bench.shell.closed, [(peer, 4002, "Association unsuccessful.".to_owned())]);
 }
+
+/// Even with the certificate of the orchestrator's own host.
+#[test]
+fn nobody_takes_the_place_of_a_controller() {
+    let mut bench = Bench::new();
+    let way = Way::Port(Box::new(Inbox::default()));
+    let controller = Controller { uri: "pcp://orch/orchestrator".into(), way, allowlist: Vec::new() };
+    bench.broker.controllers.link(Arc::new(controller));
+    let mut admit = |path| bench.core.admit(NOW, &opening("orch", path));
+    assert!(matches!(admit("/pcp2/orchestrator"), Admission::Refuse { status: 403, .. }));
+    assert!(matches!(admit("/pcp/orchestrator"), Admission::Refuse { status: 403, .. }));
+    assert_eq!(admit("/pcp2/agent"), Admission::Accept);
+}

@@ -157,7 +157,7 @@ impl Watch<'_> {
         let review = if is_new_policy { Some(self.tls.review_of_policy(review, throttle)) } else { review };
         if let Some(review) = review {
             let workers = self.host.mailboxes().workers();
-            self.untold = (0..workers).map(|worker| (worker, review.clone())).collect();
+            self.untold = to_tell(workers, &review, &self.untold);
             self.tell();
         }
     }
@@ -173,5 +173,28 @@ impl Watch<'_> {
 
     fn status(&self) -> String {
         format!("{} connections", self.host.broker.directory.len())
+    }
+}
+
+/// What each worker is to be told: the review, and with it the former one if the worker does not know that yet.
+fn to_tell(workers: u16, review: &Arc<Review>, untold: &[(u16, Arc<Review>)]) -> Vec<(u16, Arc<Review>)> {
+    let for_worker = |worker| match untold.iter().find(|(other, _)| *other == worker) {
+        Some((_, former)) => review.with_what_is_left_of(former),
+        None => review.clone(),
+    };
+    (0..workers).map(|worker| (worker, for_worker(worker))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::sweep::Certificates;
+
+    #[test]
+    fn a_review_that_a_worker_has_not_heard_of_is_not_forgotten() {
+        let distrusted = Review { certificates: Certificates::Distrusted(Arc::new([])), ..Review::nothing() };
+        let next = Arc::new(Review { policy_changed: true, ..Review::nothing() });
+        let told = to_tell(2, &next, &[(1, Arc::new(distrusted.clone()))]);
+        assert_eq!(told, [(0, next), (1, Arc::new(Review { policy_changed: true, ..distrusted }))]);
     }
 }

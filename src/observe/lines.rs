@@ -2,7 +2,7 @@
 //! the writer ever wants too; the writer swaps the full buffer for an empty one and writes at leisure. Nothing is
 //! allocated per line, no worker waits for the disk, and what does not fit is counted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +30,7 @@ pub(super) struct Lines {
     bell: Arc<Bell>,
     buffers: Box<[Mutex<Buffer>]>,
     sink: Mutex<Sink>,
+    directed: Mutex<Directed>,
     reopen: AtomicBool,
     /// Lines that were lost, for the metrics.
     dropped: Counter,
@@ -46,24 +47,43 @@ struct Buffer {
     second: String,
 }
 
-/// What only the writer uses, and whoever changes the file.
+/// What only the writer uses: it is held while the disk is waited for.
 #[derive(Default)]
 struct Sink {
     output: Option<Output>,
     spare: Vec<u8>,
 }
 
+/// What has been said last about where lines go.
+#[derive(Default)]
+struct Directed {
+    /// The file, or standard error for `None`, if anything has been said.
+    to: Option<Option<PathBuf>>,
+    /// Opened, and not taken by the writer yet.
+    next: Option<Output>,
+}
+
 impl Lines {
     pub(super) fn new(workers: usize, clock: Clock, bell: Arc<Bell>, dropped: Counter) -> Self {
         let buffers = (0..workers).map(|_| Mutex::default()).collect();
-        Self { clock, bell, buffers, sink: Mutex::default(), reopen: AtomicBool::new(false), dropped }
+        Self {
+            clock,
+            bell,
+            buffers,
+            sink: Mutex::default(),
+            directed: Mutex::default(),
+            reopen: AtomicBool::new(false),
+            dropped,
+        }
     }
 
-    /// Lines go to this file from now on, or to standard error; what is wrong with it leaves everything as it was.
+    /// Lines go to this file from the next batch on, or to standard error; what is wrong with it leaves everything as it
+    /// was. A disk that does not answer the writer does not hold up whoever reads the configuration again.
     pub(super) fn direct(&self, file: Option<&Path>) -> Result<(), OutputError> {
-        let mut sink = lock(&self.sink);
-        if !sink.output.as_ref().is_some_and(|output| output.is(file)) {
-            sink.output = Some(Output::open(file)?);
+        let mut directed = lock(&self.directed);
+        if directed.to.as_ref().is_none_or(|to| to.as_deref() != file) {
+            directed.next = Some(Output::open(file)?);
+            directed.to = Some(file.map(Path::to_owned));
         }
         Ok(())
     }
@@ -112,6 +132,9 @@ impl Lines {
     /// cannot be written is lost as well.
     pub(super) fn flush(&self, lost_line: impl Fn(&mut Vec<u8>, WallTime, u64)) {
         let mut sink = lock(&self.sink);
+        if let Some(next) = lock(&self.directed).next.take() {
+            sink.output = Some(next);
+        }
         let Sink { output: Some(output), spare } = &mut *sink else { return };
         if self.reopen.swap(false, Ordering::Relaxed) {
             output.reopen();
@@ -177,4 +200,33 @@ impl Time<'_> {
 /// A worker that panics has written a whole line or nothing, and the process is about to end.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_disk_that_the_writer_waits_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = ["one", "one", "two"].map(|name| dir.path().join(name));
+        let lines = Lines::new(1, Clock::start(), Bell::new(), Counter::default());
+        let (done, heard) = channel();
+        std::thread::scope(|scope| {
+            let _writing = lock(&lines.sink);
+            scope.spawn(|| {
+                files.iter().for_each(|file| lines.direct(Some(file)).unwrap());
+                lines.reopen();
+                lines.add(0, Moment::default(), Stamp::Iso, |out, _| out.extend_from_slice(b"line\n"));
+                done.send(()).unwrap();
+            });
+            heard.recv_timeout(Duration::from_secs(20)).expect("it waits for the writer");
+        });
+        lines.flush(|_, _, _| {});
+        let written = files.map(|file| std::fs::read_to_string(file).unwrap());
+        assert_eq!(written, ["", "", "line\n"]);
+    }
 }

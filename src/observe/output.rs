@@ -57,14 +57,6 @@ impl Output {
         Ok(Self::File { path: path.to_owned(), file: Some(file) })
     }
 
-    /// Whether lines go to this file, or to standard error for `None`.
-    pub(super) fn is(&self, wanted: Option<&Path>) -> bool {
-        match self {
-            Self::Stderr => wanted.is_none(),
-            Self::File { path, .. } => wanted == Some(path.as_path()),
-        }
-    }
-
     /// The next batch opens the file again.
     pub(super) fn reopen(&mut self) {
         if let Self::File { file, .. } = self {

@@ -1,9 +1,11 @@
 //! Reviews of a core's sessions, with a shell that only records.
 
 use super::super::Broker;
-use super::super::recorder::{Bench, broker, certificate};
+use super::super::recorder::{Act, Bench, broker, certificate};
+use serde_json::json;
+
 use super::*;
-use crate::link::{Admission, Application, Event, Identity, Opening};
+use crate::link::{Admission, Application, Event, Identity, Opcode, Opening};
 
 const PAUSE: Duration = Duration::from_millis(30);
 
@@ -109,4 +111,36 @@ fn a_policy_that_still_allows_them_closes_nobody() {
     begin(&mut bench, Arc::new(changed));
     bench.run_until(1000);
     assert!(bench.closed().is_empty());
+}
+
+#[test]
+fn whoever_may_not_ask_any_more_is_told_no_more() {
+    let (broker, mut bench) = bench(1, 3);
+    let controller = bench.open(4, "ctl", "/pcp2/orchestrator");
+    let request = json!({
+        "id": "1-1-1-1-1",
+        "message_type": "http://puppetlabs.com/inventory_request",
+        "target": "pcp:///server",
+        "data": {"query": ["pcp://*/agent"], "subscribe": true},
+    });
+    bench.handle(Event::Message { peer: controller, opcode: Opcode::Text, payload: request.to_string().as_bytes() });
+    let changed = Arc::new(Review { policy_changed: true, ..Review::nothing() });
+    begin(&mut bench, changed.clone());
+    bench.open_agent(5);
+    bench.run_until(2000);
+    let types = |bench: &mut Bench| -> Vec<String> {
+        let acts = std::mem::take(&mut bench.shell.acts);
+        let sent = acts.iter().filter_map(|act| match act {
+            Act::Sent(to, message) if *to == controller => message["message_type"].as_str(),
+            _ => None,
+        });
+        sent.map(|text| text.trim_start_matches("http://puppetlabs.com/").to_owned()).collect()
+    };
+    assert_eq!(types(&mut bench), ["inventory_response", "inventory_update"], "the policy still allows it");
+    broker.policy.store(Arc::new(Policy::new(["other"]).after(&broker.policy.load())));
+    begin(&mut bench, changed);
+    bench.open_agent(6);
+    bench.run_until(4000);
+    assert_eq!(types(&mut bench), ["error_message"]);
+    assert!(bench.closed().is_empty(), "it may stay");
 }

@@ -1,5 +1,6 @@
 //! Controllers that the broker dials: what they may say, what reaches them, and what their absence means for clients.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use super::world::{GRACE, World, controller_uri};
 use super::{ID, message};
 use crate::broker::core::BrokerMail;
 use crate::broker::state::BrokerState;
+use crate::broker::sweep::Review;
 use crate::limits;
 use crate::link::{Event, Opcode, PeerId};
 
@@ -280,4 +282,15 @@ fn a_broker_that_stops_dials_nobody_any_more() {
     world.pass(2 * GRACE);
     assert!(world.desks[0].dials.is_empty());
     assert_eq!(world.connect(0, "b"), Err((503, "Broker is not running.")));
+}
+
+#[test]
+fn a_handshake_that_began_before_a_review_makes_no_link() {
+    let mut world = World::new(2, &["orch"], 2);
+    world.handle(0, Event::Mail(BrokerMail::Review(Arc::new(Review::nothing()))));
+    let former = world.link("orch");
+    assert_eq!(world.desks[0].closed, [(former, 1001, "Broker is stopping.".to_owned())]);
+    assert_eq!(world.broker.state(), BrokerState::Starting);
+    world.link("orch");
+    assert_eq!((world.broker.state(), world.desks[0].dials.len()), (BrokerState::Running, 0));
 }
