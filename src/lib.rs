@@ -35,9 +35,17 @@
 //! * An agent arrives: [`reactor`] accepts it into a waiting room, newest first out, and shakes hands beside the messages;
 //!   `tls` names it by its certificate, `websocket` reads the upgrade, [`broker::core`] admits it, and the directory makes
 //!   it the holder of its URI, instead of an older connection if there is one. Subscribers hear of it in the next batch.
+//! * A compile node: `podium broker` is the same broker without orchestrator and API. Worker 0 dials the servers
+//!   ([`broker::links`]), and each is a controller ([`broker::controllers`]) as the server's own orchestrator is; on the server
+//!   `api::broker_link` takes the link and [`orchestrator::Orchestrator::attach`] hands it to the dispatcher, which then asks
+//!   for the inventory over it.
 //! * A task: `api` checks the token, [`orchestrator`] resolves tasks and nodes and commits the job before the answer,
 //!   the dispatcher sends a request per node and takes the result from the response or from a status query, whichever
 //!   is first.
+//! * A reload: `cli::supervise` reads configuration and certificates again; the policy changes for the next message, and
+//!   every worker looks through its sessions for those that may not stay ([`broker::sweep`]).
+//! * A stop: `cli::supervise` returns at the signal; no new clients, the API ends with its links, `broker::drain` sends the
+//!   clients away evenly, those who watch the inventory last, and then the orchestrator ends.
 //! * A crash: every acknowledged job is in the store; at start the dispatcher asks the agents about everything that was
 //!   running by its transaction id.
 //!

@@ -272,7 +272,9 @@ impl Worker {
             tracing::debug!(%remote, %error, "an API connection ended early");
         }
         if let Some(admitted) = link.take() {
-            broker_link::serve(admitted, &shared.links, &*shared.backend, after).await;
+            // A request whose head came in pieces may have begun under certificates that are not trusted any more.
+            let is_current = || Arc::ptr_eq(&config, &tls.load());
+            broker_link::serve(admitted, &shared.links, &*shared.backend, after, is_current).await;
         }
     }
 }

@@ -17,7 +17,7 @@ use super::output::{Output, finish};
 use super::service::{self, Failure};
 use super::supervise::{self, Hooks};
 use crate::config::settings::BrokerNodeSettings;
-use crate::config::{Loaded, load_broker};
+use crate::config::{Loaded, load_broker, restart};
 
 /// Where pcp-broker's own configuration is.
 const CONFIG: &str = "/etc/puppetlabs/pcp-broker";
@@ -74,7 +74,9 @@ fn serve(settings: &BrokerNodeSettings, config: &Path, signals: Signals) -> Resu
     }
     let hooks = Hooks {
         is_alive: &|| true,
-        read_again: &|| host.reload(load_broker(config), |settings| (&settings.log, &settings.broker)),
+        read_again: &|| {
+            host.reload(load_broker(config), |now| restart::broker_node(settings, now), |now| (&now.log, &now.broker))
+        },
         distrusted: &|| {},
     };
     supervise::until_stopped(signals, &settings.broker, &host, &tls, &hooks).map_err(Failure::Work)?;

@@ -60,16 +60,22 @@ impl BrokerHost {
     }
 
     /// Takes from the configuration what can change while the process runs: who may send what, the level of the log and
-    /// the access logs. Anything wrong with the files leaves everything as it was. Says whether the policy is a new one.
+    /// the access logs. What else has changed since the start, by `changed`, needs a restart, and the log says so. Anything
+    /// wrong with the files leaves everything as it was. Says whether the policy is a new one.
     pub(super) fn reload<T>(
         &self,
         loaded: Result<Loaded<T>, Problems>,
+        changed: impl FnOnce(&T) -> Vec<&'static str>,
         parts: impl FnOnce(&T) -> (&LogSettings, &BrokerSettings),
     ) -> bool {
         match &loaded {
             Ok(Loaded { settings, warnings }) => {
                 for warning in warnings {
                     warn!("{warning}");
+                }
+                let changed = changed(settings);
+                if !changed.is_empty() {
+                    warn!("needs a restart: {}", changed.join(", "));
                 }
                 let (log, settings) = parts(settings);
                 let policy = Policy::from_access(&settings.access).after(&self.broker.policy.load());

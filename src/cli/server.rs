@@ -21,7 +21,7 @@ use super::supervise::{self, Hooks};
 use crate::api;
 use crate::broker::controllers::{Controller, Way};
 use crate::config::settings::ServerSettings;
-use crate::config::{Loaded, load_server};
+use crate::config::{Loaded, load_server, restart};
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::inventory::LinkedBroker;
 use crate::orchestrator::{BrokerLink, Orchestrator};
@@ -109,7 +109,9 @@ impl Appliance {
         info!(name = tls.name, "the server is up");
         let hooks = Hooks {
             is_alive: &|| orchestrator.is_dispatching(),
-            read_again: &|| host.reload(load_server(config), |settings| (&settings.log, &settings.broker)),
+            read_again: &|| {
+                host.reload(load_server(config), |now| restart::server(settings, now), |now| (&now.log, &now.broker))
+            },
             distrusted: &|| api.close_links(),
         };
         supervise::until_stopped(signals, &settings.broker, &host, &tls, &hooks).map_err(Failure::Work)?;

@@ -71,7 +71,7 @@ pub(super) fn until_stopped(
 
 /// Signals one after the other. The second that says stop does not wait for anybody.
 fn listen(mut signals: Signals) -> std::io::Result<Receiver<i32>> {
-    let (sender, receiver) = bounded(16);
+    let (sender, receiver) = bounded(2);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut stopping = false;
         for signal in signals.forever() {
@@ -80,8 +80,10 @@ fn listen(mut signals: Signals) -> std::io::Result<Receiver<i32>> {
                 std::process::exit(1);
             }
             stopping |= signal != SIGHUP;
-            // One that finds so many waiting, or nobody any more, would change nothing.
-            let _ = sender.try_send(signal);
+            // A reload that finds another waiting would change nothing, and must not take the place of the stop.
+            if signal != SIGHUP || sender.is_empty() {
+                let _ = sender.try_send(signal);
+            }
         }
     })?;
     Ok(receiver)

@@ -39,7 +39,7 @@ const LISTENER_WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("queue-max-size", "see the limits that are printed at start"),
     ("request-header-max-size", "see the limits that are printed at start"),
     ("post-config-script", "there is no Jetty"),
-    ("shutdown-timeout-seconds", "clients are closed at once"),
+    ("shutdown-timeout-seconds", "use pcp-broker.drain-timeout"),
     ("allow-renegotiation", "there is no renegotiation"),
 ];
 

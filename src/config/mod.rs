@@ -14,6 +14,7 @@ mod observed;
 mod pcp_broker;
 mod problem;
 mod reader;
+pub mod restart;
 mod server;
 pub mod settings;
 mod uri;

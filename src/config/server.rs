@@ -37,10 +37,19 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("metrics", "see docs/watch.md"),
     ("inventory", "only connections through the broker are known"),
     ("status", "the status endpoints are always on"),
-    ("pcp-broker.controller-uris", "agents must connect to this server itself"),
-    ("pcp-broker.controller-allowlist", "agents must connect to this server itself"),
-    ("pcp-broker.controller-whitelist", "agents must connect to this server itself"),
-    ("pcp-broker.controller-disconnection-graceperiod", "agents must connect to this server itself"),
+    ("pcp-broker.controller-uris", "this server's own orchestrator is the only one; podium broker links to others"),
+    (
+        "pcp-broker.controller-allowlist",
+        "this server's own orchestrator is the only one; podium broker links to others",
+    ),
+    (
+        "pcp-broker.controller-whitelist",
+        "this server's own orchestrator is the only one; podium broker links to others",
+    ),
+    (
+        "pcp-broker.controller-disconnection-graceperiod",
+        "this server's own orchestrator is the only one; podium broker links to others",
+    ),
     ("orchestrator.job-prune-days-threshold", "jobs are kept"),
     ("orchestrator.scheduled-jobs-v1-api", "there are no scheduled jobs"),
     ("orchestrator.pcp-timeout", "there are no Puppet runs"),

@@ -56,7 +56,8 @@ pub const INVENTORY_NODES_MAX: usize = 500_000;
 /// Nodes that the dispatcher starts or gives up in one step, so that answers are read in between.
 pub const DISPATCH_STEP_NODES_MAX: usize = 250;
 
-/// Bytes of messages above which a step of the dispatcher makes no more requests; one of the largest size may be on top.
+/// Bytes of messages above which a step of the dispatcher reads no more, or makes no more requests; one of the largest size
+/// may be on top, when reading one from each broker.
 pub const DISPATCH_STEP_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Messages that the dispatcher reads before it commits what they changed.
@@ -81,6 +82,10 @@ pub const INVENTORY_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the whole inventory is asked for again, in case an update was lost.
 pub const INVENTORY_REFRESH: Duration = Duration::from_secs(300);
+
+/// The longest pause between two status queries to an agent that answers none, unless the interval itself is longer: an
+/// answer with 64 MB of output takes so long at 4.5 Mbit/s.
+pub const STATUS_PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// Changes that share one transaction of the store, hence one flush to disk.
 pub const STORE_BATCH_CHANGES_MAX: usize = 250;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::model::{InventoryEntry, NodeConnection};
 use crate::clock::WallTime;
-use crate::limits::INVENTORY_NODES_MAX;
+use crate::limits::{INVENTORY_NODES_MAX, NODE_NAME_BYTES_MAX};
 use crate::pcp::PcpUri;
 
 /// Index of a link to a broker; a later link may have the index of one that is gone.
@@ -166,7 +166,13 @@ impl Inventory {
 
     /// A whole inventory of one link.
     pub fn replace<'a>(&mut self, link: LinkIndex, uris: impl Iterator<Item = &'a str>, now: WallTime) -> Arrivals {
-        let names: BTreeSet<&str> = uris.filter_map(agent_name).collect();
+        let mut names = BTreeSet::new();
+        for name in uris.filter_map(agent_name) {
+            if names.len() == INVENTORY_NODES_MAX {
+                break;
+            }
+            names.insert(name);
+        }
         let mut arrivals = Arrivals::default();
         self.take_back(link, |name| !names.contains(name), &mut arrivals);
         for name in names {
@@ -259,9 +265,11 @@ fn count(brokers: &mut [Option<Broker>], link: LinkIndex, change: isize) {
 }
 
 fn agent_name(uri: &str) -> Option<&str> {
-    let uri = PcpUri::parse(uri)?;
-    // A request to a wildcard makes a broker drop its link.
-    (uri.client_type == "agent" && !uri.authority.is_empty() && !uri.is_wildcard()).then_some(uri.authority)
+    let PcpUri { authority: name, client_type } = PcpUri::parse(uri)?;
+    // A request to a wildcard makes a broker drop its link. Names are kept for good, by whichever broker they were said.
+    let is_name =
+        !name.is_empty() && name != "*" && name.len() <= NODE_NAME_BYTES_MAX && !name.chars().any(char::is_control);
+    (client_type == "agent" && is_name).then_some(name)
 }
 
 #[cfg(test)]
@@ -367,6 +375,18 @@ mod tests {
         assert!(inventory.doubt(1, "x"), "the other is used already");
         assert_eq!(inventory.link_of("x"), Some(0));
         assert!(!inventory.doubt(0, "nosuch"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_not_kept() {
+        let mut inventory = linked(&["a"], &[]);
+        let longest = "x".repeat(NODE_NAME_BYTES_MAX);
+        for name in ["", "*", "a\nb", "\u{1b}[2J", &format!("{longest}x")] {
+            assert!(change(&mut inventory, 0, name, 1).is_empty(), "{name:?}");
+        }
+        let uris = [format!("pcp://{longest}x/agent"), format!("pcp://{longest}/agent"), "pcp://a\0b/agent".to_owned()];
+        let arrivals = inventory.replace(0, uris.iter().map(String::as_str), T1);
+        assert_eq!(arrivals.connected, [longest]);
     }
 
     #[test]

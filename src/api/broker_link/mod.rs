@@ -161,12 +161,14 @@ impl Port for ToBroker {
     }
 }
 
-/// Serves a link until it ends. The socket stays open a little longer, so that the peer can read why.
+/// Serves a link until it ends. The socket stays open a little longer, so that the peer can read why. `is_current` says
+/// whether a handshake of now would be by the same certificates as this link's was.
 pub(super) async fn serve(
     admitted: Admitted,
     links: &BrokerLinks,
     backend: &dyn Backend,
     mut stopping: watch::Receiver<bool>,
+    is_current: impl Fn() -> bool,
 ) {
     let Admitted { upgrade, broker, remote, place } = admitted;
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, upgrade).await {
@@ -185,6 +187,10 @@ pub(super) async fn serve(
         Ok(_) => tracing::info!(%broker, %remote, "a broker has linked"),
         Err(NotAttached::Busy) => control.close(BUSY),
         Err(NotAttached::Stopped) => control.close(STOPPING),
+    }
+    // Only now: from here on it is among those that are asked to close.
+    if !is_current() {
+        control.close(RELOADED);
     }
     let conversation =
         Conversation { inbox, outbox, control: &control, metrics: &links.metrics, partial: &links.partial };

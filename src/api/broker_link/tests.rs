@@ -17,7 +17,7 @@ use tungstenite::{Message, WebSocket};
 use super::conversation::{Control, Conversation, Ending, Partial};
 use super::*;
 use crate::api::Server;
-use crate::api::fake::{Fake, serve};
+use crate::api::fake::{Fake, serve, setup};
 use crate::limits::{BROKER_LINK_SILENCE_MAX, CLOSE_TIMEOUT, MESSAGE_BYTES_MAX};
 use crate::tls::material::anonymous_client_config;
 use crate::tls::testing::Pki;
@@ -228,6 +228,30 @@ fn links_are_closed_when_asked_and_when_the_server_stops() {
     let reader = std::thread::spawn(move || close_of(&mut broker));
     site.server.stop(LIMIT);
     assert_eq!(reader.join().unwrap(), (1001, "the server stops".to_owned()));
+}
+
+/// Its certificate may be revoked since; a new handshake would tell.
+#[test]
+fn a_request_that_began_before_the_certificates_were_read_again_makes_no_link_that_stays() {
+    let (pki, fake) = (Pki::new("ca"), Fake::new());
+    let setup = setup(fake.clone(), &pki);
+    let tls = setup.tls.clone();
+    let site = Site { server: Server::start(&setup).unwrap(), pki, fake };
+    let mut socket = site.raw(site.as_name(BROKER));
+    socket.write_all(b"GET /server/server HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n").unwrap();
+    // Once the other is answered, the server has had this one's bytes before it for long.
+    drop(site.link());
+    tls.store(site.pki.material("localhost").server_config(crate::tls::material::ClientAuth::Optional).unwrap());
+    site.server.close_links();
+    socket
+        .write_all(
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.is_empty() || text.ends_with("certificates were read again"), "{text}");
 }
 
 #[test]

@@ -74,6 +74,25 @@ struct Dropped {
     warned: Option<Moment>,
 }
 
+/// What may still be read for a batch. A message's results are held until the batch is committed, and a message may be
+/// megabytes.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const fn is_left(self) -> bool {
+        self.messages > 0 && self.bytes > 0
+    }
+
+    fn spend(&mut self, message: &Bytes) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(message.len());
+    }
+}
+
 /// The shortest time between warnings about dropped messages.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -141,16 +160,36 @@ impl Driver {
                 }
             }
         }
-        // One batch is one commit, however many brokers there are.
-        let share = DISPATCH_BATCH_MESSAGES_MAX.div_ceil(self.links.len().max(1));
-        for link in 0..self.links.len() {
-            for _ in 0..share {
-                let Some(BrokerLink { from_broker, .. }) = &self.links[link] else { break };
-                match from_broker.try_recv() {
-                    Ok(message) => self.receive(now, link, &message, out),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => self.lose(now, link, out),
+        let linked = self.links.iter().flatten().count().max(1);
+        let share = Room {
+            messages: DISPATCH_BATCH_MESSAGES_MAX.div_ceil(linked),
+            bytes: DISPATCH_STEP_BYTES_MAX.div_ceil(linked),
+        };
+        // One batch is one commit, however many brokers there are; in rounds, so that none waits for all of another's.
+        let mut room = Room { messages: DISPATCH_BATCH_MESSAGES_MAX, bytes: DISPATCH_STEP_BYTES_MAX };
+        loop {
+            let before = room.messages;
+            for link in 0..self.links.len() {
+                self.read(now, link, share, &mut room, out);
+            }
+            if room.messages == before || !room.is_left() {
+                return;
+            }
+        }
+    }
+
+    /// Takes what has arrived over one link, up to its share.
+    fn read(&mut self, now: Now, link: LinkIndex, mut share: Room, room: &mut Room, out: &mut Output) {
+        while share.is_left() {
+            let Some(BrokerLink { from_broker, .. }) = &self.links[link] else { return };
+            match from_broker.try_recv() {
+                Ok(message) => {
+                    share.spend(&message);
+                    room.spend(&message);
+                    self.receive(now, link, &message, out);
                 }
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.lose(now, link, out),
             }
         }
     }
@@ -242,5 +281,91 @@ impl Driver {
         }
         // Only that something is ready matters; `gather` finds out what.
         let _ = select.ready_timeout(limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::RwLock;
+
+    use crossbeam_channel::{Sender, unbounded};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::limits::BROKER_LINKS_MAX;
+    use crate::link::Port;
+    use crate::orchestrator::dispatch::DispatchSettings;
+    use crate::orchestrator::inventory::Inventory;
+    use crate::orchestrator::store::sqlite::SqliteStore;
+
+    struct Nowhere;
+
+    impl Port for Nowhere {
+        fn offer(&self, message: Bytes) -> Result<(), Bytes> {
+            Err(message)
+        }
+    }
+
+    fn link(broker: usize) -> (Sender<Bytes>, BrokerLink) {
+        let (sender, from_broker) = unbounded();
+        (
+            sender,
+            BrokerLink { broker_uri: format!("pcp://b{broker}/server"), to_broker: Box::new(Nowhere), from_broker },
+        )
+    }
+
+    /// A driver with so many links, and what brokers hold of them.
+    fn driver(links: usize) -> (tempfile::TempDir, Driver, Vec<Sender<Bytes>>, Sender<Command>) {
+        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            DispatchSettings { concurrency: 1, allowed_status_requests: 1, status_interval: Duration::from_secs(1) };
+        let (clock, inventory) = (Clock::start(), Arc::new(RwLock::new(Inventory::new(Vec::new()))));
+        let (commander, commands) = unbounded();
+        let parts = DriverParts {
+            dispatcher: Dispatcher::new(settings, inventory, Box::new(Uuid::nil), clock.now()),
+            recovered: Vec::new(),
+            store: Arc::new(SqliteStore::open(dir.path()).unwrap()),
+            links: Vec::new(),
+            commands,
+            clock,
+            unfinished_nodes: Arc::default(),
+        };
+        let (places, outbox) = (Vec::new(), VecDeque::new());
+        let mut driver = Driver { parts, links: places, outbox, dropped: Dropped::default(), is_stopping: false };
+        let mut senders = Vec::new();
+        for broker in 0..links {
+            let (sender, link) = link(broker);
+            driver.attach(driver.now(), link);
+            senders.push(sender);
+        }
+        (dir, driver, senders, commander)
+    }
+
+    fn gather(driver: &mut Driver) {
+        driver.gather(driver.now(), &mut Output::default());
+    }
+
+    #[test]
+    fn places_of_links_that_are_gone_make_no_batch_smaller() {
+        let (_dir, mut driver, mut brokers, _commander) = driver(BROKER_LINKS_MAX);
+        brokers.truncate(1);
+        gather(&mut driver);
+        for _ in 0..=DISPATCH_BATCH_MESSAGES_MAX {
+            brokers[0].send(Bytes::new()).unwrap();
+        }
+        gather(&mut driver);
+        assert_eq!(brokers[0].len(), 1);
+    }
+
+    #[test]
+    fn large_messages_of_one_broker_make_nobody_wait_and_are_few_in_a_batch() {
+        let (_dir, mut driver, brokers, _commander) = driver(3);
+        let large = Bytes::from(vec![b'x'; DISPATCH_STEP_BYTES_MAX / 2]);
+        for _ in 0..10 {
+            brokers[0].send(large.clone()).unwrap();
+            brokers[2].send(Bytes::new()).unwrap();
+        }
+        gather(&mut driver);
+        assert_eq!((brokers[0].len(), brokers[2].len()), (8, 0));
     }
 }

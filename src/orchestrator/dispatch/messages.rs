@@ -114,7 +114,7 @@ impl Dispatcher {
     /// The agent has the request: it is never sent again, and silence is counted anew.
     fn acknowledge(&mut self, key: NodeKey, out: &mut Output) {
         let node = self.running.get_mut(&key).expect("only running nodes are acknowledged");
-        node.misses = 0;
+        node.silent_since = None;
         if node.delivery != Delivery::Acknowledged {
             node.delivery = Delivery::Acknowledged;
             out.changes.push(Change::NodeAcknowledged(key));
@@ -169,6 +169,7 @@ impl Dispatcher {
             }
             TransactionStatus::Unknown => {
                 self.settle_query(key);
+                self.running.get_mut(&key).expect("looked up above").silent_since = None;
                 self.unknown(now, key, stdout.as_deref(), out);
             }
         }
@@ -237,7 +238,9 @@ impl Dispatcher {
             error_text::OVERLOADED => {}
             _ if !is_request => {
                 self.settle_query(key);
-                self.miss(now, key, out);
+                if self.is_silent(now, key) {
+                    self.give_up_silent(now, key, out);
+                }
             }
             error_text::NOT_CONNECTED if was_delivered => {}
             // It does not know the request, says so when asked, and is then sent it again.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Dispatcher, Now, Output, Send};
 use crate::clock::Moment;
-use crate::limits::DISPATCH_STEP_BYTES_MAX;
+use crate::limits::{DISPATCH_STEP_BYTES_MAX, STATUS_PAUSE_MAX};
 use crate::orchestrator::events::Ending;
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::{Change, NodeKey};
@@ -45,8 +45,10 @@ pub(super) struct RunningNode {
     /// The message id of the latest request; `None` if it was sent before a restart.
     pub request: Option<Uuid>,
     pub query: Query,
-    /// Status queries in a row without an answer.
-    pub misses: u32,
+    /// Since when the agent has not answered; `None` if it was not asked in vain.
+    pub silent_since: Option<Moment>,
+    /// From the latest query to the next.
+    pause: Duration,
     poll_at: Moment,
     deadline: Option<Moment>,
 }
@@ -79,7 +81,8 @@ impl Dispatcher {
             delivery,
             request: None,
             query: Query::Idle,
-            misses: 0,
+            silent_since: None,
+            pause: interval,
             poll_at: now.moment + interval / 2 + phase,
             deadline: timeout.map(|timeout| now.moment + timeout.saturating_sub(age)),
         };
@@ -157,43 +160,51 @@ impl Dispatcher {
             );
             return self.give_up(now, key, &reason, out);
         }
-        node.poll_at = now.moment + self.settings.status_interval;
-        self.alarms.insert((node.alarm_at(), key));
-        let name = node.name.clone();
-        let was_asked = node.query != Query::Idle;
-        match self.link_of(&name) {
-            Some(link) if !was_asked => self.send_query(key, link, out),
-            Some(link) => {
-                self.send_query(key, link, out);
-                self.miss(now, key, out);
-            }
-            None => self.miss(now, key, out),
+        let (name, was_asked) = (node.name.clone(), node.query != Query::Idle);
+        let link = self.link_of(&name);
+        if (was_asked || link.is_none()) && self.is_silent(now, key) {
+            return self.give_up_silent(now, key, out);
+        }
+        self.wait(now, key, was_asked && link.is_some());
+        if let Some(link) = link {
+            self.send_query(key, link, out);
         }
     }
 
-    /// A status query stayed, or would have stayed, without an answer.
-    pub(super) fn miss(&mut self, now: Now, key: NodeKey, out: &mut Output) {
-        let node = self.running.get_mut(&key).expect("only running nodes miss");
-        node.misses += 1;
-        if node.misses < self.settings.allowed_status_requests {
-            return;
-        }
-        let whereabouts = match self
-            .inventory
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .link_of(&node.name)
-        {
+    /// Arms the alarm for the next query. An answer may be as large as a result and still be on its way, in front of all
+    /// that the agent has to say: whoever asks again too soon only makes that longer.
+    fn wait(&mut self, now: Now, key: NodeKey, is_unanswered: bool) {
+        let (interval, patience) = (self.settings.status_interval, self.patience());
+        let node = self.running.get_mut(&key).expect("only running nodes wait");
+        let silence = now.moment.since(*node.silent_since.get_or_insert(now.moment));
+        let longest = STATUS_PAUSE_MAX.min(patience.saturating_sub(silence)).max(interval);
+        node.pause = if is_unanswered { (node.pause * 2).min(longest) } else { interval };
+        node.poll_at = now.moment + node.pause;
+        self.alarms.insert((node.alarm_at(), key));
+    }
+
+    /// How long an agent may be silent.
+    fn patience(&self) -> Duration {
+        self.settings.status_interval.saturating_mul(self.settings.allowed_status_requests)
+    }
+
+    /// Whether the agent has been silent for too long.
+    pub(super) fn is_silent(&self, now: Now, key: NodeKey) -> bool {
+        self.running[&key].silent_since.is_some_and(|since| now.moment.since(since) >= self.patience())
+    }
+
+    /// Ends a node whose agent has been silent for too long.
+    pub(super) fn give_up_silent(&mut self, now: Now, key: NodeKey, out: &mut Output) {
+        let node = &self.running[&key];
+        let seconds = node.silent_since.map_or(0, |since| now.moment.since(since).as_secs());
+        let whereabouts = match self.link_of(&node.name) {
             Some(_) => {
                 "although the agent is connected: it may be blocked, or its answer cannot be sent (look into its log)"
             }
             None => "because the agent is not connected",
         };
         let reason = format!(
-            "timed out: {} status requests in a row, one every {} s, got no answer {whereabouts}; whether the task ran \
-             is not known",
-            node.misses,
-            self.settings.status_interval.as_secs()
+            "timed out: status requests got no answer for {seconds} s {whereabouts}; whether the task ran is not known"
         );
         self.give_up(now, key, &reason, out);
     }

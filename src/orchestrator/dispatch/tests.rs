@@ -1,6 +1,7 @@
 //! The dispatcher, message by message, in virtual time. What holds for every order of events is in the simulation.
 
 mod links;
+mod silence;
 
 use serde_json::{Value, json};
 
@@ -303,14 +304,6 @@ fn an_answer_to_an_old_query_says_nothing_about_a_second_request() {
     assert_eq!(answer(&queries[1]), Received::Used);
     assert_eq!(answer(&queries[1]), Received::Stale);
     assert_eq!(words(&bench.changes).last(), Some(&"resent"));
-}
-
-#[test]
-fn silence_ends_with_a_message_that_says_so() {
-    let mut bench = Bench::connected();
-    bench.job(&["a"], |_| {});
-    (0..6).for_each(|_| bench.pass(Duration::from_secs(19)));
-    assert!(bench.error().starts_with("timed out: 3 status requests in a row"), "{}", bench.error());
 }
 
 #[test]
