@@ -24,7 +24,7 @@ pub struct Request {
 /// Why a request is not answered with 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestError {
-    /// Not HTTP/1.1.
+    /// Not HTTP/1.
     Malformed,
     /// Larger than [`UPGRADE_BYTES_MAX`], or too many fields.
     TooLarge,
@@ -82,10 +82,12 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, RequestEr
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(RequestError::TooLarge),
         Err(_) => return Err(RequestError::Malformed),
     };
-    if request.version != Some(1) {
-        return Err(RequestError::Malformed);
+    let method = request.method.unwrap_or_default();
+    if request.version == Some(0) {
+        // HTTP/1.0 knows no upgrade (RFC 9110, 7.8), but load balancers ask for status pages in it.
+        return Err(if method == "GET" { RequestError::NotUpgrade } else { RequestError::Method });
     }
-    let key = check_request(request.method.unwrap_or_default(), request.headers)?;
+    let key = check_request(method, request.headers)?;
     let path = request.path.filter(|path| path.starts_with('/')).ok_or(RequestError::Malformed)?;
     let path = path.split_once(['?', '#']).map_or(path, |(path, _)| path);
     Ok(Some((Request { path: path.into(), key: key.into() }, size)))
@@ -356,7 +358,8 @@ mod tests {
     fn every_rule_has_its_refusal() {
         let refused = |from: &str, to: &str| parse(&AGENT.replace(from, to)).unwrap_err();
         assert_eq!(refused("GET", "POST"), RequestError::Method);
-        assert_eq!(refused("HTTP/1.1", "HTTP/1.0"), RequestError::Malformed);
+        assert_eq!(refused("HTTP/1.1", "HTTP/1.0"), RequestError::NotUpgrade);
+        assert_eq!(refused("HTTP/1.1", "HTTP/2.0"), RequestError::Malformed);
         assert_eq!(refused("Host: localhost:18142\r\n", ""), RequestError::Host);
         assert_eq!(refused("Upgrade: websocket\r\n", ""), RequestError::NotUpgrade);
         assert_eq!(refused("Connection: Upgrade\r\n", ""), RequestError::NotUpgrade);

@@ -31,6 +31,15 @@ impl Wire {
         wire
     }
 
+    /// The same, or nothing if the server has hung up before its answer.
+    pub fn attempt(address: SocketAddr, config: Arc<ClientConfig>, path: &str) -> Option<Self> {
+        let mut wire = Self::new(tls(address, config).ok()?);
+        wire.send(request(path).as_bytes());
+        let head = wire.head().ok()?;
+        assert_eq!(head, "101");
+        Some(wire)
+    }
+
     pub fn tcp(&self) -> &TcpStream {
         &self.tls.sock
     }

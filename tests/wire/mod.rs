@@ -21,6 +21,7 @@ mod client;
 mod envelope;
 mod forge;
 mod frames;
+mod page;
 mod records;
 mod site;
 mod storm;
@@ -52,14 +53,18 @@ fn pair(first: String, second: String) -> String {
     if first == second { format!("twice {first}") } else { format!("{first}; {second}") }
 }
 
-/// Runs a table against a server of its own, to its end, and fails with all that was different.
+/// Runs a table against a server of its own.
 fn run(table: &[Case]) {
-    let site = Site::start();
+    run_at(&Site::start(), table);
+}
+
+/// Runs a table to its end, and fails with all that was different.
+fn run_at(site: &Site, table: &[Case]) {
     let mut different = Vec::new();
     for case in table {
         site.serves();
         let before = site.calm();
-        let seen = (case.act)(&site);
+        let seen = (case.act)(site);
         let mut view = site.view();
         site.server.wait(&format!("everything of {} {} to be gone", case.number, case.name), || {
             view = site.view();
@@ -106,6 +111,16 @@ fn messages_of_pcp_1() {
 }
 
 #[test]
+fn pages() {
+    run(page::TABLE);
+}
+
+#[test]
+fn where_certificates_are_wanted_and_not_needed() {
+    run_at(&Site::start_with("webserver.pcp-broker.client-auth: want"), page::WANT_TABLE);
+}
+
+#[test]
 fn slow_peers() {
     run(storm::TABLE);
 }
@@ -113,7 +128,16 @@ fn slow_peers() {
 /// A number names one case.
 #[test]
 fn numbers_are_in_order() {
-    let tables = [frames::TABLE, upgrade::TABLE, tls::TABLE, envelope::TABLE, storm::TABLE, v1::TABLE];
+    let tables = [
+        frames::TABLE,
+        upgrade::TABLE,
+        tls::TABLE,
+        envelope::TABLE,
+        storm::TABLE,
+        v1::TABLE,
+        page::TABLE,
+        page::WANT_TABLE,
+    ];
     for table in tables {
         assert!(table.is_sorted_by(|a, b| a.number < b.number), "in order, each once");
     }

@@ -18,12 +18,16 @@ use crate::support::server::{EXACT, Server};
 /// Serial number of the certificate on the server's CRL.
 pub const REVOKED: u64 = 4711;
 
+/// A question that everybody may ask the broker.
+const ASSOCIATE: &[u8] = br#"{"id":"1-1-1-1-1","message_type":"http://puppetlabs.com/associate_request"}"#;
+
 /// Numbers that come back to where they were once a peer is gone.
 const GAUGES: [&str; 5] = ["connections_open", "handshakes_in_flight", "accept_queue", "queued_bytes", "partial_bytes"];
 
 /// Counters whose changes are told. Bytes and messages are no news.
-const COUNTERS: [&str; 12] = [
+const COUNTERS: [&str; 13] = [
     "refused",
+    "pages",
     "closed",
     "decode_errors",
     "messages_refused",
@@ -79,9 +83,15 @@ pub struct Site {
 
 impl Site {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With more in its configuration.
+    pub fn start_with(more: &str) -> Self {
         let pki = Pki::new(Keys::P256);
         let files = pki.server_files_with_crl(&[REVOKED]);
-        let server = Server::start_with(&files, "pcp-broker.privileged-clients: [\"ctl.example\"]\n", &[EXACT]);
+        let more = format!("pcp-broker.privileged-clients: [\"ctl.example\"]\n{more}\n");
+        let server = Server::start_with(&files, &more, &[EXACT]);
         let patience = Duration::from_secs(30);
         let metrics = Client::new(pki.agent("metrics.example", &TLS13), patience, patience).unwrap();
         let (node, privileged) = (pki.agent("node.example", &TLS13), pki.agent("ctl.example", &TLS13));
@@ -105,14 +115,13 @@ impl Site {
         assert!(answer.status.is_success(), "{text}");
         let (mut gauges, mut counters) = (BTreeMap::new(), BTreeMap::new());
         for (name, value) in text.lines().filter_map(|line| line.strip_prefix("podium_")?.rsplit_once(' ')) {
-            let value = value.parse().unwrap();
             let (family, label) = name.split_once('{').unwrap_or((name, ""));
             let family = family.trim_end_matches("_total");
             if GAUGES.contains(&family) {
-                gauges.insert(family.to_owned(), value);
+                gauges.insert(family.to_owned(), value.parse().unwrap());
             } else if COUNTERS.contains(&family) {
                 let label = label.trim_start_matches("label=\"").trim_end_matches("\"}");
-                counters.insert([family, label].join(" ").trim_end().to_owned(), value);
+                counters.insert([family, label].join(" ").trim_end().to_owned(), value.parse().unwrap());
             }
         }
         View { gauges, counters, descriptors: self.server.descriptors() }
@@ -130,15 +139,33 @@ impl Site {
 
     /// The client that is there all the time, and one that comes now, get their answers.
     pub fn serves(&self) {
-        let ask = frame(0x81, br#"{"id":"1-1-1-1-1","message_type":"http://puppetlabs.com/associate_request"}"#);
+        self.serves_the_witness();
+        let number = self.newcomers.replace(self.newcomers.get() + 1);
+        let newcomer = self.open(&format!("/pcp2/newcomer{number}"));
+        self.welcomes(newcomer);
+    }
+
+    /// Serves them in a crowd: whoever comes may have to come again, as agents do, because all handshake slots are taken.
+    pub fn serves_in_a_crowd(&self) {
+        self.serves_the_witness();
+        let mut newcomer = None;
+        self.server.wait("one of a newcomer's attempts to succeed", || {
+            newcomer = Wire::attempt(self.server.address, self.node.clone(), "/pcp2/newcomer");
+            newcomer.is_some()
+        });
+        self.welcomes(newcomer.unwrap());
+    }
+
+    fn serves_the_witness(&self) {
         let mut witness = self.witness.borrow_mut();
-        witness.send(&ask);
+        witness.send(&frame(0x81, ASSOCIATE));
         // It may have been sent something meanwhile.
         let answer = std::iter::repeat_with(|| witness.next()).find(|said| !said.starts_with("rpc_"));
         assert_eq!(answer.unwrap(), "associate_response: success (re 1-1-1-1-1)");
-        let number = self.newcomers.replace(self.newcomers.get() + 1);
-        let mut newcomer = self.open(&format!("/pcp2/newcomer{number}"));
-        newcomer.send(&ask);
+    }
+
+    fn welcomes(&self, mut newcomer: Wire) {
+        newcomer.send(&frame(0x81, ASSOCIATE));
         newcomer.send(&frame(0x88, b"\x03\xE8"));
         assert_eq!(newcomer.rest(), "associate_response: success (re 1-1-1-1-1), close 1000, end");
     }
@@ -196,8 +223,13 @@ impl Site {
 
     /// What becomes of a handshake of such a client and of its request.
     pub fn handshake(&self, config: Arc<ClientConfig>) -> String {
+        self.request(config, super::upgrade::request("/pcp2/wire").as_bytes())
+    }
+
+    /// The same with another request.
+    pub fn request(&self, config: Arc<ClientConfig>, request: &[u8]) -> String {
         let mut wire = Wire::new(tls(self.server.address, config).unwrap());
-        wire.send(super::upgrade::request("/pcp2/wire").as_bytes());
+        wire.send(request);
         wire.send(&frame(0x88, b"\x03\xE8"));
         wire.http()
     }

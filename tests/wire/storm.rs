@@ -116,7 +116,7 @@ fn many_that_never_finish_their_handshake() {
         let _ = socket.write_all(said);
         socket
     });
-    site.serves();
+    site.serves_in_a_crowd();
     let mut view = site.view();
     site.server.wait("all of them to be gone", || {
         view = site.view();
@@ -124,7 +124,8 @@ fn many_that_never_finish_their_handshake() {
     });
     let count = |name: &str| view.counters.get(name).copied().unwrap_or(0);
     let [late, expired] = ["refused handshake-timeout", "accept_queue_expired"].map(count);
-    assert_eq!(late + expired, i64::try_from(size).unwrap(), "{}", view.counted_since(&before));
+    // Attempts of the newcomer may be among them.
+    assert!(late + expired >= i64::try_from(size).unwrap(), "{}", view.counted_since(&before));
     let most = memory + GROWTH_MAX;
     site.server.wait(&format!("the memory to be below {} KiB again", most / 1024), || site.server.memory() <= most);
     println!(

@@ -64,16 +64,17 @@ pub const TABLE: &[Case] = cases! {
         => "426 This is a WebSocket endpoint., end", "refused http-not-upgrade";
     112 "no Connection": |site| site.http(&replaced("Connection: Upgrade\r\n", ""))
         => "426 This is a WebSocket endpoint., end", "refused http-not-upgrade";
-    113 "HTTP/1.0": |site| site.http(&replaced("HTTP/1.1", "HTTP/1.0")) => MALFORMED, COUNTED_MALFORMED;
+    113 "HTTP/1.0": |site| site.http(&replaced("HTTP/1.1", "HTTP/1.0"))
+        => "426 This is a WebSocket endpoint., end", "refused http-not-upgrade";
     114 "HTTP/2.0": |site| site.http(&replaced("HTTP/1.1", "HTTP/2.0")) => MALFORMED, COUNTED_MALFORMED;
     115 "the preface of HTTP/2": |site| site.http(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
         => MALFORMED, COUNTED_MALFORMED;
     116 "POST": |site| site.http(&replaced("GET", "POST"))
-        => "405 Only GET is possible here., end", "refused http-method";
+        => "405 Only GET and HEAD are possible here., end", "refused http-method";
     117 "CONNECT": |site| site.http(b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n")
-        => "405 Only GET is possible here., end", "refused http-method";
+        => "405 Only GET and HEAD are possible here., end", "refused http-method";
     118 "a method in lower case": |site| site.http(&replaced("GET", "get"))
-        => "405 Only GET is possible here., end", "refused http-method";
+        => "405 Only GET and HEAD are possible here., end", "refused http-method";
     119 "a body that is announced":
         |site| site.http(&[replaced("Host:", "Content-Length: 5\r\nHost:"), b"hello".to_vec()].concat())
         => "400 A request for a WebSocket has no body., end", "refused http-body";

@@ -3,6 +3,7 @@
 
 use super::client::frame;
 use super::site::Site;
+use super::upgrade::request;
 use super::{Case, cases};
 
 /// What an agent may send to the broker. It is answered with success.
@@ -49,6 +50,12 @@ fn echo(site: &Site, more: &[Vec<u8>]) -> String {
 
 fn associate() -> Vec<u8> {
     chunk(ENVELOPE, ASSOCIATE.as_bytes())
+}
+
+/// What an agent's association at a path is answered with.
+fn associate_at(site: &Site, path: &str) -> String {
+    let message = [vec![1], chunk(ENVELOPE, ASSOCIATE.replace("/wire", "/agent").as_bytes())].concat();
+    site.frames_at(path, &site.node, &frame(BINARY, &message))
 }
 
 pub const TABLE: &[Case] = cases! {
@@ -147,11 +154,23 @@ pub const TABLE: &[Case] = cases! {
         let error = ECHO.replace("rpc_blocking_response", "error_message");
         chunks(site, &[chunk(ENVELOPE, error.as_bytes()), chunk(DATA, b"{\"id\":\"x\",\"description\":\"why\"}")])
     } => "v1 error_message: why, close 1000, end", "closed peer, messages_routed";
-    571 "a path that is neither": |site| site.http(super::upgrade::request("/pcp1/wire").as_bytes()) => "404 Not found., end", "refused Not found.";
-    572 "the broker's own type": |site| site.http(super::upgrade::request("/pcp/server").as_bytes()) => "403 Association unsuccessful., end", "refused Association unsuccessful.";
+    571 "a path that is neither": |site| site.http(request("/pcp1/wire").as_bytes()) => "404 Not found., end", "refused Not found.";
+    572 "the broker's own type": |site| site.http(request("/pcp/server").as_bytes()) => "403 Association unsuccessful., end", "refused Association unsuccessful.";
     573 "fragments of a message": |site| {
         let message = [vec![1], associate()].concat();
         let (begin, end) = message.split_at(3);
         site.frames_at("/pcp/wire", &site.node, &[frame(0x02, begin), frame(0x80, end)].concat())
     } => "v1 associate_response: success, close 1000, end", "closed peer, messages_routed";
+    574 "the mount itself, where agents of 1.0 connect": |site| associate_at(site, "/pcp") => "v1 associate_response: success, close 1000, end", "closed peer, messages_routed";
+    575 "the mount and a slash": |site| associate_at(site, "/pcp/") => "v1 associate_response: success, close 1000, end", "closed peer, messages_routed";
+    576 "the mount and the type": |site| associate_at(site, "/pcp/agent") => "v1 associate_response: success, close 1000, end", "closed peer, messages_routed";
+    577 "the mount and a query": |site| associate_at(site, "/pcp?type=wire") => "v1 associate_response: success, close 1000, end", "closed peer, messages_routed";
+    578 "the mount in the wrong protocol": |site| associate_at(site, "/pcp2") => "error_message: Could not decode message, close 1000, end", "closed peer, decode_errors binary-on-v2";
+    579 "a type in two parts": |site| site.http(request("/pcp/a/b").as_bytes()) => "400 The path names no client type., end", "refused The path names no client type.";
+    580 "two slashes": |site| site.http(request("/pcp//agent").as_bytes()) => "400 The path names no client type., end", "refused The path names no client type.";
+    581 "a slash at the end of the type": |site| site.http(request("/pcp/agent/").as_bytes()) => "400 The path names no client type., end", "refused The path names no client type.";
+    582 "more after the mount": |site| site.http(request("/pcpx").as_bytes()) => "404 Not found., end", "refused Not found.";
+    583 "the mount in capitals": |site| site.http(request("/PCP").as_bytes()) => "404 Not found., end", "refused Not found.";
+    584 "a wildcard as type": |site| site.http(request("/pcp/*").as_bytes()) => "400 The path names no client type., end", "refused The path names no client type.";
+    585 "less than the mount": |site| site.http(request("/pc").as_bytes()) => "404 Not found., end", "refused Not found.";
 };
