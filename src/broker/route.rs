@@ -11,6 +11,7 @@ use super::controllers::Way;
 use super::core::{BrokerCore, BrokerMail, Origin};
 use super::said::{Form, Said};
 use super::session::Session;
+use crate::limits::URI_BYTES_MAX;
 use crate::link::{Opcode, PeerId, SendOutcome, Shell};
 use crate::pcp::message::error_text;
 use crate::pcp::{Envelope, SERVER_URI, Version};
@@ -51,7 +52,10 @@ impl From<SendOutcome> for Delivery {
 impl BrokerCore {
     /// Forwards a message that has passed all checks.
     pub(super) fn route(&mut self, said: &Said<'_>, target: &str, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
-        let delivery = match self.broker.directory.locate(target) {
+        // A target may be as long as a message. Nobody has such a URI, and all workers would wait while it is hashed under
+        // the directory's lock.
+        let holder = if target.len() <= URI_BYTES_MAX { self.broker.directory.locate(target) } else { None };
+        let delivery = match holder {
             Some(peer) if peer.worker == shell.worker() => self.send_here(peer, said, shell),
             Some(peer) => match self.mail_for(peer, said) {
                 Some(mail) => posted(shell.mail(peer.worker, mail)),

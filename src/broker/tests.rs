@@ -396,3 +396,13 @@ fn nobody_takes_the_place_of_a_controller() {
     assert!(matches!(admit("/pcp/orchestrator"), Admission::Refuse { status: 403, .. }));
     assert_eq!(admit("/pcp2/agent"), Admission::Accept);
 }
+
+#[test]
+fn a_target_that_is_longer_than_any_uri_is_not_looked_up() {
+    let mut bench = Bench::new();
+    let privileged = bench.open(1, "ctl", "/pcp2/ctl");
+    let name = "a".repeat(crate::limits::URI_BYTES_MAX);
+    bench.open(2, &name, "/pcp2/agent");
+    let request = message("rpc_blocking_request", &format!("pcp://{name}/agent"));
+    bench.expect_error(privileged, &request, "Not connected.");
+}

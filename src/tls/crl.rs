@@ -27,7 +27,8 @@ pub struct Trust {
 pub struct Examined {
     /// Without those that are revoked themselves: what is trusted directly, rustls does not look up in any list.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// Newest first, because rustls takes the first of an issuer.
+    /// Newest first, because rustls takes the first of an issuer. Without those of CAs that are not in the bundle: with
+    /// them a peer could send such a CA along, and when that CA is revoked nobody would know which connections to end.
     pub lists: Vec<CertificateRevocationListDer<'static>>,
     /// What they say.
     pub trust: Trust,
@@ -72,11 +73,18 @@ pub fn examine(
         }
     }
     trust.authorities.sort_unstable();
-    for (header, _) in headed.iter().filter(|(header, _)| !subjects.contains(&header.issuer)) {
+    let (known, strange): (Vec<_>, Vec<_>) =
+        headed.into_iter().partition(|(header, _)| subjects.contains(&header.issuer));
+    for (header, _) in &strange {
         let issuer = &header.issuer_text;
-        trust.warnings.push(format!("the CRL of {issuer} has no effect: that CA is not in the bundle"));
+        trust.warnings.push(format!(
+            "the CRL of {issuer} has no effect: that CA is not in the bundle; certificates that it issued are refused, \
+             even if their holders send its certificate along"
+        ));
     }
-    Ok(Examined { authorities: good, lists: headed.into_iter().map(|(_, list)| list).collect(), trust })
+    // Without any list rustls would check nothing.
+    let lists = if known.is_empty() { strange } else { known };
+    Ok(Examined { authorities: good, lists: lists.into_iter().map(|(_, list)| list).collect(), trust })
 }
 
 fn read_list(der: &[u8], now: WallTime, trust: &mut Trust) -> Result<Header, Unreadable> {

@@ -167,15 +167,17 @@ impl Pki {
         issued: &Issued,
         servers: &Pki,
     ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(servers.ca.clone()).unwrap();
-        let key = PrivateKeyDer::try_from(issued.key.serialize_der()).unwrap();
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![issued.certificate.der().clone()], key);
-        Arc::new(config.unwrap())
+        client_with(version, issued, vec![issued.certificate.der().clone()], servers)
+    }
+
+    /// The same, which sends the certificate of this CA along.
+    pub(crate) fn client_with_chain(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        issued: &Issued,
+        servers: &Pki,
+    ) -> Arc<ClientConfig> {
+        client_with(version, issued, vec![issued.certificate.der().clone(), self.ca.clone()], servers)
     }
 
     /// A client with one protocol version, which may have no certificate or one of another CA.
@@ -198,6 +200,23 @@ impl Pki {
             }
         })
     }
+}
+
+fn client_with(
+    version: &'static SupportedProtocolVersion,
+    issued: &Issued,
+    chain: Vec<CertificateDer<'static>>,
+    servers: &Pki,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(servers.ca.clone()).unwrap();
+    let key = PrivateKeyDer::try_from(issued.key.serialize_der()).unwrap();
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key);
+    Arc::new(config.unwrap())
 }
 
 fn params(name: &str) -> CertificateParams {
