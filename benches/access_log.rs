@@ -3,10 +3,10 @@
 //! there is one (`/dev/shm`), so that what is measured is the worker's part and not the disk's.
 //! `cargo bench --bench access_log`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::measurement::WallTime as Measured;
@@ -15,6 +15,8 @@ use podium::clock::{Clock, Moment, Stopwatch, WallTime};
 use podium::config::settings::{AccessFormat, AccessLevel, AccessLogSettings};
 use podium::observe::access_log::{AccessLogs, MessageEntry, Verdict};
 use podium::observe::metrics::Metrics;
+
+use counting::allocations;
 
 /// Lines of a batch: more than half a buffer, at which the writer is woken at once, and less than a whole one.
 const BATCH: u64 = 1_600;
@@ -61,14 +63,14 @@ fn case(group: &mut BenchmarkGroup<'_, Measured>, file: &Path, name: &str, level
         logs.messages.message(0, Moment::from_millis(moment / 8), &entry);
     };
     one();
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     for _ in 0..1_000 {
         one();
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    println!("access_log/{name}: allocations per 1,000 lines: {allocations}");
+    let count = allocations() - before;
+    println!("access_log/{name}: allocations per 1,000 lines: {count}");
     // The text of a second is made once in it, and the writing thread's buffer once.
-    assert!(allocations <= 20, "a line allocates");
+    assert!(count <= 20, "a line allocates");
     let size = || std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|lines| {
@@ -96,26 +98,6 @@ fn case(group: &mut BenchmarkGroup<'_, Measured>, file: &Path, name: &str, level
     // Nothing to remove if nothing was written.
     let _ = std::fs::remove_file(file);
 }
-
-/// Counts allocations; the numbers are the point, so nothing else is done.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system allocator with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 criterion_group!(benches, access_log);
 criterion_main!(benches);

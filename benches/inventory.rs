@@ -2,9 +2,9 @@
 //! response, from request to encoded message, in both protocols, and a tick with 1,000 changes. Also counts allocations.
 //! `cargo bench --bench inventory`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -16,6 +16,8 @@ use podium::broker::{Access, Broker, Observer, Outcome};
 use podium::clock::Moment;
 use podium::link::{Application, Dial, Event, Identity, Opcode, Opening, PeerId, SendOutcome, Shell, TimerKey};
 use podium::pcp::{Outgoing, SERVER_URI, message_type, translate};
+
+use counting::allocations;
 
 struct Silent;
 
@@ -135,9 +137,9 @@ fn open(core: &mut BrokerCore, shell: &mut NullShell, slot: u32, name: &str, pat
 
 fn counted(what: &str, mut run: impl FnMut()) {
     run();
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     run();
-    println!("allocations of {what}: {}", ALLOCATIONS.load(Ordering::Relaxed) - before);
+    println!("allocations of {what}: {}", allocations() - before);
 }
 
 fn inventory(criterion: &mut Criterion) {
@@ -165,26 +167,6 @@ fn inventory(criterion: &mut Criterion) {
         criterion.bench_function(&what, |bencher| bencher.iter(|| world.churn_and_tick(1_000)));
     }
 }
-
-/// Counts allocations; the numbers are the point, so nothing else is done.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system allocator with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 criterion_group!(benches, inventory);
 criterion_main!(benches);

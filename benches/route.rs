@@ -4,10 +4,10 @@
 //! brackets of nested data, and none of ours. Then the judgement of one message alone, which allocates nothing.
 //! `cargo bench --bench route`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use podium::broker::authorize::{Judged, Policy};
@@ -20,6 +20,8 @@ use podium::config::authorization::{
     Access as Whom, Ace, AuthorizationRules, ClientAccess, Conditions, Identification, Rule,
 };
 use podium::link::{Application, Dial, Event, Identity, Opcode, Opening, PeerId, SendOutcome, Shell, TimerKey};
+
+use counting::allocations;
 
 struct Silent;
 
@@ -107,11 +109,11 @@ fn judgement(criterion: &mut Criterion, name: &str, policy: &Policy) {
     let rights = policy.rights(common_name, None);
     let one = || policy.judge(black_box(&rights), black_box(&judged), &controllers).is_ok();
     assert!(one(), "{name}");
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     for _ in 0..1_000 {
         black_box(one());
     }
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{name} allocates");
+    assert_eq!(allocations() - before, 0, "{name} allocates");
     criterion.bench_function(name, |bencher| bencher.iter(one));
 }
 
@@ -135,36 +137,16 @@ fn messages(criterion: &mut Criterion, name: &str, policy: Policy) {
     let payload = br#"{"id":"f93df7fa-5168-4f8d-a7b5-180d46019213","message_type":"http://puppetlabs.com/rpc_non_blocking_response","target":"pcp://node1.example.com/agent","sender":"pcp://node5000.example.com/agent","data":{"transaction_id":"7","results":{"exitcode":0,"stdout":"ok"}}}"#;
     let mut one = || core.handle(now, Event::Message { peer, opcode: Opcode::Text, payload }, &mut shell);
     one();
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     for _ in 0..1_000 {
         one();
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    println!("{name}: allocations per 1,000 messages: {allocations}");
-    assert!(allocations <= 1_000, "the path of a message allocates");
+    let count = allocations() - before;
+    println!("{name}: allocations per 1,000 messages: {count}");
+    assert!(count <= 1_000, "the path of a message allocates");
     criterion.bench_function(name, |bencher| bencher.iter(&mut one));
     assert!(shell.bytes > 0);
 }
-
-/// Counts allocations; the numbers are the point, so nothing else is done.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system allocator with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 criterion_group!(benches, route);
 criterion_main!(benches);

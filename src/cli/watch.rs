@@ -59,7 +59,7 @@ impl Watch {
         self.metrics.set_limits(&bounds(options.workers, &options.limits));
         let metrics = self.metrics.clone();
         let pages = StatusPages {
-            status: mounts.status.clone(),
+            status_path: mounts.status.clone(),
             metrics_path: mounts.metrics.clone(),
             services: vec![self.service(broker)],
             metrics: Arc::new(move || metrics.render()),
@@ -246,6 +246,7 @@ mod tests {
     use crate::broker::mounts::Mounts;
     use crate::config::authorization::ClientAccess;
     use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings};
+    use crate::observe::pages::Visitor;
     use crate::observe::status::answer;
 
     fn settings(message_log: AccessLogSettings) -> BrokerSettings {
@@ -305,6 +306,17 @@ mod tests {
         let page =
             options.pages.unwrap().page(crate::observe::pages::Visitor::Unknown, "/status/v1/simple", "").unwrap();
         assert_eq!((page.status, &*page.body), (503, "unknown"));
+    }
+
+    #[test]
+    fn status_and_metrics_are_where_the_web_routes_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let (watch, broker) = watched(&dir.path().join("log"));
+        let mounts = MountSettings { status: "/s/t".to_owned(), metrics: "/m".to_owned(), ..MountSettings::default() };
+        let pages = watch.options(&broker, &mounts, Options::new()).pages.unwrap();
+        let status = |path| pages.page(Visitor::Known, path, "").map(|page| page.status);
+        assert_eq!(["/s/t/v1/simple", "/m", "/s/t/v2", "/s/t"].map(status), [200, 200, 404, 404].map(Some));
+        assert_eq!(["/status/v1/simple", "/metrics", "/s/tv1/simple", "/m/"].map(status), [None; 4]);
     }
 
     #[test]

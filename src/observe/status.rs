@@ -222,10 +222,10 @@ fn worst(states: impl Iterator<Item = ServiceState>) -> ServiceState {
     states.max_by_key(|state| state.severity()).unwrap_or(ServiceState::Running)
 }
 
-/// The pages of a broker: `/status/v1` for everybody, `/metrics` for whoever has a certificate.
+/// The pages of a broker: `v1` of the status path for everybody, the metrics path for whoever has a certificate.
 pub struct StatusPages {
     /// Below which path the status service is, without a slash at the end.
-    pub status: String,
+    pub status_path: String,
     /// The path of the metrics.
     pub metrics_path: String,
     /// Whose state is told.
@@ -245,7 +245,7 @@ impl Pages for StatusPages {
                 }
             });
         }
-        let below = path.strip_prefix(&self.status).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        let below = path.strip_prefix(&self.status_path).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
         let nothing = || refusal(404, "not-found", &format!("There is nothing at {path}."));
         Some(answer(&self.services, &format!("/status{below}"), query).unwrap_or_else(nothing))
     }
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn metrics_are_for_those_with_a_certificate() {
         let mut pages = StatusPages {
-            status: "/status".to_owned(),
+            status_path: "/status".to_owned(),
             metrics_path: "/metrics".to_owned(),
             services: Vec::new(),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(status(Visitor::Unknown, "/status/v1/simple"), Some(200));
         assert_eq!(status(Visitor::Known, "/status"), Some(404));
         assert_eq!(status(Visitor::Known, "/pcp2/agent"), None);
-        pages.status = "/is/it/well".to_owned();
+        pages.status_path = "/is/it/well".to_owned();
         let status = |path| pages.page(Visitor::Known, path, "").map(|page| page.status);
         assert_eq!(
             [status("/is/it/well/v1/simple"), status("/is/it/wellness"), status("/status/v1/simple")],

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command};
-use super::model::{JobId, JobState, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
+use super::model::{JobId, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
 use super::scope;
 use super::sources::code_dir::split_name;
-use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob, UnfinishedNode};
+use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::{self, CheckedParameters};
 use super::vault::Vault;
@@ -121,25 +121,8 @@ fn reserve(inner: &Inner, nodes: usize) -> Result<(), Refusal> {
 
 /// A new job as the dispatcher sees it.
 fn unfinished(job: &NewJob) -> UnfinishedJob {
-    let nodes = job.nodes.iter().zip(0..).map(|(node, position)| UnfinishedNode {
-        position,
-        name: node.name.clone(),
-        transaction: node.transaction,
-        start: None,
-        acknowledged: false,
-        resent: false,
-    });
-    UnfinishedJob {
-        id: JobId(0),
-        state: JobState::Ready,
-        task: job.task.clone(),
-        noop: job.noop,
-        timeout: job.timeout,
-        payload: vec![],
-        succeeded: 0,
-        unsuccessful: 0,
-        nodes: nodes.collect(),
-    }
+    let nodes = job.nodes.iter().map(|node| (node.name.clone(), node.transaction));
+    UnfinishedJob { noop: job.noop, timeout: job.timeout, ..UnfinishedJob::new(JobId(0), &job.task, nodes) }
 }
 
 /// The jobs that have not ended, with their parameters opened.

@@ -9,8 +9,8 @@ use podium::clock::{Moment, WallTime};
 use podium::limits::START_GRACE;
 use podium::orchestrator::dispatch::{AcceptedJob, DispatchSettings, Dispatcher, Now, Output};
 use podium::orchestrator::inventory::Inventory;
-use podium::orchestrator::model::{JobId, JobState};
-use podium::orchestrator::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
+use podium::orchestrator::model::JobId;
+use podium::orchestrator::store::{Change, NodeKey, UnfinishedJob};
 use podium::pcp::Envelope;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -82,25 +82,8 @@ impl World {
 }
 
 fn job() -> AcceptedJob {
-    let nodes = NODES.iter().zip(0..).map(|(name, position)| UnfinishedNode {
-        position,
-        name: (*name).to_owned(),
-        transaction: transaction(position),
-        start: None,
-        acknowledged: false,
-        resent: false,
-    });
-    let job = UnfinishedJob {
-        id: JobId(1),
-        state: JobState::Ready,
-        task: "demo".to_owned(),
-        noop: false,
-        timeout: None,
-        payload: vec![],
-        succeeded: 0,
-        unsuccessful: 0,
-        nodes: nodes.collect(),
-    };
+    let nodes = NODES.iter().zip(0..).map(|(name, position)| ((*name).to_owned(), transaction(position)));
+    let job = UnfinishedJob::new(JobId(1), "demo", nodes);
     AcceptedJob { job, params: Ok(RawValue::from_string(r#"{"task":"demo"}"#.to_owned()).unwrap()) }
 }
 

@@ -71,6 +71,10 @@ impl Broker {
     /// The configuration is read again.
     fn reload(&self, log_level: &str, access_level: &str) {
         configure(&self.directory, self.port, log_level, access_level);
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
         let id = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(id, Signal::HUP).unwrap();
     }
@@ -175,6 +179,20 @@ fn an_operator_watches_a_broker() {
     broker.reload("loud", "info");
     broker.wait("a refusal", || broker.read("out").contains("the configuration stays as it was"));
     drop(broker);
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named() {
+    let broker = Broker::start();
+    broker.reload("info", "off");
+    broker.wait("a reload", || broker.read("out").contains("access logs were read again"));
+    assert!(!broker.read("out").contains("needs a restart"), "nothing of the kind has changed");
+    let file = broker.path("conf/broker.conf");
+    let more = "pcp-broker { idle-timeout: 500s, drain-timeout: 1s }";
+    fs::write(&file, fs::read_to_string(&file).unwrap() + more).unwrap();
+    broker.hang_up();
+    let line = "needs a restart: pcp-broker.idle-timeout, pcp-broker.drain-timeout\n";
+    broker.wait("a warning", || broker.read("out").contains(line));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cli::client_settings::Endpoint;
 use crate::cli::output::{EXIT_FAILED, Failure, Format, Output, duration, text};
 use crate::config::load_broker;
-use crate::config::settings::CertificatePaths;
+use crate::config::settings::{BrokerNodeSettings, BrokerSettings, CertificatePaths};
 use crate::https::{Client, Method, Request};
 use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_REQUEST_TIMEOUT, PAGE_BYTES_MAX};
 use crate::tls::identity::peer_name;
@@ -16,7 +16,11 @@ use crate::tls::material::{Material, anonymous_client_config};
 /// Port of a broker whose URL has none.
 const PORT: u16 = 8142;
 
-const SERVICE: &str = "/status/v1/services/broker-service";
+/// Below the path of the status service.
+const SERVICE: &str = "/v1/services/broker-service";
+
+/// That path, of a broker whose configuration we do not have.
+const STATUS: &str = "/status";
 
 /// Arguments of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -69,12 +73,15 @@ fn connection(arguments: &Arguments) -> Result<(Client, Endpoint), Failure> {
                 }
                 _ => anonymous_client_config(ca),
             };
-            (tls.map_err(|error| usage(&error))?, url)
+            (tls.map_err(|error| usage(&error))?, below_status(url))
         }
         (_, url) => {
-            let (material, port) = of_configuration(&arguments.config)?;
+            let settings = of_configuration(&arguments.config)?;
+            let material = Material::load(&settings.certificates).map_err(|error| usage(&error))?;
             let own = peer_name(material.certificate()).map_err(|error| usage(&error.label()))?.common_name;
-            let endpoint = url.unwrap_or(Endpoint { host: own.into(), port, path: String::new() });
+            let BrokerSettings { listen, mounts, .. } = settings.broker;
+            let of_ours = || Endpoint { host: own.into(), port: listen.port(), path: mounts.status };
+            let endpoint = url.map_or_else(of_ours, below_status);
             (material.client_config().map_err(|error| usage(&error))?, endpoint)
         }
     };
@@ -82,15 +89,18 @@ fn connection(arguments: &Arguments) -> Result<(Client, Endpoint), Failure> {
     Ok((client, endpoint))
 }
 
+fn below_status(url: Endpoint) -> Endpoint {
+    Endpoint { path: format!("{}{STATUS}", url.path), ..url }
+}
+
 /// The broker's own certificate is one of those that it lets in.
-fn of_configuration(directory: &Path) -> Result<(Material, u16), Failure> {
+fn of_configuration(directory: &Path) -> Result<BrokerNodeSettings, Failure> {
     let loaded = load_broker(directory).map_err(|problems| {
         Failure::Usage(format!(
             "{problems}\ngive the broker's directory with --config, or --url, --cert, --key and --ca"
         ))
     })?;
-    let material = Material::load(&loaded.settings.certificates).map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok((material, loaded.settings.broker.listen.port()))
+    Ok(loaded.settings)
 }
 
 fn ask(client: &mut Client, endpoint: &Endpoint) -> Result<Value, Failure> {

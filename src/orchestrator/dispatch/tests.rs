@@ -75,25 +75,8 @@ impl Bench {
     }
 
     fn job_with(&mut self, names: &[&str], params: &str, change: impl FnOnce(&mut UnfinishedJob)) {
-        let nodes = names.iter().zip(0..).map(|(name, position)| UnfinishedNode {
-            position,
-            name: (*name).to_owned(),
-            transaction: transaction(position),
-            start: None,
-            acknowledged: false,
-            resent: false,
-        });
-        let mut job = UnfinishedJob {
-            id: JobId(1),
-            state: JobState::Ready,
-            task: "demo".to_owned(),
-            noop: false,
-            timeout: None,
-            payload: vec![],
-            succeeded: 0,
-            unsuccessful: 0,
-            nodes: nodes.collect(),
-        };
+        let nodes = names.iter().zip(0..).map(|(name, position)| ((*name).to_owned(), transaction(position)));
+        let mut job = UnfinishedJob::new(JobId(1), "demo", nodes);
         change(&mut job);
         let params = Ok(RawValue::from_string(params.to_owned()).unwrap());
         self.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
@@ -386,24 +369,7 @@ fn an_unanswered_subscription_is_repeated() {
 #[test]
 fn a_job_without_readable_parameters_ends() {
     let mut bench = Bench::connected();
-    let job = UnfinishedJob {
-        id: JobId(9),
-        state: JobState::Ready,
-        task: "demo".to_owned(),
-        noop: false,
-        timeout: None,
-        payload: vec![],
-        succeeded: 0,
-        unsuccessful: 0,
-        nodes: vec![UnfinishedNode {
-            position: 0,
-            name: "a".to_owned(),
-            transaction: transaction(0),
-            start: None,
-            acknowledged: false,
-            resent: false,
-        }],
-    };
+    let job = UnfinishedJob::new(JobId(9), "demo", [("a".to_owned(), transaction(0))]);
     let params = Err("the key is gone".to_owned());
     bench.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
     assert_eq!((bench.requests(), bench.error()), (0, "the key is gone".to_owned()));

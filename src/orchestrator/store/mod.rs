@@ -192,6 +192,31 @@ pub struct UnfinishedJob {
     pub nodes: Vec<UnfinishedNode>,
 }
 
+impl UnfinishedJob {
+    /// A job of which no node has started yet; for each its name and the transaction of its request.
+    pub fn new(id: JobId, task: &str, nodes: impl IntoIterator<Item = (String, Uuid)>) -> Self {
+        let node = |((name, transaction), position)| UnfinishedNode {
+            position,
+            name,
+            transaction,
+            start: None,
+            acknowledged: false,
+            resent: false,
+        };
+        Self {
+            id,
+            state: JobState::Ready,
+            task: task.to_owned(),
+            noop: false,
+            timeout: None,
+            payload: Vec::new(),
+            succeeded: 0,
+            unsuccessful: 0,
+            nodes: nodes.into_iter().zip(0..).map(node).collect(),
+        }
+    }
+}
+
 /// A node that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfinishedNode {

@@ -155,25 +155,9 @@ impl World {
     }
 
     pub fn job(&mut self, id: i64, names: &[String]) {
-        let nodes = names.iter().zip(0..).map(|(name, position)| UnfinishedNode {
-            position,
-            name: name.clone(),
-            transaction: Uuid::from_u64_pair(self.random.next_u64(), self.random.next_u64()),
-            start: None,
-            acknowledged: false,
-            resent: false,
-        });
-        let job = UnfinishedJob {
-            id: JobId(id),
-            state: JobState::Ready,
-            task: "demo".to_owned(),
-            noop: false,
-            timeout: None,
-            payload: vec![],
-            succeeded: 0,
-            unsuccessful: 0,
-            nodes: nodes.collect(),
-        };
+        let random = &mut self.random;
+        let transaction = |name: &String| (name.clone(), Uuid::from_u64_pair(random.next_u64(), random.next_u64()));
+        let job = UnfinishedJob::new(JobId(id), "demo", names.iter().map(transaction));
         self.ledger.jobs.insert(job.id, job.clone());
         self.act(|dispatcher, now, out| dispatcher.accept(now, accepted(job), out));
     }
