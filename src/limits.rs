@@ -31,8 +31,8 @@ pub const OUT_QUEUE_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 512 * 1024;
 /// messages of the largest size and a rest. At the limit the longest queue is dropped with its connection.
 pub const WORKER_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of incomplete messages held over all connections of one worker: four of the largest size. At the limit the
-/// largest and oldest is dropped with its connection.
+/// Bytes of incomplete messages and TLS records held over all open connections of one worker: three messages of the
+/// largest size and a rest, or 15,000 records. At the limit the largest and oldest is dropped with its connection.
 pub const WORKER_PARTIAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of a worker's buffer for translated messages that are kept from one message to the next: nearly all messages fit,

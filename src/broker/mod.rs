@@ -60,6 +60,8 @@ pub enum Outcome {
     TooLarge,
     /// Allowed, but of a type that the broker itself does not handle.
     Unhandled,
+    /// Allowed, but the client is associated as another type of its name.
+    AssociationRefused,
 }
 
 impl Outcome {
@@ -75,6 +77,7 @@ impl Outcome {
             Self::Overloaded => "overloaded",
             Self::TooLarge => "too-large-for-target",
             Self::Unhandled => "unhandled-type",
+            Self::AssociationRefused => "association-refused",
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What a message goes through before it is routed or answered, in the reference's order: decode, authenticate,
 //! authorize, multicast check. Then the broker's own messages, or the route.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::authorize::Judged;
 use super::controllers::Controller;
@@ -81,20 +82,17 @@ impl BrokerCore {
             Err(label) => return self.undecodable(&origin, remote, &uri, label, shell),
         };
         let said = Said { origin, remote, from: &uri, envelope, form };
-        let outcome = if !sender_is(&said.envelope, authority(&uri)) {
-            Outcome::NotAuthenticated
-        } else if !self.is_allowed(peer, &said) {
-            Outcome::NotAuthorized
-        } else {
-            Outcome::Authorized
+        let outcome = match sender_is(&said.envelope, authority(&uri)) {
+            true => self.authorize(peer, &said),
+            false => Outcome::NotAuthenticated,
         };
         self.checked(&said, outcome, shell);
     }
 
-    /// Whether the policy lets a client say this. A policy that has changed is asked for the client's rights again.
-    fn is_allowed(&mut self, peer: PeerId, said: &Said<'_>) -> bool {
+    /// Asks the policy whether a client may say this; a policy that has changed also for the client's rights.
+    fn authorize(&mut self, peer: PeerId, said: &Said<'_>) -> Outcome {
         let policy = self.broker.policy.load();
-        let Some(session) = self.sessions.get_mut(peer) else { return false };
+        let Some(session) = self.sessions.get_mut(peer) else { return Outcome::NotAuthorized };
         let common_name = authority(said.from);
         if !policy.made(&session.rights) {
             session.rights = policy.rights(common_name, session.attributes.as_deref());
@@ -105,14 +103,13 @@ impl BrokerCore {
             message_type: &said.envelope.message_type,
             target: said.target(),
         };
-        let verdict = policy.judge(&session.rights, &judged, &self.broker.controllers);
-        if let Err(denial) = verdict
-            && self.pace.allows(self.now, "denied")
-        {
-            let (message_type, target) = (judged.message_type.escape_debug(), judged.target.escape_debug());
-            warn!(uri = said.from, %message_type, %target, %denial, "message forbidden");
+        match policy.judge(&session.rights, &judged, &self.broker.controllers) {
+            Ok(()) => Outcome::Authorized,
+            Err(denial) => {
+                self.tell_refusal(said, Outcome::NotAuthorized, &denial);
+                Outcome::NotAuthorized
+            }
         }
-        verdict.is_ok()
     }
 
     /// A controller has sent a message.
@@ -128,26 +125,35 @@ impl BrokerCore {
             Ok(decoded) => decoded,
             Err(label) => return self.undecodable(&Origin::Controller(controller), None, &uri, label, shell),
         };
-        let outcome = if !sender_is(&envelope, authority(&uri)) {
+        let is_listed = controller.allowlist.iter().any(|allowed| **allowed == *envelope.message_type);
+        let said = Said { origin: Origin::Controller(controller), remote: None, from: &uri, envelope, form };
+        let outcome = if !sender_is(&said.envelope, authority(&uri)) {
             Outcome::NotAuthenticated
-        } else if !controller.allowlist.iter().any(|allowed| **allowed == *envelope.message_type) {
+        } else if !is_listed {
+            self.tell_refusal(&said, Outcome::NotAuthorized, &"not in the controllers' allowlist");
             Outcome::NotAuthorized
         } else {
             Outcome::Authorized
         };
-        let said = Said { origin: Origin::Controller(controller), remote: None, from: &uri, envelope, form };
         self.checked(&said, outcome, shell);
     }
 
-    /// What follows the checks of who and what: the multicast check, then the broker's own messages or the route.
+    /// What follows the checks of who and what, the second of which has told why not: the multicast check, then the
+    /// broker's own messages or the route.
     fn checked(&mut self, said: &Said<'_>, outcome: Outcome, shell: &mut dyn Shell<BrokerMail>) {
         let target = said.target();
         let several = matches!(said.form, Form::V1 { targets } if targets > 1);
         let multicast = || several || PcpUri::parse(target).is_some_and(|uri| uri.is_wildcard());
         let outcome = match outcome {
-            Outcome::NotAuthenticated => self.refuse(said, outcome, error_text::NOT_AUTHENTICATED, shell),
+            Outcome::NotAuthenticated => {
+                self.tell_refusal(said, outcome, &"the sender is somebody else's name");
+                self.refuse(said, outcome, error_text::NOT_AUTHENTICATED, shell)
+            }
             Outcome::NotAuthorized => self.refuse(said, outcome, error_text::NOT_AUTHORIZED, shell),
-            _ if multicast() => self.refuse(said, Outcome::Multicast, error_text::MULTICAST, shell),
+            _ if multicast() => {
+                self.tell_refusal(said, Outcome::Multicast, &"more than one target, or a wildcard");
+                self.refuse(said, Outcome::Multicast, error_text::MULTICAST, shell)
+            }
             _ if target == SERVER_URI => self.server_message(said, shell),
             _ => self.route(said, target, shell),
         };
@@ -178,6 +184,21 @@ impl BrokerCore {
         self.reply_error(origin, None, error_text::NOT_DECODED, shell);
     }
 
+    /// The line about a refused message. What the peer has said comes last: it may be long enough to be cut off.
+    fn tell_refusal(&mut self, said: &Said<'_>, outcome: Outcome, denial: &dyn fmt::Display) {
+        if self.may_log(outcome.label()) {
+            warn!(
+                event = "message-authorization",
+                uri = said.from,
+                outcome = outcome.label(),
+                %denial,
+                message_type = %said.envelope.message_type.escape_debug(),
+                target = %said.target().escape_debug(),
+                "message refused"
+            );
+        }
+    }
+
     /// Answers a refused message: an association is refused in its own form, everything else by an error message.
     fn refuse(
         &mut self,
@@ -186,16 +207,6 @@ impl BrokerCore {
         text: &'static str,
         shell: &mut dyn Shell<BrokerMail>,
     ) -> Outcome {
-        if self.may_log(outcome.label()) {
-            warn!(
-                event = "message-authorization",
-                uri = said.from,
-                message_type = %said.envelope.message_type.escape_debug(),
-                target = %said.target().escape_debug(),
-                outcome = outcome.label(),
-                "message refused"
-            );
-        }
         if said.envelope.message_type == message_type::ASSOCIATE_REQUEST && said.target() == SERVER_URI {
             self.refuse_association(said, text, shell);
         } else {
@@ -207,31 +218,37 @@ impl BrokerCore {
     fn server_message(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
         match &*said.envelope.message_type {
             message_type::ASSOCIATE_REQUEST => self.associate(said, shell),
-            message_type::INVENTORY_REQUEST => self.inventory_request(said, shell),
+            message_type::INVENTORY_REQUEST => {
+                self.inventory_request(said, shell);
+                Outcome::Authorized
+            }
             other => {
-                if self.may_log(Outcome::Unhandled.label()) {
+                let outcome = Outcome::Unhandled.label();
+                if self.may_log(outcome) {
                     let other = other.escape_debug();
                     let what = "message of a type the broker does not handle";
-                    warn!(event = "broker-unhandled-message", uri = said.from, message_type = %other, "{what}");
+                    warn!(event = "broker-unhandled-message", uri = said.from, outcome, message_type = %other, "{what}");
                 }
-                return Outcome::Unhandled;
+                Outcome::Unhandled
             }
         }
-        Outcome::Authorized
     }
 
     /// A client is associated by connecting. Asking again for the same type, as v1 clients must, is answered with success
     /// every time.
-    fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) {
-        if said.sender() != said.from {
-            if self.may_log("already-associated") {
-                let asked = said.sender().escape_debug();
-                info!(event = "connection-already-associated", uri = said.from, %asked, "session was already associated");
-            }
-            self.refuse_association(said, "Session already associated.", shell);
-        } else {
+    fn associate(&mut self, said: &Said<'_>, shell: &mut dyn Shell<BrokerMail>) -> Outcome {
+        if said.sender() == said.from {
             self.answer_association(said, None, shell);
+            return Outcome::Authorized;
         }
+        let outcome = Outcome::AssociationRefused.label();
+        if self.may_log(outcome) {
+            let asked = said.sender().escape_debug();
+            let what = "session was already associated as somebody else";
+            warn!(event = "connection-already-associated", uri = said.from, outcome, %asked, "{what}");
+        }
+        self.refuse_association(said, "Session already associated.", shell);
+        Outcome::AssociationRefused
     }
 }
 

@@ -197,7 +197,11 @@ impl Observer for Counts {
             Outcome::NotConnected | Outcome::Overloaded | Outcome::TooLarge => {
                 count(&self.metrics.undeliverable, outcome.label())
             }
-            Outcome::NotAuthenticated | Outcome::NotAuthorized | Outcome::Multicast | Outcome::Unhandled => {
+            Outcome::NotAuthenticated
+            | Outcome::NotAuthorized
+            | Outcome::Multicast
+            | Outcome::Unhandled
+            | Outcome::AssociationRefused => {
                 count(&self.metrics.messages_refused, outcome.label());
             }
         }
@@ -229,9 +233,12 @@ impl Observer for Counts {
 /// The reference says whether a message was allowed, and not whether it arrived.
 fn verdict(outcome: Outcome) -> Verdict {
     match outcome {
-        Outcome::Authorized | Outcome::NotConnected | Outcome::Overloaded | Outcome::TooLarge | Outcome::Unhandled => {
-            Verdict::Authorized
-        }
+        Outcome::Authorized
+        | Outcome::NotConnected
+        | Outcome::Overloaded
+        | Outcome::TooLarge
+        | Outcome::Unhandled
+        | Outcome::AssociationRefused => Verdict::Authorized,
         Outcome::Undecodable(_) => Verdict::Undecodable,
         Outcome::NotAuthenticated => Verdict::NotAuthenticated,
         Outcome::NotAuthorized => Verdict::NotAuthorized,
@@ -331,6 +338,7 @@ mod tests {
             (Outcome::Overloaded, "AUTHORIZATION_SUCCESS"),
             (Outcome::TooLarge, "AUTHORIZATION_SUCCESS"),
             (Outcome::Unhandled, "AUTHORIZATION_SUCCESS"),
+            (Outcome::AssociationRefused, "AUTHORIZATION_SUCCESS"),
             (Outcome::NotAuthorized, "AUTHORIZATION_FAILURE"),
             (Outcome::NotAuthenticated, "AUTHENTICATION_FAILURE"),
             (Outcome::Multicast, "MULTICAST_UNSUPPORTED"),

@@ -73,7 +73,7 @@ pub struct Metrics {
     pub bytes_out: Counter,
     /// Bytes that wait for sockets.
     pub queued_bytes: Gauge,
-    /// Bytes of incomplete messages.
+    /// Bytes of incomplete messages and TLS records.
     pub partial_bytes: Gauge,
     /// Mails given back because the mailbox was full.
     pub mailbox_full: Counter,
@@ -145,7 +145,7 @@ impl Metrics {
             bytes_in: add(r, "bytes_in", "Bytes read from sockets"),
             bytes_out: add(r, "bytes_out", "Bytes written to sockets"),
             queued_bytes: add(r, "queued_bytes", "Bytes waiting for sockets"),
-            partial_bytes: add(r, "partial_bytes", "Bytes of incomplete messages"),
+            partial_bytes: add(r, "partial_bytes", "Bytes of incomplete messages and TLS records"),
             mailbox_full: add(r, "mailbox_full", "Mails given back because the mailbox was full"),
             decode_errors: add(r, "decode_errors", "Messages that are no valid envelope"),
             undeliverable: add(r, "undeliverable", "Messages that did not reach their target"),

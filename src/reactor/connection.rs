@@ -205,7 +205,7 @@ impl Connection {
         [Some(idle), keepalive, stall].into_iter().flatten().min()
     }
 
-    /// How much the connection's incomplete message is in the way of others: its bytes and the time it has taken so far.
+    /// How much the connection's incomplete message or record is in the way of others: its bytes and the time it has taken so far.
     /// Whoever holds a lot for long is more likely not to mean to finish it than whoever has just begun.
     pub(super) fn hoard(&self, now: Moment) -> u128 {
         let age = match &self.stage {
@@ -215,10 +215,12 @@ impl Connection {
         self.partial_bytes() as u128 * (age.as_millis() + 1)
     }
 
-    /// Bytes held for incomplete messages.
+    /// Bytes held for incomplete messages and records. Handshakes have a limit of their own, their number.
     pub(super) fn partial_bytes(&self) -> usize {
         match &self.stage {
-            Stage::Open(Open { session, .. }) | Stage::Closing(Closing::AwaitingReply(session)) => session.held_bytes(),
+            Stage::Open(Open { session, .. }) | Stage::Closing(Closing::AwaitingReply(session)) => {
+                session.held_bytes() + self.carry.capacity()
+            }
             _ => 0,
         }
     }

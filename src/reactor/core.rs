@@ -320,7 +320,11 @@ impl<M: Send> Core<M> {
     pub(super) fn start_closing(&mut self, slot: usize, next: Closing) {
         // Those that were open are bounded by the limit of connections; anybody can be refused.
         let is_refusal = matches!(next, Closing::Finishing);
+        let is_read = matches!(next, Closing::AwaitingReply(_));
         self.set_stage(slot, Stage::Closing(next));
+        if !is_read {
+            self.connections[slot].carry = Vec::new();
+        }
         if is_refusal && self.census.lingering > LINGERING_MAX {
             return self.remove(slot);
         }

@@ -115,7 +115,7 @@ pub struct ConnectionLimits {
     /// Bytes that may wait for one dialled connection. They do not count for the worker: who dials knows how many there
     /// are, and what they carry must not make way for what strangers do not read.
     pub dialled_queue_bytes_max: usize,
-    /// Bytes of incomplete messages held over all connections of one worker.
+    /// Bytes of incomplete messages and TLS records held over all open connections of one worker.
     pub worker_partial_bytes_max: usize,
 }
 

@@ -46,30 +46,56 @@ impl<M: Send> Core<M> {
     /// By how much this connection's incomplete message may grow, after those that are more in the way were dropped as
     /// far as needed for `input` bytes that have come.
     pub(super) fn make_partial_room(&mut self, slot: usize, input: usize) -> usize {
-        let limit = self.common.options.limits.worker_partial_bytes_max;
         let wanted = self.session(slot).map_or(0, |session| session.growth_max(input));
+        self.evict_hoarders(slot, wanted);
+        self.common.options.limits.worker_partial_bytes_max.saturating_sub(self.partial_bytes)
+    }
+
+    /// Whether the incomplete record that this connection's input ends with may be kept. If nobody else is more in the
+    /// way, the connection makes way itself.
+    pub(super) fn has_carry_room(&mut self, slot: usize) -> bool {
+        let limit = self.common.options.limits.worker_partial_bytes_max;
+        let connection = &self.connections[slot];
+        if self.partial_bytes <= limit || connection.carry.is_empty() || connection.partial_bytes() == 0 {
+            return true;
+        }
+        self.evict_hoarders(slot, 0);
+        if self.partial_bytes <= limit {
+            return true;
+        }
+        self.evict(slot);
+        false
+    }
+
+    /// Drops connections with incomplete messages or records, those first that are most in the way, as long as there is
+    /// no room for `wanted` bytes more and they are more in the way than this one.
+    fn evict_hoarders(&mut self, slot: usize, wanted: usize) {
+        let limit = self.common.options.limits.worker_partial_bytes_max;
         let now = self.now;
         let own = self.connections[slot].hoard(now);
         for _ in 0..EVICTIONS_MAX {
             if self.partial_bytes + wanted <= limit {
-                break;
+                return;
             }
             if self.crowd.partial.is_some_and(|(when, least)| when == now && own >= least) {
-                break;
+                return;
             }
             let Some(victim) = self.largest(slot, &own, |connection| connection.hoard(now)) else {
                 self.crowd.partial = Some((now, own));
-                break;
+                return;
             };
-            match self.connections[victim].stage {
-                Stage::Open(_) => {
-                    let violation = Violation::NoRoom;
-                    self.close_for_violation(victim, violation.close_code(), violation.label());
-                }
-                _ => self.remove(victim),
-            }
+            self.evict(victim);
         }
-        limit.saturating_sub(self.partial_bytes)
+    }
+
+    fn evict(&mut self, slot: usize) {
+        match self.connections[slot].stage {
+            Stage::Open(_) => {
+                let violation = Violation::NoRoom;
+                self.close_for_violation(slot, violation.close_code(), violation.label());
+            }
+            _ => self.remove(slot),
+        }
     }
 
     /// What is held for something incomplete has changed.

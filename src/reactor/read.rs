@@ -55,12 +55,9 @@ impl<M: Send> Core<M> {
         self.out.clear();
         let mut result = connection.tls.read(incoming, &mut scratch.plain, &mut self.out);
         if let Ok(progress) = &result {
-            let rest = &incoming[progress.consumed..];
-            if rest.is_empty() {
-                connection.carry = Vec::new();
-            } else if rest.len() <= TLS_CARRY_BYTES_MAX {
-                connection.carry.clear();
-                connection.carry.extend_from_slice(rest);
+            let (consumed, rest) = (progress.consumed, &incoming[progress.consumed..]);
+            if rest.len() <= TLS_CARRY_BYTES_MAX {
+                self.carry(slot, rest, consumed);
             } else {
                 result = Err(TlsFailure::BadRecord);
             }
@@ -75,7 +72,29 @@ impl<M: Send> Core<M> {
                 self.lose(slot, broken.into());
                 Received::Over
             }
+            (Ok(_), Ok(())) if !self.has_carry_room(slot) => Received::Over,
             (Ok(progress), Ok(())) => Received::Bytes(count, progress.state),
+        }
+    }
+
+    /// Keeps what TLS cannot process before more comes.
+    fn carry(&mut self, slot: usize, rest: &[u8], consumed: usize) {
+        let now = self.now;
+        let connection = &mut self.connections[slot];
+        let before = connection.partial_bytes();
+        if rest.is_empty() {
+            connection.carry = Vec::new();
+        } else {
+            connection.carry.clear();
+            connection.carry.reserve_exact(rest.len());
+            connection.carry.extend_from_slice(rest);
+        }
+        self.partial_bytes = self.partial_bytes - before + connection.partial_bytes();
+        // Whole records are progress, unless all of them are parts of the same message.
+        if let Stage::Open(open) = &mut connection.stage
+            && (before == 0 || (consumed > 0 && open.session.held_bytes() == 0))
+        {
+            open.partial_since = now;
         }
     }
 

@@ -178,7 +178,7 @@ pub const TABLE: &[Case] = cases! {
     362 "a sender that is no URI": |site| sender(site, "node.example") => NOT_DECODED, BAD_URI;
     363 "a sender with a blank in front": |site| sender(site, " pcp://node.example/wire") => NOT_DECODED, BAD_URI;
     364 "another type of ours asks for an association": |site| sender(site, "pcp://node.example/other")
-        => "associate_response: Session already associated. (re 1-1-1-1-1), close 4002 Association unsuccessful., end", "closed application, messages_routed";
+        => "associate_response: Session already associated. (re 1-1-1-1-1), close 4002 Association unsuccessful., end", "closed application, messages_refused association-refused";
     365 "another type of ours as sender":
         |site| site.text(&echo("{}").replace("sender\":\"pcp://node.example/wire", "sender\":\"pcp://node.example/other"))
         => "rpc_blocking_response: {}, close 1000, end", ROUTED;

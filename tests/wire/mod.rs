@@ -21,6 +21,7 @@ mod client;
 mod envelope;
 mod forge;
 mod frames;
+mod log;
 mod page;
 mod records;
 mod site;

@@ -83,15 +83,14 @@ pub struct Site {
 
 impl Site {
     pub fn start() -> Self {
-        Self::start_with("")
+        Self::start_with("pcp-broker.privileged-clients: [\"ctl.example\"]")
     }
 
-    /// With more in its configuration.
+    /// With this in its configuration.
     pub fn start_with(more: &str) -> Self {
         let pki = Pki::new(Keys::P256);
         let files = pki.server_files_with_crl(&[REVOKED]);
-        let more = format!("pcp-broker.privileged-clients: [\"ctl.example\"]\n{more}\n");
-        let server = Server::start_with(&files, &more, &[EXACT]);
+        let server = Server::start_with(&files, &format!("{more}\n"), &[EXACT]);
         let patience = Duration::from_secs(30);
         let metrics = Client::new(pki.agent("metrics.example", &TLS13), patience, patience).unwrap();
         let (node, privileged) = (pki.agent("node.example", &TLS13), pki.agent("ctl.example", &TLS13));

@@ -144,7 +144,7 @@ pub const TABLE: &[Case] = cases! {
     565 "an id that is no UUID": |site| envelope(site, "1-1-1-1-1", "one") => "v1 error_message: Could not decode message, close 1000, end", "closed peer, decode_errors envelope-id";
     566 "the sender of another": |site| envelope(site, "pcp://node.example/wire", "pcp://ctl.example/wire") => "v1 associate_response: Message not authenticated., close 4002 Association unsuccessful., end", "closed application, messages_refused authentication-failure";
     567 "another type of ours asks for an association":
-        |site| envelope(site, "pcp://node.example/wire", "pcp://node.example/other") => "v1 associate_response: Session already associated., close 4002 Association unsuccessful., end", "closed application, messages_routed";
+        |site| envelope(site, "pcp://node.example/wire", "pcp://node.example/other") => "v1 associate_response: Session already associated., close 4002 Association unsuccessful., end", "closed application, messages_refused association-refused";
     568 "a type of nobody": |site| envelope(site, "associate_request", "nothing") => "v1 error_message: Message not authorized. (re 1-1-1-1-1), close 1000, end", "closed peer, messages_refused authorization-failure";
     569 "an error whose data is none": |site| {
         let error = ECHO.replace("rpc_blocking_response", "error_message");

@@ -48,20 +48,63 @@ fn whoever_never_finishes_makes_way() {
     for (client, bytes) in hoarders.iter_mut().zip([60_000, 90_000]) {
         write_raw(client, &part(bytes));
     }
-    let held = |bench: &Bench| bench.metric("partial_bytes") >= 150_000;
     let end = std::time::Instant::now() + PATIENCE;
-    while !held(&bench) {
+    while bench.metric("partial_bytes") < 150_000 {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
     }
     let mut client = bench.connect();
-    let message = Message::binary(vec![0; 390_000]);
+    let message = Message::binary(vec![0; 380_000]);
     client.send(message.clone()).unwrap();
     assert_eq!(client.read().unwrap(), message);
     for hoarder in &mut hoarders {
         assert_eq!(read_close(hoarder), (1013, "ws-no-room".to_owned()));
     }
     assert_eq!(bench.closed(), CloseReason::Protocol("ws-no-room"));
+}
+
+/// Half a record is half a message to others: it takes memory until the rest comes.
+#[test]
+fn whoever_never_finishes_a_record_makes_way() {
+    let bench = small();
+    let mut hoarders: Vec<Client> = (1..=20)
+        .map(|number| {
+            let mut client = bench.connect();
+            // The header and most of a record of the largest size, below TLS.
+            let mut record = vec![23, 3, 3, 0x40, 0x11];
+            record.resize(16_000, 0);
+            client.get_mut().sock.write_all(&record).unwrap();
+            bench.await_metric("partial_bytes", number * 16_000);
+            client
+        })
+        .collect();
+    let mut client = bench.connect();
+    let message = Message::binary(vec![0; 100_000]);
+    client.send(message.clone()).unwrap();
+    assert_eq!(client.read().unwrap(), message);
+    let evicted = bench.metric("closed_total{label=\"ws-no-room\"}");
+    assert!((1..20).contains(&evicted), "{evicted}");
+    bench.await_metric("partial_bytes", (20 - evicted) * 16_000);
+    let told = |hoarder: &mut Client| read_close(hoarder) == (1013, "ws-no-room".to_owned());
+    assert!(told(&mut hoarders[0]), "the oldest goes first");
+}
+
+#[test]
+fn records_alone_do_not_exceed_the_limit() {
+    let bench = Bench::start(|options| {
+        options.workers = 1;
+        options.limits.worker_partial_bytes_max = 40_000;
+    });
+    let mut record = vec![23, 3, 3, 0x40, 0x11];
+    record.resize(16_000, 0);
+    let mut hoarders = Vec::new();
+    for number in 1..=6 {
+        let mut client = bench.connect();
+        client.get_mut().sock.write_all(&record).unwrap();
+        hoarders.push(client);
+        bench.await_metric("closed_total{label=\"ws-no-room\"}", u64::saturating_sub(number, 2));
+        bench.await_metric("partial_bytes", number.min(2) * 16_000);
+    }
 }
 
 #[test]
