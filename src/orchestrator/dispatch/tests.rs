@@ -117,6 +117,11 @@ impl Bench {
         self.receive(message_type, BROKER, None, data)
     }
 
+    /// Node `a` comes or goes.
+    fn update(&mut self, change: i8) {
+        self.broker("inventory_update", &json!({"changes": [{"client": "pcp://a/agent", "change": change}]}));
+    }
+
     fn agent(&mut self, message_type: &str, data: &Value) -> Received {
         self.receive(message_type, "pcp://a/agent", None, data)
     }
@@ -311,6 +316,21 @@ fn silence_ends_with_a_message_that_says_so() {
     bench.job(&["a"], |_| {});
     (0..6).for_each(|_| bench.pass(Duration::from_secs(19)));
     assert!(bench.error().starts_with("timed out: 3 status requests in a row"), "{}", bench.error());
+}
+
+#[test]
+fn an_agent_that_each_query_disconnects_is_asked_in_turn_and_given_up() {
+    let mut bench = Bench::connected();
+    bench.job(&["a"], |_| {});
+    let mut seconds = 0;
+    while !words(&bench.changes).contains(&"node_errored") {
+        bench.pass(Duration::from_secs(1));
+        bench.update(-1);
+        bench.update(1);
+        seconds += 1;
+        assert!(seconds <= 5 * 12, "never given up");
+    }
+    assert_eq!(bench.sends.iter().filter(|send| send["data"]["module"] == "status").count(), 4);
 }
 
 #[test]
