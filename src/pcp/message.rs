@@ -26,7 +26,7 @@ pub struct AssociateResponse<'a> {
 
 /// Data of `inventory_request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with a query")]
 pub struct InventoryRequest<'a> {
     /// URIs, exact or with wildcard components.
     #[serde(borrow, deserialize_with = "bounded_query")]
@@ -121,6 +121,12 @@ mod tests {
         let request = serde_json::from_str::<InventoryRequest<'_>>(&text).map_err(|error| error.to_string())?;
         assert!(request.query.iter().all(|text| matches!(text, Cow::Borrowed(_))));
         Ok(request.query.len())
+    }
+
+    #[test]
+    fn a_request_without_data_is_told_what_is_missing() {
+        let error = serde_json::from_str::<InventoryRequest<'_>>("null").unwrap_err().to_string();
+        assert!(error.starts_with("invalid type: null, expected an object with a query"), "{error}");
     }
 
     #[test]

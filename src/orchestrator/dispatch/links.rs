@@ -83,18 +83,22 @@ impl Dispatcher {
         }
         if let Some(link) = older {
             self.links[link].subscription = Subscription::Wanted;
-            let is_there =
-                |(key, node): (&NodeKey, &RunningNode)| (self.link_of(&node.name) == Some(link)).then_some(*key);
-            let running: Vec<NodeKey> = self.running.iter().filter_map(is_there).collect();
-            running.into_iter().for_each(|key| self.hasten(now.moment, key));
+            self.running_over(link).into_iter().for_each(|key| self.hasten(now.moment, key));
         }
         attached
+    }
+
+    fn running_over(&self, link: LinkIndex) -> Vec<NodeKey> {
+        let is_there = |(key, node): (&NodeKey, &RunningNode)| (self.link_of(&node.name) == Some(link)).then_some(*key);
+        self.running.iter().filter_map(is_there).collect()
     }
 
     /// A link is gone; its nodes are unreachable unless another one reports them.
     pub fn lose_link(&mut self, now: Now, link: LinkIndex, out: &mut Output) {
         let was = std::mem::replace(&mut self.links[link].subscription, Subscription::Free);
         if was.is_current() {
+            // What was asked over it will not be answered, and not because of the agents.
+            self.running_over(link).into_iter().for_each(|key| self.settle_query(key));
             let moved = self.inventory.write().unwrap_or_else(PoisonError::into_inner).lose(link);
             self.arrived(now, moved, out);
             // One that is running is not prolonged, so that no broker can hold nodes for ever.

@@ -93,7 +93,11 @@ impl Dispatcher {
         for name in &arrivals.connected {
             self.release_held(name);
             for key in self.by_name.get(name.as_str()).cloned().unwrap_or_default() {
-                self.hasten(now.moment, key);
+                // Its answer to the query under way may be what ended the connection, being too large, and would end this
+                // one as well: then there is no hurry, and the silence counts.
+                if self.running[&key].query == Query::Idle {
+                    self.hasten(now.moment, key);
+                }
             }
         }
         if !arrivals.new.is_empty() {

@@ -101,6 +101,11 @@ impl Bench {
         self.receive(message_type, BROKER, None, data)
     }
 
+    /// Node `a` comes or goes.
+    fn update(&mut self, change: i8) {
+        self.broker("inventory_update", &json!({"changes": [{"client": "pcp://a/agent", "change": change}]}));
+    }
+
     fn agent(&mut self, message_type: &str, data: &Value) -> Received {
         self.receive(message_type, "pcp://a/agent", None, data)
     }
@@ -287,6 +292,21 @@ fn an_answer_to_an_old_query_says_nothing_about_a_second_request() {
     assert_eq!(answer(&queries[1]), Received::Used);
     assert_eq!(answer(&queries[1]), Received::Stale);
     assert_eq!(words(&bench.changes).last(), Some(&"resent"));
+}
+
+#[test]
+fn an_agent_that_each_query_disconnects_is_asked_in_turn_and_given_up() {
+    let mut bench = Bench::connected();
+    bench.job(&["a"], |_| {});
+    let mut seconds = 0;
+    while !words(&bench.changes).contains(&"node_errored") {
+        bench.pass(Duration::from_secs(1));
+        bench.update(-1);
+        bench.update(1);
+        seconds += 1;
+        assert!(seconds <= 8 * 12, "never given up");
+    }
+    assert!(bench.sends.iter().filter(|send| send["data"]["module"] == "status").count() <= 4);
 }
 
 #[test]

@@ -118,6 +118,8 @@ fn a_newer_link_of_a_broker_takes_over_and_the_older_one_may_finish() {
 #[test]
 fn a_node_that_comes_back_through_another_broker_is_asked_there() {
     let mut bench = running();
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(bench.sent(), [sent(0, "status")]);
     bench.lose(0);
     assert_eq!((bench.dispatcher.link_of("a"), bench.sent()), (None, vec![]));
     bench.has_a(1, 1);
