@@ -203,7 +203,7 @@ fn start_reactor(
         ping_interval: Some(limits::CONTROLLER_PING_INTERVAL),
         ..Options::default()
     };
-    let options = watch.options(broker, &settings.mounts, options);
+    let options = watch.options(broker, options);
     raise_descriptor_limit(connections_max);
     let broker = broker.clone();
     let build = move |worker, _: &Mailboxes<BrokerMail>| {

@@ -9,7 +9,7 @@ use tracing::{error, info};
 use crate::broker::state::BrokerState;
 use crate::broker::{Access, AccessEnvelope, Broker, Observer, Outcome};
 use crate::clock::Clock;
-use crate::config::settings::{BrokerSettings, LogLevel, LogSettings, MountSettings};
+use crate::config::settings::{BrokerSettings, LogLevel, LogSettings};
 use crate::limits;
 use crate::observe::access_log::{AccessLog, AccessLogs, MessageEntry, Verdict};
 use crate::observe::log;
@@ -55,15 +55,10 @@ impl Watch {
     }
 
     /// The reactor's part of it, on top of its other options.
-    pub(super) fn options(&self, broker: &Arc<Broker>, mounts: &MountSettings, options: Options) -> Options {
+    pub(super) fn options(&self, broker: &Arc<Broker>, options: Options) -> Options {
         self.metrics.set_limits(&bounds(&options));
         let metrics = self.metrics.clone();
-        let pages = StatusPages {
-            status_path: mounts.status.clone(),
-            metrics_path: mounts.metrics.clone(),
-            services: vec![self.service(broker)],
-            metrics: Arc::new(move || metrics.render()),
-        };
+        let pages = StatusPages { services: vec![self.service(broker)], metrics: Arc::new(move || metrics.render()) };
         Options {
             clock: self.clock,
             metrics: self.metrics.clone(),
@@ -245,8 +240,9 @@ mod tests {
     use crate::broker::authorize::Policy;
     use crate::broker::mounts::Mounts;
     use crate::config::authorization::ClientAccess;
-    use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings};
-    use crate::observe::pages::Visitor;
+    use crate::config::settings::{
+        AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings, MountSettings,
+    };
     use crate::observe::status::answer;
 
     fn settings(message_log: AccessLogSettings) -> BrokerSettings {
@@ -294,7 +290,7 @@ mod tests {
     fn the_status_is_what_monitoring_reads() {
         let dir = tempfile::tempdir().unwrap();
         let (watch, broker) = watched(&dir.path().join("log"));
-        let options = watch.options(&broker, &MountSettings::default(), Options::new());
+        let options = watch.options(&broker, Options::new());
         assert_eq!(watch.metrics.limit("queued_bytes_max"), limits::WORKER_QUEUE_BYTES_MAX as i64);
         let services = [watch.service(&broker)];
         let page = answer(&services, "/status/v1/services/broker-service", "level=debug").unwrap();
@@ -306,17 +302,6 @@ mod tests {
         let page =
             options.pages.unwrap().page(crate::observe::pages::Visitor::Unknown, "/status/v1/simple", "").unwrap();
         assert_eq!((page.status, &*page.body), (503, "unknown"));
-    }
-
-    #[test]
-    fn status_and_metrics_are_where_the_web_routes_say() {
-        let dir = tempfile::tempdir().unwrap();
-        let (watch, broker) = watched(&dir.path().join("log"));
-        let mounts = MountSettings { status: "/s/t".to_owned(), metrics: "/m".to_owned(), ..MountSettings::default() };
-        let pages = watch.options(&broker, &mounts, Options::new()).pages.unwrap();
-        let status = |path| pages.page(Visitor::Known, path, "").map(|page| page.status);
-        assert_eq!(["/s/t/v1/simple", "/m", "/s/t/v2", "/s/t"].map(status), [200, 200, 404, 404].map(Some));
-        assert_eq!(["/status/v1/simple", "/metrics", "/s/tv1/simple", "/m/"].map(status), [None; 4]);
     }
 
     #[test]

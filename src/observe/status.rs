@@ -222,12 +222,8 @@ fn worst(states: impl Iterator<Item = ServiceState>) -> ServiceState {
     states.max_by_key(|state| state.severity()).unwrap_or(ServiceState::Running)
 }
 
-/// The pages of a broker: `v1` of the status path for everybody, the metrics path for whoever has a certificate.
+/// The pages of a broker: `/status/v1` for everybody, `/metrics` for whoever has a certificate.
 pub struct StatusPages {
-    /// Where the status is, `/status` as a rule.
-    pub status_path: String,
-    /// Where the metrics are.
-    pub metrics_path: String,
     /// Whose state is told.
     pub services: Vec<Service>,
     /// Renders all metrics as OpenMetrics text.
@@ -236,18 +232,20 @@ pub struct StatusPages {
 
 impl Pages for StatusPages {
     fn page(&self, visitor: Visitor, path: &str, query: &str) -> Option<Page> {
-        if path == self.metrics_path {
-            return Some(match visitor {
-                Visitor::Known => Page { status: 200, content_type: OPEN_METRICS, body: (self.metrics)() },
-                Visitor::Unknown => {
-                    let body = "Metrics need a client certificate.".to_owned();
-                    Page { status: 403, content_type: TEXT, body }
-                }
-            });
+        match (path, visitor) {
+            ("/metrics", Visitor::Known) => {
+                Some(Page { status: 200, content_type: OPEN_METRICS, body: (self.metrics)() })
+            }
+            ("/metrics", Visitor::Unknown) => {
+                let body = "Metrics need a client certificate.".to_owned();
+                Some(Page { status: 403, content_type: TEXT, body })
+            }
+            _ if path == "/status" || path.starts_with("/status/") => {
+                let nothing = || refusal(404, "not-found", &format!("There is nothing at {path}."));
+                Some(answer(&self.services, path, query).unwrap_or_else(nothing))
+            }
+            _ => None,
         }
-        let below = path.strip_prefix(&*self.status_path).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-        let nothing = || refusal(404, "not-found", &format!("There is nothing at {path}."));
-        Some(answer(&self.services, &format!("/status{below}"), query).unwrap_or_else(nothing))
     }
 }
 
@@ -306,12 +304,7 @@ mod tests {
 
     #[test]
     fn metrics_are_for_those_with_a_certificate() {
-        let pages = StatusPages {
-            status_path: "/status".to_owned(),
-            metrics_path: "/metrics".to_owned(),
-            services: Vec::new(),
-            metrics: Arc::new(|| "# EOF\n".to_owned()),
-        };
+        let pages = StatusPages { services: Vec::new(), metrics: Arc::new(|| "# EOF\n".to_owned()) };
         let status = |visitor, path| pages.page(visitor, path, "").map(|page| page.status);
         assert_eq!(status(Visitor::Known, "/metrics"), Some(200));
         assert_eq!(status(Visitor::Unknown, "/metrics"), Some(403));
