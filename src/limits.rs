@@ -287,3 +287,15 @@ pub const AUTHORIZATION_RULES_MAX: usize = 128;
 
 /// Bytes that a compiled pattern of an authorization rule may take.
 pub const AUTHORIZATION_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of all files of a configuration, included ones as often as they are included.
+pub const CONFIG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bytes of a configuration's texts with all substitutions made, about: a few kilobytes in use.
+pub const CONFIG_RESOLVED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Substitutions that lead to each other.
+pub const CONFIG_SUBSTITUTION_DEPTH_MAX: usize = 32;
+
+/// Files that include each other.
+pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 8;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hocon::{Config, HoconError, HoconValue, ParseOptions, ResolveOptions};
 
+use super::expansion;
 use super::problem::Problem;
 
 /// The merged content of the files, and which key came from which file.
@@ -82,6 +83,10 @@ fn conf_files(dir: &Path, problems: &mut Vec<Problem>) -> Option<Vec<PathBuf>> {
 
 fn merge(dir: &Path, fallback: &Path, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Option<Tree> {
     let before = problems.len();
+    if let Err(problem) = expansion::check(&files) {
+        problems.push(problem);
+        return None;
+    }
     let mut origins = BTreeMap::new();
     let mut merged: Option<Config> = None;
     for file in &files {

@@ -8,6 +8,7 @@ mod agent;
 pub mod authorization;
 mod broker;
 mod duration;
+mod expansion;
 mod hocon;
 mod listener;
 mod observed;
