@@ -192,8 +192,8 @@ impl BrokerCore {
                 uri = said.from,
                 outcome = outcome.label(),
                 %denial,
-                message_type = %said.envelope.message_type.escape_debug(),
-                target = %said.target().escape_debug(),
+                message_type = ?said.envelope.message_type,
+                target = ?said.target(),
                 "message refused"
             );
         }
@@ -225,9 +225,8 @@ impl BrokerCore {
             other => {
                 let outcome = Outcome::Unhandled.label();
                 if self.may_log(outcome) {
-                    let other = other.escape_debug();
                     let what = "message of a type the broker does not handle";
-                    warn!(event = "broker-unhandled-message", uri = said.from, outcome, message_type = %other, "{what}");
+                    warn!(event = "broker-unhandled-message", uri = said.from, outcome, message_type = ?other, "{what}");
                 }
                 Outcome::Unhandled
             }
@@ -243,9 +242,9 @@ impl BrokerCore {
         }
         let outcome = Outcome::AssociationRefused.label();
         if self.may_log(outcome) {
-            let asked = said.sender().escape_debug();
+            let asked = said.sender();
             let what = "session was already associated as somebody else";
-            warn!(event = "connection-already-associated", uri = said.from, outcome, %asked, "{what}");
+            warn!(event = "connection-already-associated", uri = said.from, outcome, ?asked, "{what}");
         }
         self.refuse_association(said, "Session already associated.", shell);
         Outcome::AssociationRefused
