@@ -74,7 +74,14 @@ impl Draft {
             return Err(whole_file(file, message));
         }
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        let tokens = hocon::tokenize(&text).unwrap_or_default();
+        let mut tokens = hocon::tokenize(&text).unwrap_or_default();
+        // A value may begin on the line after its key.
+        let mut awaits_value = false;
+        tokens.retain(|token| {
+            let is_gap = awaits_value && token.kind == TokenKind::Newline;
+            awaits_value = is_gap || matches!(token.kind, TokenKind::Colon | TokenKind::Equals | TokenKind::PlusEquals);
+            !is_gap
+        });
         self.walk(file, &tokens, prefix, depth)
     }
 
@@ -276,6 +283,8 @@ mod tests {
         assert!(checked(&[("a.conf", &format!("b.a0: x\n{lists}"))]).is_err());
         let own = "a: ${a} [${a}]\n".repeat(40);
         assert!(checked(&[("a.conf", &format!("a: [1]\n{own}"))]).is_err());
+        let below = format!("a: [1]\n{}", own.replace("a:", "a:\n\n"));
+        assert!(checked(&[("a.conf", &below)]).is_err());
         let included = [("a.conf", "include \"b\""), ("b.conf", &*format!("a0: x\n{doubling}"))];
         assert!(checked(&included).unwrap_err().starts_with("b.conf: line "));
     }
