@@ -27,10 +27,10 @@ fn a_refused_message_leaves_one_line() {
     say(&site, associate, &format!("pcp://{}/wire", "x".repeat(400)));
     let words = [
         "message refused event=message-authorization uri=pcp://node.example/wire outcome=authorization-failure \
-         denial=denied by rule 'no orders' message_type=order",
-        "event=broker-unhandled-message uri=pcp://node.example/wire outcome=unhandled-type message_type=xxx",
+         denial=denied by rule 'no orders' message_type=\"order",
+        "event=broker-unhandled-message uri=pcp://node.example/wire outcome=unhandled-type message_type=\"xxx",
         "event=connection-already-associated uri=pcp://node.example/wire outcome=association-refused \
-         asked=pcp://node.example/other",
+         asked=\"pcp://node.example/other",
         "outcome=authentication-failure denial=the sender is somebody else's name",
     ];
     for words in words {
