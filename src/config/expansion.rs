@@ -12,6 +12,9 @@ use crate::limits::{
     CONFIG_BYTES_MAX, CONFIG_INCLUDE_DEPTH_MAX, CONFIG_RESOLVED_BYTES_MAX, CONFIG_SUBSTITUTION_DEPTH_MAX,
 };
 
+/// What a value costs at least besides its text.
+const VALUE_BYTES: u64 = 16;
+
 /// Names of a key, outermost first.
 type KeyPath = Vec<String>;
 
@@ -89,15 +92,16 @@ impl Draft {
         let mut frames = vec![Frame::Object(prefix.clone())];
         // The definition whose value is read, for each frame; before a key there is none.
         let mut open: Vec<Option<usize>> = vec![None];
-        let mut key = KeyPath::new();
-        let mut rest = tokens.iter();
+        let (mut key, mut rest) = (KeyPath::new(), tokens.iter());
         while let Some(token) = rest.next() {
             let within = open.last().copied().flatten();
-            let (Some(frame), true) = (frames.last(), !open.is_empty()) else { return Ok(()) };
+            let Some(frame) = frames.last() else { return Ok(()) };
             match (&token.kind, within, frame) {
                 (TokenKind::RBrace | TokenKind::RBracket, ..) => {
-                    frames.pop();
-                    open.pop();
+                    // One too many ends nothing: what comes after it may still be read.
+                    let depth = (frames.len() - 1).max(1);
+                    frames.truncate(depth);
+                    open.truncate(depth);
                     key.clear();
                 }
                 (TokenKind::Newline | TokenKind::Comma, _, Frame::Object(_)) => {
@@ -108,9 +112,8 @@ impl Draft {
                 (TokenKind::Unquoted, None, Frame::Object(path))
                     if key.is_empty() && token.value.trim() == "include" =>
                 {
-                    let path = path.clone();
                     if let Some(name) = rest.next().into_iter().chain(rest.next()).find(|next| is_quoted(next)) {
-                        self.include(file, &name.value, &path, depth)?;
+                        self.include(file, &name.value, path, depth)?;
                     }
                 }
                 (TokenKind::Unquoted, None, _) => {
@@ -144,11 +147,12 @@ impl Draft {
                     open.push(None);
                 }
                 (TokenKind::LBracket, within, _) => {
+                    within.into_iter().for_each(|number| self.definitions[number].bytes += VALUE_BYTES);
                     frames.push(Frame::Array);
                     open.push(within);
                 }
                 (TokenKind::Substitution, Some(number), _) => self.substitute(number, token, prefix, file),
-                (_, Some(number), _) => self.definitions[number].bytes += token.value.len() as u64 + 1,
+                (_, Some(number), _) => self.definitions[number].bytes += token.value.len() as u64 + VALUE_BYTES,
                 _ => {}
             }
         }
@@ -177,7 +181,7 @@ impl Draft {
     fn define(&mut self, path: KeyPath) -> usize {
         let number = self.definitions.len();
         self.by_path.entry(path.clone()).or_default().push(number);
-        self.definitions.push(Definition { path, bytes: 1, references: Vec::new(), cost: Cost::Unknown });
+        self.definitions.push(Definition { path, bytes: VALUE_BYTES, references: Vec::new(), cost: Cost::Unknown });
         number
     }
 
@@ -285,6 +289,9 @@ mod tests {
         assert!(checked(&[("a.conf", &format!("a: [1]\n{own}"))]).is_err());
         let below = format!("a: [1]\n{}", own.replace("a:", "a:\n\n"));
         assert!(checked(&[("a.conf", &below)]).is_err());
+        let own = "a: ${a} [${a}]\n";
+        let odd = format!("a: [1]\n{}}}}}]\n{}", own.repeat(12), own.repeat(20));
+        assert!(checked(&[("a.conf", &odd)]).is_err(), "braces that nothing opened end nothing");
         let included = [("a.conf", "include \"b\""), ("b.conf", &*format!("a0: x\n{doubling}"))];
         assert!(checked(&included).unwrap_err().starts_with("b.conf: line "));
     }
