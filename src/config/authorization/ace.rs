@@ -162,7 +162,12 @@ fn certname(place: &mut Place<'_, '_>, key: &'static str, text: &str, side: Side
     match domain {
         Ok(Domain::Ace(ace)) => Some(ace),
         Ok(Domain::Nobody) => {
-            let what = format!("'{text}' equals no name: a name of one label is compared in lower case");
+            let why = if text.ends_with('.') {
+                "no certificate's name ends in a dot"
+            } else {
+                "a name of one label is compared in lower case"
+            };
+            let what = format!("'{text}' equals no name: {why}");
             matches_nobody(place, key, side, &what);
             None
         }

@@ -160,6 +160,7 @@ fn back_references_are_to_the_path_of_messages() {
 #[test]
 fn entries_that_match_nobody_are_left_out_of_allow_and_refused_in_deny() {
     for (entry, key, text) in [
+        ("\"web1.example.com.\"", "", "'web1.example.com.' equals no name: no certificate's name ends in a dot"),
         ("Foo", "", "'Foo' equals no name: a name of one label is compared in lower case"),
         ("\"a@b.c\"", "", "'a@b.c' equals no name: a name of one label is compared in lower case"),
         (
