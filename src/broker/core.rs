@@ -114,7 +114,7 @@ pub struct BrokerCore {
     postponed: VecDeque<(u16, BrokerMail)>,
     tick_armed: bool,
     /// Where it runs.
-    worker: u16,
+    pub(super) worker: u16,
     pub(super) reviewed: Arc<Review>,
     pub(super) sweep: Option<Sweep>,
     pub(super) drain: Option<Drain>,
@@ -198,8 +198,7 @@ impl BrokerCore {
         };
         let common_name = opening.identity.common_name;
         let access = Access { at: self.now, remote: Some(opening.remote), common_name, envelope: Some(envelope) };
-        self.broker.observer.outcome(Outcome::NotAuthorized);
-        self.broker.observer.accessed(self.worker, Outcome::NotAuthorized, &access);
+        self.account(Outcome::NotAuthorized, &access);
     }
 
     fn tell_superseded(&mut self, old: PeerId, shell: &mut dyn Shell<BrokerMail>) {

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::controllers::{Controller, Way};
 use super::core::{BrokerCore, BrokerMail, EVICTION, GRACE, OUTBOX, Origin, REDIAL_FIRST};
+use super::drain::GOING_AWAY;
 use super::state::{BrokerState, Change};
 use crate::clock::Moment;
 use crate::config::settings::BrokerUri;
@@ -21,9 +22,6 @@ pub const WORKER: u16 = 0;
 
 /// Close code and reason for the clients of a broker whose controllers have been away for too long (pcp-broker).
 pub(super) const NO_CONTROLLERS: (u16, &str) = (1011, "All controllers disconnected.");
-
-/// Close code and reason for controllers.
-const GOING_AWAY: (u16, &str) = (1001, "Broker is stopping.");
 
 /// A controller that the broker is to dial.
 #[derive(Debug, Clone)]
@@ -101,10 +99,7 @@ impl Links {
     }
 
     fn open(&self) -> impl Iterator<Item = &Arc<Controller>> {
-        self.lines.iter().filter_map(|line| match &line.stage {
-            Stage::Open { controller, .. } => Some(controller),
-            _ => None,
-        })
+        self.certificates().map(|(controller, _)| controller)
     }
 
     /// The controllers that are linked, and the certificates that they have shown.
@@ -123,8 +118,12 @@ impl Links {
 impl BrokerCore {
     /// Begins to dial; the reactor runs.
     pub(super) fn dial_controllers(&mut self, shell: &mut dyn Shell<BrokerMail>) {
+        self.dial_those(|stage| matches!(stage, Stage::Idle), shell);
+    }
+
+    fn dial_those(&mut self, are: impl Fn(&Stage) -> bool, shell: &mut dyn Shell<BrokerMail>) {
         for index in 0..self.links.lines.len() {
-            if matches!(self.links.lines[index].stage, Stage::Idle) {
+            if are(&self.links.lines[index].stage) {
                 self.dial(index, shell);
             }
         }
@@ -142,11 +141,7 @@ impl BrokerCore {
     /// Dials afresh whoever is being dialled: a handshake that began before a review may accept what is not good any
     /// more. What becomes of the former attempt is not looked at.
     pub(super) fn dial_afresh(&mut self, shell: &mut dyn Shell<BrokerMail>) {
-        for index in 0..self.links.lines.len() {
-            if matches!(self.links.lines[index].stage, Stage::Dialling(_)) {
-                self.dial(index, shell);
-            }
-        }
+        self.dial_those(|stage| matches!(stage, Stage::Dialling(_)), shell);
     }
 
     /// A pause is over.

@@ -119,10 +119,7 @@ impl BrokerCore {
                 Some(mail) => posted(self.mail_to_links(mail, shell)),
                 None => Delivery::Overloaded,
             },
-            Way::Port(port) => match port.offer(in_v2(said)) {
-                Ok(()) => Delivery::Sent,
-                Err(_) => Delivery::Overloaded,
-            },
+            Way::Port(port) => posted(port.offer(in_v2(said))),
         }
     }
 
@@ -163,7 +160,8 @@ impl BrokerCore {
     }
 }
 
-fn posted(result: Result<(), BrokerMail>) -> Delivery {
+/// What came of something that is given back when there is no room for it.
+fn posted<T>(result: Result<(), T>) -> Delivery {
     match result {
         Ok(()) => Delivery::Sent,
         Err(_) => Delivery::Overloaded,

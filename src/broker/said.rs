@@ -157,8 +157,13 @@ impl BrokerCore {
             _ if target == SERVER_URI => self.server_message(said, shell),
             _ => self.route(said, target, shell),
         };
+        self.account(outcome, &said.access(self.now));
+    }
+
+    /// Counts what a message came to, and gives it to the access log.
+    pub(super) fn account(&self, outcome: Outcome, access: &Access<'_>) {
         self.broker.observer.outcome(outcome);
-        self.broker.observer.accessed(shell.worker(), outcome, &said.access(self.now));
+        self.broker.observer.accessed(self.worker, outcome, access);
     }
 
     /// Whether there may be a line about a message: any client can cause them as fast as it can send.
@@ -177,10 +182,8 @@ impl BrokerCore {
         if self.may_log(label) {
             warn!(event = "connection-message", uri = from, reason = label, "message could not be decoded");
         }
-        let outcome = Outcome::Undecodable(label);
-        self.broker.observer.outcome(outcome);
         let access = Access { at: self.now, remote, common_name: authority(from), envelope: None };
-        self.broker.observer.accessed(shell.worker(), outcome, &access);
+        self.account(Outcome::Undecodable(label), &access);
         self.reply_error(origin, None, error_text::NOT_DECODED, shell);
     }
 
