@@ -188,14 +188,15 @@ fn start_reactor(
         ..Options::default()
     };
     let options = watch.options(broker, &settings.mounts, options);
-    raise_descriptor_limit(options.limits.connections_max);
+    let limits = options.limits;
+    raise_descriptor_limit(limits.connections_max);
     let broker = broker.clone();
     let build = move |worker, _: &Mailboxes<BrokerMail>| {
         let core = BrokerCore::new(broker.clone(), random::seed()).on_worker(worker);
         if worker == links::WORKER { core.with_links(link_settings(&settings.controllers)) } else { core }
     };
     let reactor = Reactor::start(options, build).map_err(|error| format!("the broker: {error}"))?;
-    let bounds = bounds(workers, &connection_limits(settings));
+    let bounds = bounds(workers, &limits);
     let bounds: Vec<String> = bounds.iter().map(|(name, value)| format!("{name}={value}")).collect();
     info!(address = %reactor.local_addr().unwrap_or(settings.listen), "the broker listens");
     info!("its limits: {}", bounds.join(" "));

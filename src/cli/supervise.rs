@@ -41,7 +41,7 @@ pub(super) fn until_stopped(
 ) -> Result<(), String> {
     let signals = listen(signals).map_err(|error| format!("no thread for signals: {error}"))?;
     let notifier = Notifier::from_environment();
-    let mut watch = Watch {
+    let mut supervisor = Supervisor {
         settings,
         host,
         tls,
@@ -53,17 +53,17 @@ pub(super) fn until_stopped(
         notifier,
     };
     tls.warn();
-    watch.publish_next_update();
-    watch.notifier.ready(&watch.status());
+    supervisor.publish_next_update();
+    supervisor.notifier.ready(&supervisor.status());
     loop {
-        match signals.recv_timeout(watch.next().saturating_duration_since(Instant::now())) {
-            Ok(SIGHUP) => watch.reload(),
+        match signals.recv_timeout(supervisor.next().saturating_duration_since(Instant::now())) {
+            Ok(SIGHUP) => supervisor.reload(),
             Ok(signal) => {
                 info!(signal, "stopping");
-                watch.notifier.stopping(settings.drain_timeout + BESIDE_DRAIN);
+                supervisor.notifier.stopping(settings.drain_timeout + BESIDE_DRAIN);
                 return Ok(());
             }
-            Err(RecvTimeoutError::Timeout) => watch.due(),
+            Err(RecvTimeoutError::Timeout) => supervisor.due(),
             Err(RecvTimeoutError::Disconnected) => return Err("the thread for signals has ended".to_owned()),
         }
     }
@@ -89,7 +89,8 @@ fn listen(mut signals: Signals) -> std::io::Result<Receiver<i32>> {
     Ok(receiver)
 }
 
-struct Watch<'a> {
+/// What the main thread knows. (`watch` is what operators see.)
+struct Supervisor<'a> {
     settings: &'a BrokerSettings,
     host: &'a BrokerHost,
     tls: &'a Tls,
@@ -102,7 +103,7 @@ struct Watch<'a> {
     untold: Vec<(u16, Arc<Review>)>,
 }
 
-impl Watch<'_> {
+impl Supervisor<'_> {
     /// When there is something to do without a signal.
     fn next(&self) -> Instant {
         let next = self.next_beat.map_or(self.next_look, |beat| beat.min(self.next_look));
