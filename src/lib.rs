@@ -21,6 +21,7 @@
 //!  0  config  limits  clock  observe
 //!     backlog        bytes that wait between threads
 //!     durable        files that a crash cannot cut in half
+//!     succession     connections with one name that take each other's place
 //!     random  sha256  percent
 //! ```
 //!
@@ -82,5 +83,6 @@ pub mod pxp;
 pub mod random;
 pub mod reactor;
 pub mod sha256;
+pub mod succession;
 pub mod tls;
 pub mod websocket;

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("percent", 0),
     ("random", 0),
     ("sha256", 0),
+    ("succession", 0),
 ];
 
 /// Modules that would be allowed by their floors and yet must not know each other: `cli` puts them together.

@@ -11,9 +11,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::patterns::{Patterns, SCHEME, Split};
 use crate::clock::Moment;
-use crate::limits::{CLIENTS_PER_NAME_MAX, SUPERSEDE_PAUSE, SUPERSEDE_WINDOW, SUPERSEDED_QUICKLY_MAX};
+use crate::limits::CLIENTS_PER_NAME_MAX;
 use crate::link::PeerId;
 use crate::pcp::PcpUri;
+use crate::succession::Succession;
 
 /// Names a subscription in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,10 +83,8 @@ pub struct Directory {
 #[derive(Debug, Clone, Copy)]
 struct Holder {
     peer: PeerId,
-    since: Moment,
     split: Split,
-    /// How many before it, without a pause, were superseded soon after they came.
-    hurried: u8,
+    succession: Succession,
 }
 
 #[derive(Debug, Default)]
@@ -111,12 +110,9 @@ impl Directory {
     pub fn claim(&self, uri: &Arc<str>, peer: PeerId, now: Moment) -> Option<PeerId> {
         let mut state = self.write();
         let old = state.holders.get(uri).copied();
-        let hurried = match old {
-            Some(old) if now.since(old.since) < SUPERSEDE_WINDOW => old.hurried.saturating_add(1),
-            _ => 0,
-        };
+        let succession = Succession::after(old.as_ref().map(|old| &old.succession), now);
         let split = old.map_or_else(|| Split::of(uri), |old| old.split);
-        state.holders.insert(uri.clone(), Holder { peer, since: now, split, hurried });
+        state.holders.insert(uri.clone(), Holder { peer, split, succession });
         match old {
             Some(_) => state.record(uri, split, false, self.log_max),
             None => state.count_other(uri, true),
@@ -141,8 +137,7 @@ impl Directory {
     pub fn room_for(&self, uri: &str, now: Moment) -> Room {
         let state = self.read();
         if let Some(holder) = state.holders.get(uri) {
-            let contested = holder.hurried >= SUPERSEDED_QUICKLY_MAX && now.since(holder.since) < SUPERSEDE_PAUSE;
-            return if contested { Room::Contested } else { Room::Free };
+            return if holder.succession.is_contested(now) { Room::Contested } else { Room::Free };
         }
         match other_name(uri).and_then(|name| state.others.get(name)) {
             Some(&count) if count >= CLIENTS_PER_NAME_MAX => Room::Full,
@@ -332,6 +327,7 @@ fn other_name(uri: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::SUPERSEDED_QUICKLY_MAX;
 
     const NOW: Moment = Moment::from_millis(0);
 

@@ -22,15 +22,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::backend::Backend;
 use crate::backlog::{Backlog, Queue};
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::limits::{
     BROKER_LINK_INBOX_MAX, BROKER_LINK_QUEUE_BYTES_MAX, BROKER_LINK_QUEUE_MAX, BROKER_LINKS_INBOX_BYTES_MAX,
-    BROKER_LINKS_MAX, HANDSHAKE_TIMEOUT, SUPERSEDE_PAUSE, SUPERSEDE_WINDOW, SUPERSEDED_QUICKLY_MAX,
+    BROKER_LINKS_MAX, HANDSHAKE_TIMEOUT,
 };
 use crate::link::Port;
 use crate::observe::metrics::{Metrics, count};
 use crate::observe::pace::Pace;
 use crate::orchestrator::{BrokerLink, NotAttached};
+use crate::succession::Succession;
 use crate::websocket::violation::code;
 pub(super) use admission::{Handover, accept};
 use conversation::{Control, Conversation, Farewell};
@@ -65,9 +66,7 @@ struct State {
 struct Up {
     number: u64,
     control: Arc<Control>,
-    since: Moment,
-    /// How often links of the name have superseded each other quickly before this one.
-    quickly: u8,
+    succession: Succession,
 }
 
 impl BrokerLinks {
@@ -108,16 +107,13 @@ impl BrokerLinks {
         let mut state = self.state();
         attach()?;
         state.made += 1;
-        let (number, since) = (state.made, self.clock.now());
+        let number = state.made;
         let older = state.up.remove(&name.to_ascii_lowercase());
-        let quickly = match &older {
-            Some(older) if since.since(older.since) < SUPERSEDE_WINDOW => older.quickly.saturating_add(1),
-            _ => 0,
-        };
+        let succession = Succession::after(older.as_ref().map(|older| &older.succession), self.clock.now());
         if let Some(older) = older {
             older.control.close(SUPERSEDED);
         }
-        state.up.insert(name.to_ascii_lowercase(), Up { number, control: control.clone(), since, quickly });
+        state.up.insert(name.to_ascii_lowercase(), Up { number, control: control.clone(), succession });
         self.metrics.broker_links.inc();
         Ok(number)
     }
@@ -125,8 +121,7 @@ impl BrokerLinks {
     /// Whether two brokers seem to have the same certificate: they would take the link from each other for ever.
     fn is_contended(&self, name: &str) -> bool {
         let now = self.clock.now();
-        let up = |up: &Up| up.quickly >= SUPERSEDED_QUICKLY_MAX && now.since(up.since) < SUPERSEDE_PAUSE;
-        self.state().up.get(&name.to_ascii_lowercase()).is_some_and(up)
+        self.state().up.get(&name.to_ascii_lowercase()).is_some_and(|up| up.succession.is_contested(now))
     }
 
     fn leave(&self, name: &str, number: u64) {

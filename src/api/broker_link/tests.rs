@@ -18,7 +18,7 @@ use super::conversation::{Control, Conversation, Ending, Partial};
 use super::*;
 use crate::api::Server;
 use crate::api::fake::{Fake, serve, setup};
-use crate::limits::{BROKER_LINK_SILENCE_MAX, CLOSE_TIMEOUT, MESSAGE_BYTES_MAX};
+use crate::limits::{BROKER_LINK_SILENCE_MAX, CLOSE_TIMEOUT, MESSAGE_BYTES_MAX, SUPERSEDED_QUICKLY_MAX};
 use crate::tls::material::anonymous_client_config;
 use crate::tls::testing::Pki;
 use crate::websocket::frame::{Header, Kind};
