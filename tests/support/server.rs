@@ -26,6 +26,16 @@ pub enum Allocator {
     AsDeployed,
 }
 
+impl Allocator {
+    /// What the environment says of it.
+    pub fn environment(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Exact => &[EXACT],
+            Self::AsDeployed => &[],
+        }
+    }
+}
+
 /// A server of the real binary. It dies with this.
 pub struct Server {
     child: Child,
@@ -38,8 +48,7 @@ pub struct Server {
 impl Server {
     /// Starts one with two workers and waits until it is up.
     pub fn start(pki: &Pki, allocator: Allocator) -> Self {
-        let environment = (allocator == Allocator::Exact).then_some(EXACT);
-        Self::start_with(&pki.server_files(), "", environment.as_slice())
+        Self::start_with(&pki.server_files(), "", allocator.environment())
     }
 
     /// The same with these files, and with more in the configuration and in its environment.
@@ -106,6 +115,10 @@ impl Server {
             assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
             pause();
         }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Open file descriptors.
