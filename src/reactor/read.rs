@@ -116,7 +116,7 @@ impl<M: Send> Core<M> {
             return;
         }
         let is_accepted = matches!(self.connections[slot].stage, Stage::AwaitingHandshake(Origin::Accepted));
-        let name = match self.connections[slot].tls.peer() {
+        let name = match self.connections[slot].tls.establish() {
             Ok(name) => Some(name),
             // TLS lets a client without a certificate in only where that is wanted; what it gets is seen at its request.
             Err(TlsFailure::NoClientCertificate) if is_accepted => None,

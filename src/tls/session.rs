@@ -51,11 +51,11 @@ pub struct Progress {
 
 /// One connection's TLS.
 pub struct TlsSession {
-    side: Side,
+    side: Box<Side>,
     state: TlsState,
 }
 
-/// Held inline: the connection table is the one place where long-lived state is, small boxes would pin heap pages.
+/// Behind a pointer: a handshake does not last, and must not decide how large a place in the connection table is.
 enum Side {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
@@ -74,13 +74,13 @@ impl TlsSession {
     /// The accepting side.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
         let connection = UnbufferedServerConnection::new(config).map_err(TlsFailure::from)?;
-        Ok(Self { side: Side::Server(connection), state: TlsState::Handshaking })
+        Ok(Self { side: Box::new(Side::Server(connection)), state: TlsState::Handshaking })
     }
 
     /// The dialling side. The first [`TlsSession::read`], with empty input, writes the client's hello.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsFailure> {
         let connection = UnbufferedClientConnection::new(config, name).map_err(TlsFailure::from)?;
-        Ok(Self { side: Side::Client(connection), state: TlsState::Handshaking })
+        Ok(Self { side: Box::new(Side::Client(connection)), state: TlsState::Handshaking })
     }
 
     /// Where the connection is.
@@ -100,7 +100,7 @@ impl TlsSession {
         let mut consumed = 0;
         let result = loop {
             let rest = &mut incoming[consumed..];
-            let (discard, step) = match &mut self.side {
+            let (discard, step) = match &mut *self.side {
                 Side::Server(connection) => take_step(connection.process_tls_records(rest), plain, out),
                 Side::Client(connection) => take_step(connection.process_tls_records(rest), plain, out),
             };
@@ -166,15 +166,18 @@ impl TlsSession {
         });
     }
 
-    /// Who the peer's certificate names.
-    pub fn peer(&self) -> Result<PeerName, TlsFailure> {
+    /// The end of the handshake, once, right after the first [`TlsSession::read`] that left it: who the peer's
+    /// certificate names, and from now on only what established connections need is kept. A peer without a certificate,
+    /// [`TlsFailure::NoClientCertificate`], is established too; after other failures the session must not be used any more.
+    pub fn establish(&mut self) -> Result<PeerName, TlsFailure> {
+        assert_ne!(self.state, TlsState::Handshaking, "the handshake is not over");
         let chain = self.common().peer_certificates().unwrap_or_default();
         let leaf = chain.first().ok_or(TlsFailure::NoClientCertificate)?;
         identity::peer_name(leaf).map_err(TlsFailure::Identity)
     }
 
     fn common(&self) -> &CommonState {
-        match &self.side {
+        match &*self.side {
             Side::Server(connection) => connection,
             Side::Client(connection) => connection,
         }
@@ -188,7 +191,7 @@ impl TlsSession {
         mut encode: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), SealFailure> {
         loop {
-            let step = match &mut self.side {
+            let step = match &mut *self.side {
                 Side::Server(connection) => match connection.process_tls_records(&mut []).state {
                     Ok(ConnectionState::WriteTraffic(traffic)) => {
                         return append(out, room, &mut Traffic::Server(traffic), &mut encode);
@@ -212,7 +215,7 @@ impl TlsSession {
     /// After an error rustls may hold an alert for the peer. Input is not shown to it again.
     fn write_alert(&mut self, out: &mut Vec<u8>) {
         while self.common().wants_write() {
-            let step = match &mut self.side {
+            let step = match &mut *self.side {
                 Side::Server(connection) => take_step(connection.process_tls_records(&mut []), &mut Vec::new(), out),
                 Side::Client(connection) => take_step(connection.process_tls_records(&mut []), &mut Vec::new(), out),
             };

@@ -73,7 +73,7 @@ fn handshake_and_data_in_pieces_of_any_size() {
         for at_once in [1, 7, 1000, usize::MAX] {
             let mut pair = pair(version, at_once);
             assert_eq!(pair.settle(), Ok(TlsState::Established), "{version:?} {at_once}");
-            assert_eq!(&*pair.server.peer().unwrap().common_name, "agent.example");
+            assert_eq!(&*pair.server.establish().unwrap().common_name, "agent.example");
             pair.client.writer().write_all(b"hello").unwrap();
             pair.settle().unwrap();
             assert_eq!(pair.plain, b"hello");
