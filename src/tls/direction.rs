@@ -47,8 +47,7 @@ impl Direction {
 
     /// With the keys that come from this traffic secret of TLS 1.3; the next record has this number.
     pub(super) fn tls13(aead: Aead, secret: &[u8], number: u64) -> Self {
-        let mut direction =
-            Self { number, iv: [0; IV_BYTES], key: [0; KEY_BYTES_MAX], secret: [0; SECRET_BYTES_MAX] };
+        let mut direction = Self { number, iv: [0; IV_BYTES], key: [0; KEY_BYTES_MAX], secret: [0; SECRET_BYTES_MAX] };
         direction.secret[..secret.len()].copy_from_slice(secret);
         direction.derive(aead);
         direction

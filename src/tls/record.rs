@@ -84,8 +84,7 @@ struct Fault {
     alert: Option<AlertDescription>,
 }
 
-const UNEXPECTED: Fault =
-    Fault { failure: TlsFailure::Misbehaved, alert: Some(AlertDescription::UnexpectedMessage) };
+const UNEXPECTED: Fault = Fault { failure: TlsFailure::Misbehaved, alert: Some(AlertDescription::UnexpectedMessage) };
 const UNREADABLE: Fault = Fault { failure: TlsFailure::BadRecord, alert: Some(AlertDescription::DecodeError) };
 const TOO_LONG: Fault = Fault { failure: TlsFailure::BadRecord, alert: Some(AlertDescription::RecordOverflow) };
 const TOO_OFTEN: Fault = Fault { failure: TlsFailure::Misbehaved, alert: None };

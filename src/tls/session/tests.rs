@@ -365,11 +365,9 @@ fn a_configuration_with_another_key_log_does_not_get_our_record_layer() {
     let mut config = Arc::unwrap_or_clone(with(Whose::Ours, pki.server(&pki.issue("localhost"))));
     config.key_log = Arc::new(rustls::KeyLogFile::new());
     let mut pair = Pair { server: TlsSession::server(Arc::new(config)).unwrap(), ..pair(Whose::Ours, &TLS13, 9) };
-    pair.client = ClientConnection::new(
-        pki.client(&TLS13, Some(&pki.issue("agent.example"))),
-        "localhost".try_into().unwrap(),
-    )
-    .unwrap();
+    pair.client =
+        ClientConnection::new(pki.client(&TLS13, Some(&pki.issue("agent.example"))), "localhost".try_into().unwrap())
+            .unwrap();
     assert_eq!(pair.settle(), Err(TlsFailure::Internal));
     assert_eq!(pair.server.state(), TlsState::Failed);
 }
