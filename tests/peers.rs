@@ -69,7 +69,7 @@ impl Peers {
             .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (socket, _) = self.listener.accept().unwrap();
@@ -135,6 +135,15 @@ fn order(client: &mut Child, text: &[u8]) {
     client.stdin.as_mut().unwrap().write_all(text).unwrap();
 }
 
+/// The client says this line of itself.
+fn told(client: &mut Child, line: &str) {
+    let (mut said, mut byte) = (String::new(), [0]);
+    while !said.ends_with(&format!("{line}\n")) {
+        client.stderr.as_mut().unwrap().read_exact(&mut byte).expect("the client is still there");
+        said.push(byte[0].into());
+    }
+}
+
 /// What the client has printed by its end, which is a good one.
 fn printed(mut client: Child) -> String {
     drop(client.stdin.take());
@@ -160,7 +169,9 @@ fn openssl_with_every_suite() {
         if suite[0] == "-tls1_3" {
             // k: new keys; K: and new keys of ours, too.
             for (letter, number) in [(b"k\n", 1), (b"K\n", 2), (b"K\n", 3), (b"k\n", 4)] {
+                // What comes with the letter would be part of it.
                 order(&mut client, letter);
+                told(&mut client, "KEYUPDATE");
                 let said = format!(".said with keys {number}\n");
                 order(&mut client, said.as_bytes());
                 server.expect(said.as_bytes());
