@@ -126,6 +126,16 @@ pub(super) fn nonce(iv: &[u8; IV_BYTES], number: u64) -> [u8; IV_BYTES] {
     nonce
 }
 
+/// The nonce of a peer's record of TLS 1.2: with AES-GCM its variable part comes with the record (RFC 5288, 3).
+pub(super) fn opening_nonce(iv: &[u8; IV_BYTES], number: u64, explicit: &[u8]) -> [u8; IV_BYTES] {
+    if explicit.is_empty() {
+        return nonce(iv, number);
+    }
+    let mut nonce = *iv;
+    nonce[IV_BYTES - explicit.len()..].copy_from_slice(explicit);
+    nonce
+}
+
 /// The header of a record with this payload; with TLS 1.3 also its additional data (RFC 8446, 5.2).
 pub(super) fn header(kind: u8, payload_bytes: usize) -> [u8; 5] {
     let [high, low] = u16::try_from(payload_bytes).expect("a record").to_be_bytes();

@@ -6,8 +6,8 @@
 use zeroize::Zeroize;
 
 use crate::tls::cipher::{
-    Aead, EXPLICIT_NONCE_BYTES, IV_BYTES, KEY_BYTES_MAX, NotAuthentic, SECRET_BYTES_MAX, TAG_BYTES, additional_data,
-    header, nonce,
+    Aead, IV_BYTES, KEY_BYTES_MAX, NotAuthentic, SECRET_BYTES_MAX, TAG_BYTES, additional_data, header, nonce,
+    opening_nonce,
 };
 
 /// Application data (RFC 8446, B.1), and what every protected record of TLS 1.3 says that it is.
@@ -120,12 +120,7 @@ impl Direction {
                 let explicit_bytes = suite.aead.explicit_nonce_bytes();
                 let content_bytes = payload.len().checked_sub(explicit_bytes + TAG_BYTES).ok_or(NotAuthentic)?;
                 let (explicit, sealed) = payload.split_at_mut(explicit_bytes);
-                let mut nonce = nonce(&self.iv, number);
-                if explicit_bytes == EXPLICIT_NONCE_BYTES {
-                    nonce[..IV_BYTES - EXPLICIT_NONCE_BYTES]
-                        .copy_from_slice(&self.iv[..IV_BYTES - EXPLICIT_NONCE_BYTES]);
-                    nonce[IV_BYTES - EXPLICIT_NONCE_BYTES..].copy_from_slice(explicit);
-                }
+                let nonce = opening_nonce(&self.iv, number, explicit);
                 suite.aead.open(key, nonce, &additional_data(number, kind, content_bytes), sealed)
             }
             Version::Tls13 => {

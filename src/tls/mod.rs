@@ -6,6 +6,7 @@ mod direction;
 pub mod failure;
 mod handshake;
 pub mod identity;
+mod lean;
 pub mod material;
 mod record;
 mod secrets;

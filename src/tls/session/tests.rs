@@ -415,6 +415,64 @@ fn resumed_connections() {
     }
 }
 
+/// All suites in all directions against rustls with its own keys: ours as they come, and lean ones in rustls.
+#[test]
+fn every_suite_against_rustls() {
+    let pki = Pki::new("ca");
+    let agent = pki.issue("agent.example");
+    for (whose, version) in ALL {
+        let config = with(whose, pki.server(&pki.issue("localhost")));
+        let suites = crate::tls::material::provider().cipher_suites.clone();
+        let mut met = 0;
+        for suite in suites.into_iter().filter(|suite| suite.version() == version) {
+            let mut provider = (*crate::tls::material::provider()).clone();
+            provider.cipher_suites = vec![suite];
+            let client = pki.client_that_has(Arc::new(provider), version, Some(&agent));
+            let client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+            let server = TlsSession::server(config.clone()).unwrap();
+            let mut pair = Pair { server, client, ..pair(whose, version, 4_000) };
+            // Suites that want another kind of certificate than the one there is.
+            if pair.settle() != Ok(TlsState::Established) {
+                continue;
+            }
+            assert_eq!(pair.client.negotiated_cipher_suite(), Some(suite));
+            met += 1;
+            pair.server.establish().unwrap();
+            converse(&mut pair, version);
+        }
+        assert_eq!(met, 3, "{whose:?} {version:?}: two of AES-GCM, one of ChaCha20");
+    }
+}
+
+/// Everything that two ends may do with an established connection.
+fn converse(pair: &mut Pair, version: &'static SupportedProtocolVersion) {
+    for (round, length) in [0, 1, 13, 200, 1_024, 16_383, 16_384, 16_385, 40_000, 65_536].into_iter().enumerate() {
+        let data: Vec<u8> = (0..length).map(|at| (at * 7 + round) as u8).collect();
+        if version == &TLS13 && round % 2 == 1 {
+            pair.client.refresh_traffic_keys().unwrap();
+        }
+        (pair.plain, pair.seen) = (Vec::new(), Vec::new());
+        let mut rest = &data[..];
+        while !rest.is_empty() {
+            let taken = pair.client.writer().write(rest).unwrap();
+            rest = &rest[taken..];
+            pair.settle().unwrap();
+        }
+        pair.settle().unwrap();
+        assert!(pair.plain == data, "{length} bytes to the server");
+        let mut out = Vec::new();
+        pair.server.seal(&data, &mut out).unwrap();
+        pair.answer(&out);
+        assert!(pair.seen == data, "{length} bytes to the client");
+    }
+    let mut out = Vec::new();
+    pair.server.close_notify(&mut out);
+    pair.answer(&out);
+    assert!(pair.client.process_new_packets().unwrap().peer_has_closed());
+    pair.client.send_close_notify();
+    assert_eq!(pair.settle(), Ok(TlsState::PeerClosed));
+}
+
 /// What an established connection costs.
 #[test]
 fn our_record_layer_is_small() {
