@@ -86,6 +86,18 @@ pub const TURN_HANDSHAKES: usize = 16;
 /// and a record.
 pub const TLS_CARRY_BYTES_MAX: usize = 64 * 1024 + 18 * 1024;
 
+/// Records without content that a peer may send in a row: work for us that brings it nothing. As rustls has it.
+pub const TLS_EMPTY_RECORDS_MAX: u8 = 32;
+
+/// Key updates without data between them: each costs two hashes (RFC 8446, 4.6.3). As rustls has it.
+pub const TLS_KEY_UPDATES_MAX: u8 = 32;
+
+/// Warnings that a connection may bring in its life; none of them is of use to anybody. As rustls has it.
+pub const TLS_WARNINGS_MAX: u8 = 4;
+
+/// Requests for a new handshake that are answered with "no"; the next one ends the connection. As rustls has it.
+pub const TLS_RENEGOTIATIONS_MAX: u8 = 1;
+
 /// Bytes waiting for a peer above which its pings stay unanswered: only the latest must be (RFC 6455, 5.5.2).
 pub const PONG_QUEUE_BYTES_MAX: usize = 64 * 1024;
 

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use super::activation::Inherited;
-use super::certificates::Tls;
+use super::certificates::{Tls, Wanted};
 use super::check::{self, Configuration};
 use super::host::BrokerHost;
 use super::output::{Output, finish};
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// Runs until a signal says stop.
 fn serve(settings: &BrokerNodeSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
-    let tls = Tls::load(&settings.certificates, settings.broker.client_auth).map_err(Failure::Configuration)?;
+    let tls = Tls::load(&settings.certificates, Wanted::of(&settings.broker)).map_err(Failure::Configuration)?;
     let inherited = Inherited::take().map_err(Failure::Configuration)?;
     let listen = inherited.pcp_only().unwrap_or(settings.broker.listen.into());
     let host = BrokerHost::start(&settings.broker, &tls, listen, Vec::new()).map_err(Failure::Work)?;

@@ -12,11 +12,12 @@ use tracing::warn;
 
 use crate::broker::sweep::{Certificates, Review};
 use crate::clock::WallTime;
-use crate::config::settings::{CertificatePaths, ClientAuth as Wanted};
+use crate::config::settings::{self, BrokerSettings, CertificatePaths, TlsSessions};
 use crate::link::CertificateId;
 use crate::tls::crl::Trust;
 use crate::tls::identity::peer_name;
 use crate::tls::material::{ClientAuth, Material};
+use crate::tls::session::make_compact;
 
 /// The TLS configurations of all listeners and of what we dial, and who we are.
 pub(super) struct Tls {
@@ -31,6 +32,24 @@ pub(super) struct Tls {
     /// For controllers that we dial.
     pub(super) client: Arc<ArcSwap<ClientConfig>>,
     known: Mutex<Known>,
+}
+
+/// What the broker's listener is to be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    client_auth: ClientAuth,
+    sessions: TlsSessions,
+}
+
+impl Wanted {
+    /// As the settings say.
+    pub(super) fn of(settings: &BrokerSettings) -> Self {
+        let client_auth = match settings.client_auth {
+            settings::ClientAuth::Need => ClientAuth::Required,
+            settings::ClientAuth::Want => ClientAuth::Optional,
+        };
+        Self { client_auth, sessions: settings.tls_sessions }
+    }
 }
 
 /// What was in the files when they were read last.
@@ -162,12 +181,12 @@ fn name(paths: &CertificatePaths, material: &Material) -> Result<String, String>
 
 fn configurations(material: &Material, wanted: Wanted) -> Result<Configurations, String> {
     let server = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    let broker = match wanted {
-        Wanted::Need => ClientAuth::Required,
-        Wanted::Want => ClientAuth::Optional,
-    };
+    let mut broker = server(wanted.client_auth)?;
+    if wanted.sessions == TlsSessions::Compact {
+        make_compact(Arc::make_mut(&mut broker));
+    }
     Ok(Configurations {
-        broker: server(broker)?,
+        broker,
         api: server(ClientAuth::Optional)?,
         client: material.client_config().map_err(|error| error.to_string())?,
     })

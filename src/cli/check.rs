@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::certificates::Tls;
+use super::certificates::{Tls, Wanted};
 use super::host::{connection_limits, descriptors, workers};
 use super::watch::bounds;
 use crate::config::Problem;
 use crate::config::authorization::ClientAccess;
 use crate::config::settings::{
     AccessLevel, AccessLogSettings, BrokerSettings, CertificatePaths, ClientAuth, LogSettings, OrchestratorSettings,
+    TlsSessions,
 };
 use crate::limits;
 
@@ -32,7 +33,7 @@ pub(super) fn run(configuration: &Configuration<'_>, warnings: &[Problem]) -> Ex
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
-    let tls = match Tls::load(configuration.certificates, configuration.broker.client_auth) {
+    let tls = match Tls::load(configuration.certificates, Wanted::of(configuration.broker)) {
         Ok(tls) => tls,
         Err(message) => {
             eprintln!("{message}");
@@ -77,6 +78,11 @@ fn broker(text: &mut Text, settings: &BrokerSettings) {
         ClientAuth::Want => "without a client certificate status pages only",
     };
     text.line("listener", format!("{}, {certificate}", settings.listen));
+    let sessions = match settings.tls_sessions {
+        TlsSessions::Rustls => "rustls",
+        TlsSessions::Compact => "compact",
+    };
+    text.line("TLS sessions", sessions);
     let mount = |path: &Option<String>| path.clone().unwrap_or_else(|| "not spoken".to_owned());
     text.line("PCP v1", mount(&settings.mounts.v1));
     text.line("PCP v2", mount(&settings.mounts.v2));

@@ -190,6 +190,7 @@ fn start_reactor(
     let options = watch.options(broker, &settings.mounts, options);
     let limits = options.limits;
     raise_descriptor_limit(limits.connections_max);
+    forbid_core_dumps();
     let broker = broker.clone();
     let build = move |worker, _: &Mailboxes<BrokerMail>| {
         let core = BrokerCore::new(broker.clone(), random::seed()).on_worker(worker);
@@ -212,6 +213,15 @@ fn raise_descriptor_limit(connections_max: usize) {
     let wanted = (connections_max + limits::DESCRIPTORS_BESIDE_CONNECTIONS) as u64;
     if limit.is_some_and(|limit| limit < wanted) {
         warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
+    }
+}
+
+/// The keys of all connections are in memory and must not be written to a disk. The kernel gives no core to a collector,
+/// systemd's for instance, only where the limit is 1; for a core in a file that is too little, too.
+fn forbid_core_dumps() {
+    let limit = Some(1);
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: limit, maximum: limit }) {
+        warn!(%error, "a crash may leave a core with keys of TLS on the disk");
     }
 }
 

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use tracing::info;
 
 use super::activation::Inherited;
-use super::certificates::Tls;
+use super::certificates::{Tls, Wanted};
 use super::check::{self, Configuration};
 use super::host::{self, BrokerHost};
 use super::service::{self, Failure};
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// Runs until a signal says stop.
 fn serve(settings: &ServerSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
-    let tls = Tls::load(&settings.certificates, settings.broker.client_auth).map_err(Failure::Configuration)?;
+    let tls = Tls::load(&settings.certificates, Wanted::of(&settings.broker)).map_err(Failure::Configuration)?;
     let inherited = Inherited::take().map_err(Failure::Configuration)?;
     Appliance::start(settings, tls, inherited).map_err(Failure::Work)?.serve(settings, config, signals)
 }

@@ -252,7 +252,9 @@ mod tests {
     use crate::broker::authorize::Policy;
     use crate::broker::mounts::Mounts;
     use crate::config::authorization::ClientAccess;
-    use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings};
+    use crate::config::settings::{
+        AccessFormat, AccessLevel, AccessLogSettings, ClientAuth, ControllerSettings, TlsSessions,
+    };
     use crate::observe::pages::Visitor;
     use crate::observe::status::answer;
 
@@ -263,6 +265,7 @@ mod tests {
             workers: 1,
             connections_max: 0,
             client_auth: ClientAuth::Need,
+            tls_sessions: TlsSessions::default(),
             message_log,
             request_log: off,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,

@@ -8,7 +8,7 @@ use super::authorization::client_access;
 use super::duration::Bare;
 use super::observed;
 use super::reader::Reader;
-use super::settings::{BrokerSettings, ControllerSettings, ControllerUri, MountSettings};
+use super::settings::{BrokerSettings, ControllerSettings, ControllerUri, MountSettings, TlsSessions};
 use super::uri::controller_uri;
 use crate::limits;
 
@@ -45,6 +45,7 @@ pub fn settings(
         listen,
         mounts,
         client_auth: observed::client_auth(reader, section),
+        tls_sessions: tls_sessions(reader),
         message_log: observed::message_log(reader),
         request_log: observed::request_log(reader, section),
         workers: size(reader.integer("pcp-broker.workers", 0..=WORKERS_MAX), 0),
@@ -68,6 +69,19 @@ pub fn settings(
         drain_timeout: reader
             .duration("pcp-broker.drain-timeout", Bare::Seconds, Duration::ZERO..=Duration::from_secs(600))
             .unwrap_or(limits::DRAIN_TIMEOUT),
+    }
+}
+
+fn tls_sessions(reader: &mut Reader<'_>) -> TlsSessions {
+    let key = "pcp-broker.tls-session";
+    match reader.text(key).as_deref() {
+        None => TlsSessions::default(),
+        Some("rustls") => TlsSessions::Rustls,
+        Some("compact") => TlsSessions::Compact,
+        Some(other) => {
+            reader.fail(key, format!("\"{other}\" is not possible; give compact or rustls"));
+            TlsSessions::default()
+        }
     }
 }
 

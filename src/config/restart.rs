@@ -37,6 +37,7 @@ fn broker_keys(start: &BrokerSettings, now: &BrokerSettings) -> Vec<&'static str
         workers,
         connections_max,
         client_auth,
+        tls_sessions,
         message_log: _,
         request_log: _,
         message_bytes_max,
@@ -51,6 +52,7 @@ fn broker_keys(start: &BrokerSettings, now: &BrokerSettings) -> Vec<&'static str
     let keys = [
         ("ssl-host or ssl-port of the broker", start.listen != *listen),
         ("client-auth of the broker", start.client_auth != *client_auth),
+        ("pcp-broker.tls-session", start.tls_sessions != *tls_sessions),
         ("web-router-service", start.mounts != *mounts),
         ("pcp-broker.workers", start.workers != *workers),
         ("pcp-broker.max-connections", start.connections_max != *connections_max),
@@ -125,10 +127,11 @@ mod tests {
                     pcp-broker.access-log { level: info, file: m }";
         assert_eq!(server(&start, &load(live)), Vec::<&str>::new());
         let other = "webserver { pcp-broker.ssl-port: 1, orchestrator.ssl-port: 2 }, global.log.file: g
-                     pcp-broker { workers: 3, max-connections: 5, drain-timeout: 1 }, orchestrator.brokers: [b]";
+                     pcp-broker { workers: 3, max-connections: 5, drain-timeout: 1, tls-session: rustls }, orchestrator.brokers: [b]";
         let keys = [
             "global.log.file",
             "ssl-host or ssl-port of the broker",
+            "pcp-broker.tls-session",
             "pcp-broker.workers",
             "pcp-broker.max-connections",
             "pcp-broker.drain-timeout",

@@ -155,7 +155,7 @@ mod tests {
     use crate::config::authorization::ClientAccess;
     use crate::config::settings::{
         AccessFormat, AccessLevel, AccessLogSettings, BrokerSettings, CertificatePaths, ClientAuth, ControllerSettings,
-        LogLevel, MountSettings,
+        LogLevel, MountSettings, TlsSessions,
     };
 
     const CERTIFICATES: &str =
@@ -213,6 +213,7 @@ mod tests {
                 mounts: MountSettings::default(),
                 workers: 3,
                 client_auth: ClientAuth::Want,
+                tls_sessions: TlsSessions::default(),
                 message_log: AccessLogSettings {
                     level: AccessLevel::Warn,
                     file: Some(at("logs/access.log")),

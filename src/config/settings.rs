@@ -84,6 +84,16 @@ pub enum ClientAuth {
     Want,
 }
 
+/// Who protects the records of a broker's clients once they have shaken hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsSessions {
+    /// rustls, from the beginning to the end.
+    Rustls,
+    /// Our record layer, which takes a twentieth of the memory.
+    #[default]
+    Compact,
+}
+
 /// `podium server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -112,6 +122,8 @@ pub struct BrokerSettings {
     pub connections_max: usize,
     /// Who gets through the TLS handshake.
     pub client_auth: ClientAuth,
+    /// What protects records after the handshake.
+    pub tls_sessions: TlsSessions,
     /// One line per message.
     pub message_log: AccessLogSettings,
     /// One line per HTTP request.

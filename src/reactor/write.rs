@@ -125,8 +125,17 @@ impl<M: Send> Core<M> {
     /// Writes bytes that are no frame: the upgrade.
     pub(super) fn write_plain(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
         self.out.clear();
-        self.connections[slot].tls.seal(bytes, &mut self.out)?;
+        let sealed = self.connections[slot].tls.seal(bytes, &mut self.out);
+        self.sealed(slot, sealed)?;
         self.transmit(slot)
+    }
+
+    /// When keys are used up, the last record is the alert that says so.
+    fn sealed(&mut self, slot: usize, sealed: Result<(), SealFailure>) -> Result<(), Broken> {
+        if sealed.is_err() {
+            self.transmit(slot)?;
+        }
+        Ok(sealed?)
     }
 
     fn seal_staging(&mut self, slot: usize, masking: &mut Masking) -> Result<(), Broken> {
@@ -136,8 +145,9 @@ impl<M: Send> Core<M> {
         }
         masking.offset += payload.len();
         masking.payload_at = 0;
-        self.connections[slot].tls.seal(&self.staging, &mut self.out)?;
+        let sealed = self.connections[slot].tls.seal(&self.staging, &mut self.out);
         self.staging.clear();
+        self.sealed(slot, sealed)?;
         if self.out.len() >= WRITE_BYTES {
             self.transmit(slot)?;
         }

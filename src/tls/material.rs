@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::clock::WallTime;
 use crate::config::settings::CertificatePaths;
 use crate::tls::crl::{self, Trust, Unreadable};
+use crate::tls::lean;
 
 /// What is wrong with a certificate, key, CA or CRL file.
 #[derive(Debug)]
@@ -88,14 +89,14 @@ impl Material {
 
     /// The configuration of a server.
     pub fn server_config(&self, client_auth: ClientAuth) -> Result<Arc<ServerConfig>, MaterialError> {
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider()).with_crls(self.crls.clone());
+        let builder = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), lean::provider())
+            .with_crls(self.crls.clone());
         let builder = match client_auth {
             ClientAuth::Required => builder,
             ClientAuth::Optional => builder.allow_unauthenticated(),
         };
         let verifier = builder.build().map_err(|error| self.fail_crl(error))?;
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(lean::provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for the default versions")
             .with_client_cert_verifier(verifier)
@@ -109,11 +110,11 @@ impl Material {
 
     /// The configuration of a client that presents our certificate.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, MaterialError> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), provider())
+        let verifier = WebPkiServerVerifier::builder_with_provider(self.roots.clone(), lean::provider())
             .with_crls(self.crls.clone())
             .build()
             .map_err(|error| self.fail_crl(error))?;
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let mut config = ClientConfig::builder_with_provider(lean::provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for the default versions")
             .with_webpki_verifier(verifier)
@@ -145,7 +146,7 @@ pub fn anonymous_client_config(ca: &Path) -> Result<Arc<ClientConfig>, MaterialE
     Ok(Arc::new(config))
 }
 
-/// The cryptography used everywhere.
+/// The cryptography used everywhere, as it comes. What lasts has lean keys besides.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
@@ -186,9 +187,19 @@ impl Pki {
         version: &'static SupportedProtocolVersion,
         issued: Option<&Issued>,
     ) -> Arc<ClientConfig> {
+        self.client_that_has(provider(), version, issued)
+    }
+
+    /// The same with other cryptography.
+    pub(crate) fn client_that_has(
+        &self,
+        provider: Arc<CryptoProvider>,
+        version: &'static SupportedProtocolVersion,
+        issued: Option<&Issued>,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider())
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);

@@ -1,5 +1,5 @@
-//! TLS sessions that are fed damaged handshakes and damaged records. Nothing panics, what is held stays in bounds, and
-//! no damaged record ever becomes data.
+//! TLS sessions that are fed damaged handshakes and damaged records, with both record layers. Nothing panics, what is
+//! held stays in bounds, and no damaged record ever becomes data.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use podium::config::settings::CertificatePaths;
 use podium::limits::TLS_CARRY_BYTES_MAX;
 use podium::tls::failure::SealFailure;
 use podium::tls::material::{ClientAuth, Material};
-use podium::tls::session::{TlsSession, TlsState};
+use podium::tls::session::{TlsSession, TlsState, make_compact};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::cases;
 use super::mutator::{mutate, noise, pieces};
+use super::target::{Target, Verdict};
 use crate::support::pki::{Keys, Pki};
 use podium::random::Random;
 
@@ -27,11 +28,15 @@ const WORDS: [&[u8]; 8] = [
     b"\xFF\xFF",
 ];
 
+/// Of [`tamper`].
+const ORDERS: [&[u8]; 4] = [&[0, 1], &[5, 0, 1], &[3, 255], &[7, 2, 2]];
+
 /// Flights of a whole handshake, and one more.
 const FLIGHTS: usize = 6;
 
 struct Configs {
-    server: Arc<ServerConfig>,
+    /// Of rustls' record layer and of ours.
+    servers: [Arc<ServerConfig>; 2],
     clients: [Arc<ClientConfig>; 2],
 }
 
@@ -40,8 +45,11 @@ impl Configs {
         let pki = Pki::new(Keys::P256);
         let files = pki.server_files();
         let paths = CertificatePaths { certificate: files.certificate, key: files.key, ca: files.ca, crl: None };
+        let rustls = Material::load(&paths).unwrap().server_config(ClientAuth::Required).unwrap();
+        let mut ours = rustls.clone();
+        make_compact(Arc::make_mut(&mut ours));
         Self {
-            server: Material::load(&paths).unwrap().server_config(ClientAuth::Required).unwrap(),
+            servers: [rustls, ours],
             clients: [pki.agent("agent.example", &TLS12), pki.agent("agent.example", &TLS13)],
         }
     }
@@ -109,7 +117,7 @@ fn damaged_handshakes() {
     cases(150, |random| {
         let client = configs.clients[random.index(2)].clone();
         let mut client = End::new(TlsSession::client(client, "localhost".try_into().unwrap()).unwrap());
-        let mut server = End::new(TlsSession::server(configs.server.clone()).unwrap());
+        let mut server = End::new(TlsSession::server(random.pick(&configs.servers).clone()).unwrap());
         let bad = random.index(FLIGHTS);
         shake(random, &mut client, &mut server, bad);
         assert!(server.plain.is_empty() && client.plain.is_empty(), "nobody has sent data");
@@ -126,7 +134,7 @@ fn damaged_records() {
     cases(100, |random| {
         let client = configs.clients[random.index(2)].clone();
         let mut client = End::new(TlsSession::client(client, "localhost".try_into().unwrap()).unwrap());
-        let mut server = End::new(TlsSession::server(configs.server.clone()).unwrap());
+        let mut server = End::new(TlsSession::server(random.pick(&configs.servers).clone()).unwrap());
         assert!(shake(random, &mut client, &mut server, FLIGHTS), "nothing was damaged");
         let said: Vec<u8> = (0..random.index(40_000)).map(|_| random.next_u64() as u8).collect();
         let mut wire = Vec::new();
@@ -145,7 +153,7 @@ fn damaged_records() {
 fn an_endless_handshake_message() {
     let configs = Configs::new();
     cases(20, |random| {
-        let mut server = End::new(TlsSession::server(configs.server.clone()).unwrap());
+        let mut server = End::new(TlsSession::server(random.pick(&configs.servers).clone()).unwrap());
         let fragment = 1 + random.index(16_000);
         let mut record = vec![0x16, 3, 3];
         record.extend_from_slice(&u16::try_from(fragment).unwrap().to_be_bytes());
@@ -159,5 +167,66 @@ fn an_endless_handshake_message() {
             server.take(vec![record.clone()]);
             record[5..].fill(0);
         }
+    });
+}
+
+/// What is done to the records of a client on their way, a byte or two for each.
+fn tamper(client: &mut End, script: &[u8]) -> Vec<u8> {
+    let (mut wire, mut former) = (Vec::new(), Vec::new());
+    let mut script = script.iter().copied();
+    let mut number = 0u8;
+    while let Some(order) = script.next() {
+        let mut operand = || usize::from(script.next().unwrap_or(0));
+        number = number.wrapping_add(1);
+        let mut record = Vec::new();
+        match order % 8 {
+            0 | 1 => client.session.seal(&vec![number; operand()], &mut record).unwrap(),
+            2 => client.session.seal(&vec![number; operand() * 256], &mut record).unwrap(),
+            3 => {
+                client.session.seal(&[number], &mut record).unwrap();
+                let bit = operand() % (record.len() * 8);
+                record[bit / 8] ^= 1 << (bit % 8);
+            }
+            4 => {
+                client.session.seal(&[number; 9], &mut record).unwrap();
+                record.truncate(operand() % record.len());
+            }
+            5 => record.clone_from(&former),
+            6 => record.extend((0..operand() % 32).map(|_| 0).collect::<Vec<u8>>()),
+            _ => {
+                let length = operand() % 64;
+                record.extend([[21, 22, 23, 20, 24][operand() % 5], 3, 3, 0, length as u8]);
+                record.extend(vec![number; length]);
+            }
+        }
+        wire.extend_from_slice(&record);
+        former = record;
+    }
+    wire
+}
+
+/// The same is done to a connection of each record layer: what becomes data is the same, to the byte, and so is whether
+/// the connection goes on, unless ours is the stricter one.
+#[test]
+fn record() {
+    let configs = Configs::new();
+    Target { name: "record", words: &ORDERS, cases: 150 }.run(|random, script| {
+        let Some((&version, script)) = script.split_first() else { return Verdict::Refused };
+        let ends = configs.servers.each_ref().map(|server| {
+            let client = configs.clients[usize::from(version) % 2].clone();
+            let mut client = End::new(TlsSession::client(client, "localhost".try_into().unwrap()).unwrap());
+            let mut server = End::new(TlsSession::server(server.clone()).unwrap());
+            assert!(shake(random, &mut client, &mut server, FLIGHTS), "nothing was damaged");
+            server.session.establish().unwrap();
+            let wire = tamper(&mut client, script);
+            let cut = pieces(random, &wire);
+            let answer = server.take(cut);
+            assert!(answer.len() <= 64, "{} bytes are too much for an alert", answer.len());
+            server
+        });
+        let [rustls, ours] = ends;
+        assert!(rustls.plain.starts_with(&ours.plain), "ours takes what rustls does not");
+        assert!(ours.is_dead || (!rustls.is_dead && rustls.plain == ours.plain), "ours is the more lenient one");
+        if ours.is_dead { Verdict::Refused } else { Verdict::Sound }
     });
 }

@@ -98,7 +98,13 @@ fn upgrades() {
 
 #[test]
 fn handshakes_and_records() {
-    run(tls::TABLE);
+    run_at(&Site::start_with(&format!("{}, pcp-broker.tls-session: compact", site::PRIVILEGED)), tls::TABLE);
+}
+
+/// The same when rustls keeps its connections: nobody can tell from outside.
+#[test]
+fn handshakes_and_records_of_rustls() {
+    run_at(&Site::start_with(&format!("{}, pcp-broker.tls-session: rustls", site::PRIVILEGED)), tls::TABLE);
 }
 
 #[test]

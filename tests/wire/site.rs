@@ -18,6 +18,9 @@ use crate::support::server::{EXACT, Server};
 /// Serial number of the certificate on the server's CRL.
 pub const REVOKED: u64 = 4711;
 
+/// Who may give orders.
+pub const PRIVILEGED: &str = "pcp-broker.privileged-clients: [\"ctl.example\"]";
+
 /// A question that everybody may ask the broker.
 const ASSOCIATE: &[u8] = br#"{"id":"1-1-1-1-1","message_type":"http://puppetlabs.com/associate_request"}"#;
 
@@ -83,7 +86,7 @@ pub struct Site {
 
 impl Site {
     pub fn start() -> Self {
-        Self::start_with("pcp-broker.privileged-clients: [\"ctl.example\"]")
+        Self::start_with(PRIVILEGED)
     }
 
     /// With this in its configuration.

@@ -5,6 +5,8 @@ use crate::tls::testing::Pki;
 
 const PAUSE: Duration = Duration::from_millis(30);
 
+const NEED: Wanted = Wanted { client_auth: ClientAuth::Required, sessions: TlsSessions::Rustls };
+
 fn revoked_by(review: Option<Arc<Review>>) -> Option<(bool, usize)> {
     review.map(|review| match &review.certificates {
         Certificates::Revoked(revoked) => (false, revoked.len()),
@@ -16,7 +18,7 @@ fn revoked_by(review: Option<Arc<Review>>) -> Option<(bool, usize)> {
 fn open_connections_are_reviewed_if_there_is_a_reason() {
     let pki = Pki::new("ca");
     let agent = pki.issue("agent");
-    let tls = Tls::load(&pki.paths(&pki.issue("localhost")), Wanted::Need).unwrap();
+    let tls = Tls::load(&pki.paths(&pki.issue("localhost")), NEED).unwrap();
     assert_eq!(revoked_by(tls.reload(PAUSE).unwrap()), None);
     pki.revoke(&[&agent]);
     assert!(tls.has_changed());
@@ -35,7 +37,7 @@ fn open_connections_are_reviewed_if_there_is_a_reason() {
 fn what_is_wrong_leaves_everything_as_it_was_until_it_is_mended() {
     let pki = Pki::new("ca");
     let paths = pki.paths(&pki.issue("localhost"));
-    let tls = Tls::load(&paths, Wanted::Need).unwrap();
+    let tls = Tls::load(&paths, NEED).unwrap();
     let before = tls.broker.load_full();
     let crl = std::fs::read_to_string(paths.crl.as_ref().unwrap()).unwrap();
     let other = pki.paths(&pki.issue("elsewhere"));
