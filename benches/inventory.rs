@@ -4,6 +4,7 @@
 
 mod counting;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ struct NullShell {
 impl Shell<BrokerMail> for NullShell {
     fn worker(&self) -> u16 {
         0
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, _to: PeerId, _opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

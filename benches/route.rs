@@ -7,6 +7,7 @@
 mod counting;
 
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -40,6 +41,10 @@ struct NullShell {
 impl Shell<BrokerMail> for NullShell {
     fn worker(&self) -> u16 {
         0
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, _to: PeerId, _opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

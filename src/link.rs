@@ -239,6 +239,9 @@ pub trait Shell<M> {
     /// The index of this worker.
     fn worker(&self) -> u16;
 
+    /// The address of the other end of a connection of this worker.
+    fn remote(&self, peer: PeerId) -> Option<SocketAddr>;
+
     /// Sends one message made of the concatenated parts to a connection of this worker.
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome;
 

@@ -177,8 +177,8 @@ impl BrokerCore {
         let attributes = (!attributes.is_empty()).then(|| Box::new(attributes.clone()));
         let rights = self.broker.policy.load().rights(common_name, attributes.as_deref());
         let uri_of = uri.clone();
-        let (remote, standing) = (opening.remote, Standing::Associated);
-        let session = Session { peer, uri: uri_of, standing, version, remote, certificate, attributes, rights };
+        let standing = Standing::Associated;
+        let session = Session { peer, uri: uri_of, standing, version, certificate, attributes, rights };
         self.sessions.insert(session);
         info!(event = "connection-open", %uri, remote = %opening.remote, "connected");
         if let Some(old) = self.broker.directory.claim(&uri, peer, self.now) {

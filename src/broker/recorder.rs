@@ -1,6 +1,7 @@
 //! Tests only: a shell that records what a core does and lets time pass.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -44,6 +45,10 @@ pub(super) struct Recorder {
 impl Shell<BrokerMail> for Recorder {
     fn worker(&self) -> u16 {
         self.worker
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, to: PeerId, _opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

@@ -75,7 +75,7 @@ impl BrokerCore {
             debug!(uri = %session.uri, "message of a superseded connection ignored");
             return;
         }
-        let (uri, remote, version) = (session.uri.clone(), Some(session.remote), session.version);
+        let (uri, remote, version) = (session.uri.clone(), shell.remote(peer), session.version);
         let origin = Origin::Peer(peer);
         let (envelope, form) = match decode(version, opcode, payload) {
             Ok(decoded) => decoded,

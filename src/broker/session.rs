@@ -1,6 +1,5 @@
 //! One associated client and the table of a worker's clients, by slot.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::authorize::{Policy, Rights};
@@ -26,7 +25,6 @@ pub(super) struct Session {
     pub(super) uri: Arc<str>,
     pub(super) standing: Standing,
     pub(super) version: Version,
-    pub(super) remote: SocketAddr,
     /// To find it in a CRL later.
     pub(super) certificate: CertificateId,
     /// For the rights under another policy; most certificates have none.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::clock::Moment;
 use crate::limits::{READ_CHUNK_BYTES, TLS_CARRY_BYTES_MAX};
 
 /// Small pieces are put together up to this size, so that a slow reader of small messages costs few allocations.
@@ -25,16 +26,27 @@ impl Scratch {
     }
 }
 
-/// Encrypted bytes that wait for a socket. Owns nothing when empty.
-#[derive(Debug, Default)]
+/// Encrypted bytes that wait for a socket. A connection has one only while there are such bytes.
+#[derive(Debug)]
 pub(super) struct OutQueue {
     chunks: VecDeque<Vec<u8>>,
     /// Bytes of the first chunk that are gone already.
     sent: usize,
     length: usize,
+    /// When the socket last took some of them, or refused the first ones.
+    moved: Moment,
 }
 
 impl OutQueue {
+    pub(super) fn new(bytes: &[u8], now: Moment) -> Self {
+        let chunks = VecDeque::from([bytes.to_vec()]);
+        Self { chunks, sent: 0, length: bytes.len(), moved: now }
+    }
+
+    pub(super) fn moved(&self) -> Moment {
+        self.moved
+    }
+
     pub(super) fn len(&self) -> usize {
         self.length
     }
@@ -44,9 +56,6 @@ impl OutQueue {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
         self.length += bytes.len();
         match self.chunks.back_mut() {
             Some(last) if last.len() + bytes.len() <= CHUNK_BYTES => last.extend_from_slice(bytes),
@@ -60,16 +69,14 @@ impl OutQueue {
     }
 
     /// Forgets bytes of [`OutQueue::front`] that were sent.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(super) fn advance(&mut self, count: usize, now: Moment) {
         debug_assert!(count <= self.front().len());
+        self.moved = now;
         self.sent += count;
         self.length -= count;
         if self.front().is_empty() {
             self.chunks.pop_front();
             self.sent = 0;
-        }
-        if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
         }
     }
 }
@@ -79,20 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_leave_in_order_and_nothing_is_kept() {
-        let mut queue = OutQueue::default();
+    fn bytes_leave_in_order() {
+        let at = Moment::from_millis;
         let all: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
-        for piece in all.chunks(7_001) {
-            queue.push(piece);
-        }
+        let mut pieces = all.chunks(7_001);
+        let mut queue = OutQueue::new(pieces.next().unwrap(), at(1));
+        pieces.for_each(|piece| queue.push(piece));
+        assert_eq!(queue.moved(), at(1));
         assert_eq!(queue.len(), all.len());
         let mut seen = Vec::new();
         while !queue.is_empty() {
             let piece = &queue.front()[..queue.front().len().min(9_999)];
             seen.extend_from_slice(piece);
-            queue.advance(piece.len());
+            queue.advance(piece.len(), at(2));
         }
         assert_eq!(seen, all);
-        assert_eq!(queue.chunks.capacity(), 0);
+        assert_eq!((queue.moved(), queue.chunks.len()), (at(2), 0));
     }
 }

@@ -23,16 +23,12 @@ pub(super) struct Connection {
     pub(super) socket: TcpStream,
     pub(super) tls: TlsSession,
     /// Bytes of TLS that were read and cannot be processed before more come.
-    pub(super) carry: Vec<u8>,
+    pub(super) carry: Box<[u8]>,
     /// Who made it.
     pub(super) side: Side,
-    /// Bytes that wait for the socket.
-    pub(super) queue: OutQueue,
-    /// When the queue last moved, while there is one.
-    pub(super) blocked_since: Option<Moment>,
+    /// Bytes that wait for the socket, while there are any.
+    pub(super) queue: Option<Box<OutQueue>>,
     pub(super) stage: Stage,
-    /// Where the connection is in the worker's deadlines.
-    pub(super) deadline: Option<Moment>,
     /// Whether the connection is in line for another turn.
     pub(super) is_in_line: bool,
 }
@@ -201,8 +197,17 @@ impl Connection {
         let Stage::Open(open) = &self.stage else { return None };
         let idle = open.last_frame + idle_timeout;
         let keepalive = open.keepalive.as_ref().map(|keepalive| keepalive.deadline());
-        let stall = self.blocked_since.map(|since| since + WRITE_STALL_TIMEOUT);
-        [Some(idle), keepalive, stall].into_iter().flatten().min()
+        [Some(idle), keepalive, self.stall_deadline()].into_iter().flatten().min()
+    }
+
+    /// When the peer will have taken nothing of what waits for it for too long.
+    pub(super) fn stall_deadline(&self) -> Option<Moment> {
+        self.queue.as_ref().map(|queue| queue.moved() + WRITE_STALL_TIMEOUT)
+    }
+
+    /// Bytes that wait for the socket.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
     /// How much the connection's incomplete message or record is in the way of others: its bytes and the time it has taken so far.
@@ -219,7 +224,7 @@ impl Connection {
     pub(super) fn partial_bytes(&self) -> usize {
         match &self.stage {
             Stage::Open(Open { session, .. }) | Stage::Closing(Closing::AwaitingReply(session)) => {
-                session.held_bytes() + self.carry.capacity()
+                session.held_bytes() + self.carry.len()
             }
             _ => 0,
         }

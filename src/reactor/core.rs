@@ -11,11 +11,10 @@ use mio::{Interest, Token};
 use slab::Slab;
 
 use crate::clock::Moment;
-use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX, WRITE_STALL_TIMEOUT};
+use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX};
 use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
 use crate::observe::metrics::count;
 use crate::reactor::Options;
-use crate::reactor::buffers::OutQueue;
 use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Side, Stage, UpgradeSide};
 use crate::reactor::dial::Dialler;
 use crate::reactor::end;
@@ -24,7 +23,7 @@ use crate::reactor::mailbox::{Bell, Mailboxes};
 use crate::reactor::pressure::Crowd;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::sampling::Sampling;
-use crate::reactor::timer::Deadlines;
+use crate::reactor::timer::{Deadlines, SlotDeadlines};
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
 use crate::websocket::session::close_payload;
@@ -34,11 +33,9 @@ use crate::websocket::violation::code;
 /// What every connection is registered for, once: the poll is edge-triggered.
 const READ_AND_WRITE: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// Who has a deadline.
+/// Who has a deadline, besides connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
-    /// A connection, for what depends on its state.
-    Connection(PeerId),
     /// The application.
     Application(TimerKey),
     /// A host name that is being resolved, by number.
@@ -95,7 +92,10 @@ pub(super) struct Core<M> {
     pub(super) registry: mio::Registry,
     pub(super) connections: Slab<Connection>,
     generation: u32,
-    pub(super) deadlines: Deadlines<Target>,
+    /// Of connections.
+    pub(super) deadlines: SlotDeadlines,
+    /// Of everything else.
+    pub(super) alarms: Deadlines<Target>,
     pub(super) timers: HashMap<TimerKey, Moment>,
     pub(super) notices: VecDeque<Notice>,
     /// Connections with unread input whose turn was over.
@@ -129,7 +129,8 @@ impl<M: Send> Core<M> {
             registry,
             connections: Slab::new(),
             generation: 0,
-            deadlines: Deadlines::new(),
+            deadlines: SlotDeadlines::default(),
+            alarms: Deadlines::new(),
             timers: HashMap::new(),
             notices: VecDeque::new(),
             line: VecDeque::new(),
@@ -191,11 +192,9 @@ impl<M: Send> Core<M> {
             remote,
             socket,
             tls,
-            carry: Vec::new(),
-            queue: OutQueue::default(),
-            blocked_since: None,
+            carry: Box::default(),
+            queue: None,
             stage,
-            deadline: None,
             is_in_line: false,
         });
         self.set_deadline(peer.slot as usize, Some(until));
@@ -213,17 +212,14 @@ impl<M: Send> Core<M> {
     }
 
     pub(super) fn set_deadline(&mut self, slot: usize, at: Option<Moment>) {
-        let peer = self.peer(slot);
-        let connection = &mut self.connections[slot];
-        self.deadlines.replace(Target::Connection(peer), connection.deadline, at);
-        connection.deadline = at;
+        self.deadlines.set(slot as u32, at);
     }
 
     /// Moves an open connection's deadline forward if something has become due earlier than it was.
     pub(super) fn hasten(&mut self, slot: usize) {
-        let connection = &self.connections[slot];
-        let wanted = connection.open_deadline(self.common.options.limits.idle_timeout);
-        if wanted.is_some_and(|wanted| connection.deadline.is_none_or(|present| wanted < present)) {
+        let wanted = self.connections[slot].open_deadline(self.common.options.limits.idle_timeout);
+        let present = self.deadlines.get(slot as u32);
+        if wanted.is_some_and(|wanted| present.is_none_or(|present| wanted < present)) {
             self.set_deadline(slot, wanted);
         }
     }
@@ -239,9 +235,7 @@ impl<M: Send> Core<M> {
     }
 
     /// A connection's deadline has passed; it is in `deadlines` no more.
-    pub(super) fn connection_due(&mut self, peer: PeerId) {
-        let Some(slot) = self.slot(peer) else { return };
-        self.connections[slot].deadline = None;
+    pub(super) fn connection_due(&mut self, slot: usize) {
         match &self.connections[slot].stage {
             Stage::Connecting(_) => self.refuse(slot, Refusal::Timeout("connect-timeout")),
             Stage::AwaitingHandshake(_) => self.refuse(slot, Refusal::Timeout("handshake-timeout")),
@@ -255,7 +249,7 @@ impl<M: Send> Core<M> {
         let now = self.now;
         let idle_timeout = self.common.options.limits.idle_timeout;
         let connection = &mut self.connections[slot];
-        let stalled = connection.blocked_since.is_some_and(|since| since + WRITE_STALL_TIMEOUT <= now);
+        let stalled = connection.stall_deadline().is_some_and(|at| at <= now);
         let Stage::Open(open) = &mut connection.stage else { return };
         if stalled {
             return self.lose(slot, CloseReason::Overflow);
@@ -323,7 +317,7 @@ impl<M: Send> Core<M> {
         let is_read = matches!(next, Closing::AwaitingReply(_));
         self.set_stage(slot, Stage::Closing(next));
         if !is_read {
-            self.connections[slot].carry = Vec::new();
+            self.connections[slot].carry = Box::default();
         }
         if is_refusal && self.census.lingering > LINGERING_MAX {
             return self.remove(slot);
@@ -334,8 +328,8 @@ impl<M: Send> Core<M> {
 
     /// Goes on with closing once nothing waits for the socket any more.
     pub(super) fn settle(&mut self, slot: usize) {
-        let connection = &mut self.connections[slot];
-        if !connection.queue.is_empty() {
+        let connection = &self.connections[slot];
+        if connection.queue.is_some() {
             return;
         }
         match connection.stage {
@@ -359,7 +353,7 @@ impl<M: Send> Core<M> {
         self.out.clear();
         let connection = &mut self.connections[slot];
         connection.tls.close_notify(&mut self.out);
-        self.transmit(slot).is_ok() && self.connections[slot].queue.is_empty()
+        self.transmit(slot).is_ok() && self.connections[slot].queue.is_none()
     }
 
     /// A connection ends in whatever state it is, without another word.
@@ -427,7 +421,7 @@ impl<M: Send> Core<M> {
         self.set_deadline(slot, None);
         let mut connection = self.connections.remove(slot);
         count_stage(&mut self.census, &connection.stage, -1);
-        *self.queued_bytes(connection.side) -= connection.queue.len();
+        *self.queued_bytes(connection.side) -= connection.queued_bytes();
         self.partial_bytes -= connection.partial_bytes();
         // Closing the socket takes it out of the poll anyway.
         let _ = self.registry.deregister(&mut connection.socket);

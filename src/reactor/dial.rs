@@ -57,7 +57,7 @@ impl<M: Send> Core<M> {
         let number = self.dialler.last;
         self.dialler.unresolved.insert(number, (dial, until));
         self.dialler.waiting.push_back(number);
-        self.deadlines.replace(Target::Resolution(number), None, Some(until));
+        self.alarms.replace(Target::Resolution(number), None, Some(until));
         self.resolve_waiting();
     }
 
@@ -77,7 +77,7 @@ impl<M: Send> Core<M> {
             match std::thread::Builder::new().name("podium-resolve".to_owned()).spawn(resolve) {
                 Ok(_) => self.dialler.threads += 1,
                 Err(error) => {
-                    self.deadlines.replace(Target::Resolution(number), Some(until), None);
+                    self.alarms.replace(Target::Resolution(number), Some(until), None);
                     self.resolution_failed(number, &Refusal::Resolve(error.to_string()));
                 }
             }
@@ -89,7 +89,7 @@ impl<M: Send> Core<M> {
         while let Ok(Resolved { number, addresses }) = self.dialler.receiver.try_recv() {
             self.dialler.threads -= 1;
             let Some((dial, until)) = self.dialler.unresolved.remove(&number) else { continue };
-            self.deadlines.replace(Target::Resolution(number), Some(until), None);
+            self.alarms.replace(Target::Resolution(number), Some(until), None);
             match addresses {
                 Ok(mut addresses) => {
                     // They are taken from the end.
@@ -102,7 +102,7 @@ impl<M: Send> Core<M> {
         self.resolve_waiting();
     }
 
-    /// A host name takes too long; its deadline is in `deadlines` no more.
+    /// A host name takes too long; its deadline is in `alarms` no more.
     pub(super) fn resolution_due(&mut self, number: u64) {
         self.resolution_failed(number, &Refusal::Resolve("the name servers do not answer in time".to_owned()));
     }
@@ -116,7 +116,7 @@ impl<M: Send> Core<M> {
     /// Gives up all names that are being resolved.
     pub(super) fn abandon_dials(&mut self) {
         for (number, (dial, until)) in std::mem::take(&mut self.dialler.unresolved) {
-            self.deadlines.replace(Target::Resolution(number), Some(until), None);
+            self.alarms.replace(Target::Resolution(number), Some(until), None);
             self.dial_failed(&dial, &Refusal::Stopping);
         }
     }

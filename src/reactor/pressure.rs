@@ -22,7 +22,7 @@ impl<M: Send> Core<M> {
     /// its own were dropped as far as needed.
     pub(super) fn make_queue_room(&mut self, slot: usize, wire: usize) -> bool {
         let limit = self.common.options.limits.worker_queue_bytes_max;
-        let own = self.connections[slot].queue.len();
+        let own = self.connections[slot].queued_bytes();
         for _ in 0..EVICTIONS_MAX {
             if self.queued_bytes + wire <= limit {
                 return true;
@@ -31,7 +31,7 @@ impl<M: Send> Core<M> {
                 return false;
             }
             let queued = |connection: &Connection| match connection.side {
-                Side::Accepted => connection.queue.len(),
+                Side::Accepted => connection.queued_bytes(),
                 Side::Dialled => 0,
             };
             let Some(victim) = self.largest(slot, &own, queued) else {

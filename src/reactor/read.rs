@@ -82,13 +82,7 @@ impl<M: Send> Core<M> {
         let now = self.now;
         let connection = &mut self.connections[slot];
         let before = connection.partial_bytes();
-        if rest.is_empty() {
-            connection.carry = Vec::new();
-        } else {
-            connection.carry.clear();
-            connection.carry.reserve_exact(rest.len());
-            connection.carry.extend_from_slice(rest);
-        }
+        connection.carry = rest.into();
         self.partial_bytes = self.partial_bytes - before + connection.partial_bytes();
         // Whole records are progress, unless all of them are parts of the same message.
         if let Stage::Open(open) = &mut connection.stage

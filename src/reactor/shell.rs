@@ -1,5 +1,7 @@
 //! What an application can do, on the connection table of its worker.
 
+use std::net::SocketAddr;
+
 use crate::clock::Moment;
 use crate::link::{CloseReason, Dial, Opcode, PeerId, SendOutcome, Shell, TimerKey};
 use crate::reactor::core::{Core, Target};
@@ -7,6 +9,10 @@ use crate::reactor::core::{Core, Target};
 impl<M: Send> Shell<M> for Core<M> {
     fn worker(&self) -> u16 {
         self.index
+    }
+
+    fn remote(&self, peer: PeerId) -> Option<SocketAddr> {
+        self.slot(peer).map(|slot| self.connections[slot].remote)
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
@@ -32,12 +38,12 @@ impl<M: Send> Shell<M> for Core<M> {
 
     fn arm(&mut self, key: TimerKey, at: Moment) {
         let old = self.timers.insert(key, at);
-        self.deadlines.replace(Target::Application(key), old, Some(at));
+        self.alarms.replace(Target::Application(key), old, Some(at));
     }
 
     fn disarm(&mut self, key: TimerKey) {
         let old = self.timers.remove(&key);
-        self.deadlines.replace(Target::Application(key), old, None);
+        self.alarms.replace(Target::Application(key), old, None);
     }
 
     fn mail(&mut self, worker: u16, mail: M) -> Result<(), M> {

@@ -143,7 +143,8 @@ impl<A: Application> Worker<A> {
             Life::Running | Life::Shut | Life::Over => None,
             Life::Stopping(until) | Life::Flushing(until) => Some(until),
         };
-        let next = [self.core.deadlines.next(), self.gate.next(now), end].into_iter().flatten().min();
+        let next =
+            [self.core.deadlines.next(), self.core.alarms.next(), self.gate.next(now), end].into_iter().flatten().min();
         next.map(|at| at.since(now))
     }
 
@@ -363,13 +364,17 @@ impl<A: Application> Worker<A> {
     fn fire_timers(&mut self) {
         // What is armed while timers fire waits for the next turn, however soon it is due.
         for _ in 0..self.core.deadlines.len() {
-            let Some((_, target)) = self.core.deadlines.pop_due(self.core.now) else { return };
+            let Some(slot) = self.core.deadlines.pop_due(self.core.now) else { break };
+            self.core.connection_due(slot as usize);
+            self.deliver();
+        }
+        for _ in 0..self.core.alarms.len() {
+            let Some((_, target)) = self.core.alarms.pop_due(self.core.now) else { return };
             match target {
                 Target::Application(key) => {
                     self.core.timers.remove(&key);
                     self.application.handle(self.core.now, Event::Timer(key), &mut self.core);
                 }
-                Target::Connection(peer) => self.core.connection_due(peer),
                 Target::Resolution(number) => self.core.resolution_due(number),
             }
             self.deliver();
@@ -450,7 +455,7 @@ impl<M: Send> Core<M> {
     fn pong(&mut self, peer: PeerId, ping: Option<ControlPayload>) {
         let Some(payload) = ping else { return };
         let Some(slot) = self.open_slot(peer) else { return };
-        if self.connections[slot].queue.len() <= PONG_QUEUE_BYTES_MAX
+        if self.connections[slot].queued_bytes() <= PONG_QUEUE_BYTES_MAX
             && let Err(broken) = self.write_frame(slot, Kind::Pong, &[payload.as_slice()])
         {
             self.lose(slot, broken.into());

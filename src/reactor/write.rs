@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use crate::limits::OUT_QUEUE_BYTES_MAX;
 use crate::link::{CloseReason, Opcode, PeerId, SendOutcome};
 use crate::random;
+use crate::reactor::buffers::OutQueue;
 use crate::reactor::connection::{Appetite, Side, Stage};
 use crate::reactor::core::{Core, Notice};
 use crate::tls::failure::SealFailure;
@@ -53,7 +54,7 @@ impl<M: Send> Core<M> {
         let Some(slot) = self.open_slot(to) else { return SendOutcome::Gone };
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let wire = wire_bytes(length);
-        let queued = self.connections[slot].queue.len();
+        let queued = self.connections[slot].queued_bytes();
         let fits = match self.connections[slot].side {
             Side::Accepted => queued + wire <= OUT_QUEUE_BYTES_MAX && self.make_queue_room(slot, wire),
             Side::Dialled => queued + wire <= self.common.options.limits.dialled_queue_bytes_max,
@@ -79,7 +80,7 @@ impl<M: Send> Core<M> {
         let connection = &mut self.connections[slot];
         let Stage::Open(open) = &mut connection.stage else { return };
         // Without a queue of its own, nothing of this connection would ever drain.
-        if open.appetite == Appetite::Open && connection.queue.is_empty() {
+        if open.appetite == Appetite::Open && connection.queue.is_none() {
             self.starved.push(peer);
         }
         open.appetite = Appetite::Refused;
@@ -158,7 +159,7 @@ impl<M: Send> Core<M> {
     pub(super) fn transmit(&mut self, slot: usize) -> Result<(), Broken> {
         let connection = &mut self.connections[slot];
         let mut rest = &self.out[..];
-        if connection.queue.is_empty() {
+        if connection.queue.is_none() {
             while !rest.is_empty() {
                 match connection.socket.write(rest) {
                     Ok(0) => return Err(Broken::Socket),
@@ -173,11 +174,13 @@ impl<M: Send> Core<M> {
             }
         }
         if !rest.is_empty() {
-            connection.queue.push(rest);
             let (side, length) = (connection.side, rest.len());
-            if connection.blocked_since.is_none() {
-                connection.blocked_since = Some(self.now);
-                self.hasten(slot);
+            match &mut connection.queue {
+                Some(queue) => queue.push(rest),
+                none => {
+                    *none = Some(Box::new(OutQueue::new(rest, self.now)));
+                    self.hasten(slot);
+                }
             }
             *self.queued_bytes(side) += length;
         }
@@ -188,28 +191,24 @@ impl<M: Send> Core<M> {
     /// The socket may be writable again: sends what waits for it.
     pub(super) fn flush(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
-        if connection.queue.is_empty() {
-            return;
-        }
-        let before = connection.queue.len();
+        let Some(queue) = &mut connection.queue else { return };
+        let before = queue.len();
         let result = loop {
-            if connection.queue.is_empty() {
+            if queue.is_empty() {
                 break Ok(());
             }
-            match connection.socket.write(connection.queue.front()) {
+            match connection.socket.write(queue.front()) {
                 Ok(0) => break Err(Broken::Socket),
-                Ok(count) => connection.queue.advance(count),
+                Ok(count) => queue.advance(count, self.now),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
                 Err(_) => break Err(Broken::Socket),
             }
         };
-        let sent = before - connection.queue.len();
-        let is_empty = connection.queue.is_empty();
+        let sent = before - queue.len();
+        let is_empty = queue.is_empty();
         if is_empty {
-            connection.blocked_since = None;
-        } else if sent > 0 {
-            connection.blocked_since = Some(self.now);
+            connection.queue = None;
         }
         let side = connection.side;
         *self.queued_bytes(side) -= sent;
@@ -242,7 +241,7 @@ impl<M: Send> Core<M> {
         }
         for peer in std::mem::take(&mut self.starved) {
             if let Some(slot) = self.open_slot(peer)
-                && self.connections[slot].queue.is_empty()
+                && self.connections[slot].queue.is_none()
             {
                 self.drained(slot);
             }

@@ -51,7 +51,7 @@ pub struct Session {
     role: Role,
     message_bytes_max: usize,
     /// An incomplete header, or a control frame that is not whole: at most 139 bytes.
-    stub: Vec<u8>,
+    stub: Box<[u8]>,
     /// The incomplete message. Boxed because most connections never have one.
     partial: Option<Box<Partial>>,
 }
@@ -75,7 +75,7 @@ struct OpenFrame {
 impl Session {
     /// A session at the start of the first frame. Messages of more than `message_bytes_max` bytes are refused.
     pub fn new(role: Role, message_bytes_max: usize) -> Self {
-        Self { role, message_bytes_max, stub: Vec::new(), partial: None }
+        Self { role, message_bytes_max, stub: Box::default(), partial: None }
     }
 
     /// Which end we are.
@@ -85,7 +85,7 @@ impl Session {
 
     /// Bytes that are held for what is incomplete.
     pub fn held_bytes(&self) -> usize {
-        self.stub.capacity() + self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
+        self.stub.len() + self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity())
     }
 
     /// By how much [`Session::next`] may grow what is held if it is given so many bytes, at most.
@@ -149,7 +149,7 @@ impl Session {
 
     fn keep(&mut self, input: &[u8]) -> usize {
         debug_assert!(input.len() < HEADER_BYTES_MAX + CONTROL_BYTES_MAX);
-        self.stub.extend_from_slice(input);
+        self.stub = input.into();
         input.len()
     }
 
@@ -195,21 +195,22 @@ impl Session {
     /// Completes a header or a control frame that came in pieces.
     fn continue_stub<'a>(&mut self, input: &'a mut [u8]) -> Result<(usize, Item<'a>), Violation> {
         let mut taken = 0;
+        let mut stub = std::mem::take(&mut self.stub).into_vec();
         let (header, size) = loop {
-            if let Some(header) = Header::parse(&self.stub, self.role)? {
+            if let Some(header) = Header::parse(&stub, self.role)? {
                 break header;
             }
-            let missing = Header::size(&self.stub) - self.stub.len();
+            let missing = Header::size(&stub) - stub.len();
             let piece = &input[taken..(taken + missing).min(input.len())];
             if piece.is_empty() {
+                self.stub = stub.into_boxed_slice();
                 return Ok((taken, Item::Nothing));
             }
-            self.stub.extend_from_slice(piece);
+            stub.extend_from_slice(piece);
             taken += piece.len();
         };
         self.check(&header)?;
         if !header.kind.is_control() {
-            self.stub = Vec::new();
             self.open_frame(&header);
             // The payload is for the next call; an empty one is whole already.
             return match header.length {
@@ -217,18 +218,18 @@ impl Session {
                 _ => Ok((taken, Item::Nothing)),
             };
         }
-        let missing = size + header.length as usize - self.stub.len();
+        let missing = size + header.length as usize - stub.len();
         let piece = &input[taken..(taken + missing).min(input.len())];
-        self.stub.extend_from_slice(piece);
+        stub.extend_from_slice(piece);
         taken += piece.len();
         if piece.len() < missing {
+            self.stub = stub.into_boxed_slice();
             return Ok((taken, Item::Nothing));
         }
-        let mut frame = std::mem::take(&mut self.stub);
         if let Some(mask) = header.mask {
-            apply_mask(&mut frame[size..], mask, 0);
+            apply_mask(&mut stub[size..], mask, 0);
         }
-        Ok((taken, control(header.kind, &frame[size..])?))
+        Ok((taken, control(header.kind, &stub[size..])?))
     }
 }
 

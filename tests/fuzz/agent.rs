@@ -1,6 +1,7 @@
 //! The agent as an application, with a shell that records and an executor that only takes orders: whatever a broker
 //! sends, every answer is a whole message of this agent to who asked, and no order has an id that is a path.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use podium::agent::connect::{Agent, Executor, Mail};
@@ -42,6 +43,10 @@ struct Recorder {
 impl Shell<Mail> for Recorder {
     fn worker(&self) -> u16 {
         0
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

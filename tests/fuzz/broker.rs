@@ -2,6 +2,7 @@
 //! whom they are addressed to and with the true sender, and nobody's place in the directory changes.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use podium::broker::authorize::Policy;
@@ -62,6 +63,10 @@ struct Recorder {
 impl Shell<BrokerMail> for Recorder {
     fn worker(&self) -> u16 {
         0
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, to: PeerId, _opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

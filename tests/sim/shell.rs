@@ -1,6 +1,7 @@
 //! One worker's shell in the simulated world, and the shadow of what must be true.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 
 use podium::broker::core::BrokerMail;
 use podium::clock::Moment;
@@ -88,6 +89,10 @@ impl SimulatedShell<'_> {
 impl Shell<BrokerMail> for SimulatedShell<'_> {
     fn worker(&self) -> u16 {
         self.index
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

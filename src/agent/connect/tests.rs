@@ -1,5 +1,6 @@
 //! The agent against a shell that records what it is told.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -20,6 +21,10 @@ struct Recorder {
 impl Shell<Mail> for Recorder {
     fn worker(&self) -> u16 {
         0
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {

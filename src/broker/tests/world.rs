@@ -1,6 +1,7 @@
 //! Several cores with a shell that only records, mail between them, and a clock: for tests of what workers do together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,6 +214,10 @@ struct DeskShell<'a> {
 impl Shell<BrokerMail> for DeskShell<'_> {
     fn worker(&self) -> u16 {
         self.desk.index
+    }
+
+    fn remote(&self, _peer: PeerId) -> Option<SocketAddr> {
+        None
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
