@@ -154,7 +154,7 @@ pub struct Dial {
 /// Why an outgoing connection could not be made. The text says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialError {
-    /// One word per cause, for counters: `resolve`, `refused`, `timeout`, `tls`, `upgrade`, `io`.
+    /// One word per cause, for counters: `resolve`, `refused`, `timeout`, `tls`, `upgrade`, `ports`, `io`.
     pub kind: &'static str,
     /// What happened and what to check.
     pub message: String,

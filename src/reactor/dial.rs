@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::net::TcpStream;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::clock::Moment;
 use crate::limits::RESOLVERS_MAX;
@@ -18,6 +20,18 @@ use crate::reactor::core::{Core, Notice, Target};
 use crate::reactor::mailbox::Bell;
 use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsSession;
+
+/// Gives dialled connections what is particular to each of them, for whoever dials under many names at once.
+pub trait Outfitter: Send + Sync {
+    /// The certificate and whatever else TLS needs; `None` takes that of all.
+    fn tls(&self, dial: &Dial) -> Option<Arc<ClientConfig>>;
+
+    /// Where the host is, if that is known; otherwise its name is resolved for every dial.
+    fn address(&self, dial: &Dial) -> Option<SocketAddr>;
+
+    /// The local address to connect from; `None` leaves the choice to the system.
+    fn source(&self, dial: &Dial) -> Option<IpAddr>;
+}
 
 /// Host names of one worker that are being resolved.
 pub(super) struct Dialler {
@@ -49,9 +63,10 @@ impl<M: Send> Core<M> {
     /// Begins to dial.
     pub(super) fn start_dial(&mut self, dial: Dial) {
         let until = self.now + self.common.options.limits.handshake_timeout;
-        if let Ok(address) = dial.host.parse::<IpAddr>() {
-            let others = vec![SocketAddr::new(address, dial.port)];
-            return self.connect_next(Outgoing { dial, others, until });
+        let known = self.common.options.outfitter.as_ref().and_then(|outfitter| outfitter.address(&dial));
+        let literal = || Some(SocketAddr::new(dial.host.parse().ok()?, dial.port));
+        if let Some(address) = known.or_else(literal) {
+            return self.connect_next(Outgoing { dial, others: vec![address], until });
         }
         self.dialler.last += 1;
         let number = self.dialler.last;
@@ -125,12 +140,14 @@ impl<M: Send> Core<M> {
     fn connect_next(&mut self, mut outgoing: Outgoing) {
         let mut last_error = std::io::Error::other("the host name has no address");
         while let Some(address) = outgoing.others.pop() {
-            let tls = match self.client_session(&outgoing.dial.host) {
+            let tls = match self.client_session(&outgoing.dial) {
                 Ok(tls) => tls,
                 Err(refusal) => return self.dial_failed(&outgoing.dial, &refusal),
             };
             let until = outgoing.until;
-            match TcpStream::connect(address) {
+            let outfitter = self.common.options.outfitter.as_ref();
+            let source = outfitter.and_then(|outfitter| outfitter.source(&outgoing.dial));
+            match source.map_or_else(|| TcpStream::connect(address), |source| connect_from(source, address)) {
                 Ok(socket) => {
                     let copy = Outgoing { dial: outgoing.dial.clone(), others: outgoing.others.clone(), until };
                     match self.insert(socket, address, tls, Stage::Connecting(Box::new(copy)), until) {
@@ -144,13 +161,15 @@ impl<M: Send> Core<M> {
         self.dial_failed(&outgoing.dial, &Refusal::Connect(last_error));
     }
 
-    fn client_session(&self, host: &str) -> Result<TlsSession, Refusal> {
-        let Some(config) = &self.common.options.client_tls else {
+    fn client_session(&self, dial: &Dial) -> Result<TlsSession, Refusal> {
+        let options = &self.common.options;
+        let own = options.outfitter.as_ref().and_then(|outfitter| outfitter.tls(dial));
+        let Some(config) = own.or_else(|| options.client_tls.as_ref().map(|config| config.load_full())) else {
             return Err(Refusal::Unusable("no client certificate is configured"));
         };
-        let name = ServerName::try_from(host.to_owned())
+        let name = ServerName::try_from(&*dial.host)
             .map_err(|_| Refusal::Unusable("this is no host name that a certificate can be valid for"))?;
-        TlsSession::client(config.load_full(), name).map_err(Refusal::Tls)
+        TlsSession::client(config, name.to_owned()).map_err(Refusal::Tls)
     }
 
     /// The socket has an event: connected, failed, or neither yet.
@@ -204,4 +223,16 @@ impl<M: Send> Core<M> {
         count(&self.common.options.metrics.dial_failed, error.kind);
         self.notices.push_back(Notice::DialFailed { tag: dial.tag, error });
     }
+}
+
+/// Begins to connect from a local address of the caller's choice, with a port that the system chooses.
+fn connect_from(source: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+    match socket.connect(&SockAddr::from(to)) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
 }

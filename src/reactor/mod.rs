@@ -41,6 +41,7 @@ use crate::link::Application;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::pages::Pages;
+pub use crate::reactor::dial::Outfitter;
 pub use crate::reactor::listen::Listen;
 use crate::reactor::listen::Stop;
 pub use crate::reactor::mailbox::Mailboxes;
@@ -56,6 +57,8 @@ pub struct Options {
     pub server_tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// For dialled connections, in the same way.
     pub client_tls: Option<Arc<ArcSwap<ClientConfig>>>,
+    /// For dialled connections that are not all the same.
+    pub outfitter: Option<Arc<dyn Outfitter>>,
     /// Threads; at least 1.
     pub workers: usize,
     /// What a connection may cost.
@@ -79,6 +82,7 @@ impl Options {
             listen: None,
             server_tls: None,
             client_tls: None,
+            outfitter: None,
             workers: 1,
             limits: ConnectionLimits::default(),
             ping_interval: None,

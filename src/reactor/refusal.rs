@@ -69,6 +69,11 @@ impl Refusal {
                 "refused",
                 "connection refused: nothing listens there; check host and port, and that it runs".to_owned(),
             ),
+            Self::Connect(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => (
+                "ports",
+                "no local port is free for this address: widen net.ipv4.ip_local_port_range, or use more source addresses"
+                    .to_owned(),
+            ),
             Self::Connect(error) => ("io", format!("{error}: check the network between the hosts")),
             Self::Resolve(error) => ("resolve", format!("the host name cannot be resolved: {error}")),
             Self::Unusable(what) => ("tls", (*what).to_owned()),

@@ -1,10 +1,11 @@
 //! Connections that we make: to another reactor, and to places that do not want us.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::*;
 use crate::link::DialTag;
+use crate::reactor::Outfitter;
 use rustls::{ServerConfig, ServerConnection};
 
 fn dial(bench: &Bench, host: &str, port: u16, path: &str) {
@@ -176,4 +177,50 @@ fn what_waits_for_a_dialled_peer_has_a_limit_of_its_own() {
         assert_eq!(peer.read().unwrap().len(), BLOCK);
     }
     bench.await_metric("queued_bytes", 0);
+}
+
+/// Certificate, address and source of each dial by its tag.
+struct Wardrobe {
+    configs: Vec<Arc<ClientConfig>>,
+    server: SocketAddr,
+}
+
+impl Outfitter for Wardrobe {
+    fn tls(&self, dial: &Dial) -> Option<Arc<ClientConfig>> {
+        self.configs.get(dial.tag.0 as usize).cloned()
+    }
+
+    fn address(&self, dial: &Dial) -> Option<SocketAddr> {
+        (&*dial.host == "localhost").then_some(self.server)
+    }
+
+    fn source(&self, dial: &Dial) -> Option<IpAddr> {
+        Some(Ipv4Addr::new(127, 0, 7, dial.tag.0 as u8).into())
+    }
+}
+
+#[test]
+fn each_dial_has_its_own_certificate_and_source() {
+    let server = Bench::start(|_| {});
+    let names = ["a.example", "b.example"];
+    let configs = names.map(|name| server.pki.dialler(&server.pki.issue(name))).to_vec();
+    let wardrobe = Wardrobe { configs, server: server.reactor.local_addr().unwrap() };
+    let client = dialler(&server, |options| {
+        options.client_tls = None;
+        options.outfitter = Some(Arc::new(wardrobe));
+    });
+    for (tag, expected) in (0..).zip(names) {
+        // Nothing listens at the port of the dial.
+        let dial = Dial { tag: DialTag(tag), host: "localhost".into(), port: 1, path: "/pcp2/agent".into() };
+        client.reactor.mailboxes().send(0, Mail::Dial(dial)).unwrap();
+        assert!(matches!(client.next(), Seen::Opened { .. }));
+        match server.next() {
+            Seen::Opened { name, remote, .. } => {
+                assert_eq!((name.as_str(), remote), (expected, Ipv4Addr::new(127, 0, 7, tag as u8).into()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    dial(&client, "127.0.0.1", port(&server), "/pcp2/agent");
+    assert!(failure(&client).message.contains("no client certificate is configured"));
 }

@@ -42,7 +42,7 @@ enum Mail {
 /// What the application has been told, for the test to look at.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    Opened { worker: u16, name: String, path: String, dialled: bool },
+    Opened { worker: u16, name: String, path: String, dialled: bool, remote: std::net::IpAddr },
     Message(usize),
     Closed(CloseReason),
     Drained,
@@ -77,6 +77,7 @@ impl Application for Echo {
                     name: opening.identity.common_name.to_owned(),
                     path: opening.path.to_owned(),
                     dialled: opening.dialled.is_some(),
+                    remote: opening.remote.ip(),
                 });
             }
             Event::Message { peer, opcode, payload } => {
