@@ -1,0 +1,145 @@
+//! The constants against what can be measured here: bytes on disk, the limits, and the committed runs.
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use serde_json::{Map, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::clock::{Clock, WallTime};
+use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings};
+use crate::observe::access_log::{AccessLogs, MessageEntry, Verdict};
+use crate::observe::metrics::Metrics;
+use crate::orchestrator::model::{EventType, JobState, NodeState, Scope, Subject};
+use crate::orchestrator::store::sqlite::SqliteStore;
+use crate::orchestrator::store::{Change, NewEvent, NewJob, NewNode, NodeKey, Store};
+
+/// By how much a figure may be off before the table must be put right.
+fn assert_within(what: &str, table: u64, found: u64, percent: u64) {
+    let allowed = found * percent / 100;
+    assert!(
+        table.abs_diff(found) <= allowed,
+        "{what}: {found} measured, {table} in the table of src/capacity/model.rs; put the measured figure there"
+    );
+}
+
+#[test]
+fn every_combination_has_a_figure() {
+    for tls in TlsVersion::value_variants() {
+        for keys in Keys::value_variants() {
+            for session in TlsSession::value_variants() {
+                assert!(agent_bytes(*tls, *keys, *session).value > 100);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_of_the_access_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    let (clock, metrics) = (Clock::start(), Arc::new(Metrics::new()));
+    let logs = AccessLogs::start(1, clock, metrics).unwrap();
+    let settings = AccessLogSettings { level: AccessLevel::Info, file: Some(file.clone()), format: AccessFormat::Text };
+    logs.messages.configure(&settings).unwrap();
+    let entry = MessageEntry {
+        verdict: Verdict::Authorized,
+        remote: Some("192.0.2.77:41522".parse().unwrap()),
+        common_name: "node5000.example.com",
+        envelope: Some([
+            "pcp://node5000.example.com/agent",
+            "http://puppetlabs.com/rpc_non_blocking_response",
+            "f93df7fa-5168-4f8d-a7b5-180d46019213",
+            "pcp://node1.example.com/orchestrator",
+        ]),
+    };
+    logs.messages.message(0, clock.now(), &entry);
+    drop(logs);
+    assert_within("a line", ACCESS_LOG_LINE_BYTES.value, std::fs::metadata(file).unwrap().len(), 2);
+}
+
+#[test]
+fn a_node_s_run_in_the_store() {
+    const NODES: u32 = 1_000;
+    let dir = tempfile::tempdir().unwrap();
+    let size = || -> u64 {
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    let store = SqliteStore::open(dir.path()).unwrap();
+    store.close();
+    drop(store);
+    let empty = size();
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let id = store.create_job(job(NODES)).unwrap();
+    let mut changes = Vec::new();
+    for position in 0..NODES {
+        changes.extend(run(NodeKey { job: id, position }));
+    }
+    changes.push(Change::JobEntered { job: id, state: JobState::Finished, at: WallTime::now(), event: None });
+    store.commit(changes).unwrap();
+    store.close();
+    drop(store);
+    assert_within("a run", NODE_RUN_BYTES.value, (size() - empty) / u64::from(NODES), 5);
+}
+
+fn name(position: u32) -> String {
+    format!("node{position:05}.prod.example.com")
+}
+
+fn job(nodes: u32) -> NewJob {
+    let names: Vec<String> = (0..nodes).map(name).collect();
+    NewJob {
+        environment: "production".into(),
+        task: "facts::refresh".into(),
+        params: Map::new(),
+        sensitive: Vec::new(),
+        scope: Scope::Nodes(names.clone()),
+        noop: false,
+        description: String::new(),
+        userdata: Map::new(),
+        timeout: None,
+        owner: Subject {
+            id: Uuid::nil().to_string(),
+            login: "admin".into(),
+            display_name: "Administrator".into(),
+            email: String::new(),
+            is_superuser: true,
+            is_remote: false,
+            is_revoked: false,
+            is_group: false,
+            last_login: None,
+            role_ids: vec![1],
+        },
+        created: WallTime::now(),
+        payload: vec![0; 200],
+        nodes: names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect(),
+    }
+}
+
+/// What the dispatcher writes of a node, with a result of 100 bytes.
+fn run(node: NodeKey) -> [Change; 3] {
+    let at = WallTime::now();
+    let details = Map::from_iter([
+        ("node".to_owned(), json!(name(node.position))),
+        ("detail".to_owned(), json!({"noop": false})),
+    ]);
+    let event = |kind, word: &str| NewEvent {
+        kind,
+        details: details.clone(),
+        message: format!("{word} on node {} for the task facts::refresh", name(node.position)),
+    };
+    [
+        Change::NodeStarted { node, at, event: event(EventType::NodeRunning, "Started") },
+        Change::NodeAcknowledged(node),
+        Change::NodeEnded {
+            node,
+            state: NodeState::Finished,
+            at,
+            details: Map::new(),
+            result: json!({"_output": "x".repeat(86)}),
+            event: event(EventType::NodeFinished, "Finished"),
+        },
+    ]
+}
