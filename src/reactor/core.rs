@@ -24,6 +24,7 @@ use crate::reactor::pressure::Crowd;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::sampling::Sampling;
 use crate::reactor::timer::{Deadlines, SlotDeadlines};
+use crate::reactor::write::Gathered;
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
 use crate::websocket::session::close_payload;
@@ -105,6 +106,8 @@ pub(super) struct Core<M> {
     pub(super) dialler: Dialler,
     /// Encrypted bytes on their way to a socket.
     pub(super) out: Vec<u8>,
+    /// Records that wait for others to the same connection.
+    pub(super) gathered: Gathered,
     /// The record that is being filled.
     pub(super) staging: Vec<u8>,
     /// Of accepted connections.
@@ -137,6 +140,7 @@ impl<M: Send> Core<M> {
             starved: Vec::new(),
             dialler: Dialler::new(bell),
             out: Vec::new(),
+            gathered: Gathered::default(),
             staging: Vec::new(),
             queued_bytes: 0,
             dialled_queued_bytes: 0,
@@ -418,6 +422,7 @@ impl<M: Send> Core<M> {
 
     /// Forgets a connection. The socket closes.
     pub(super) fn remove(&mut self, slot: usize) {
+        self.release_to(slot);
         self.set_deadline(slot, None);
         let mut connection = self.connections.remove(slot);
         count_stage(&mut self.census, &connection.stage, -1);

@@ -11,8 +11,8 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::limits::{
-    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, STOP_FLUSH_TIMEOUT, TURN_FRAME_BYTES, TURN_HANDSHAKES, TURN_READ_BYTES,
-    TURN_READS,
+    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, READ_CHUNK_BYTES, STOP_FLUSH_TIMEOUT, TURN_FRAME_BYTES, TURN_HANDSHAKES,
+    TURN_READ_BYTES, TURN_READS,
 };
 use crate::link::{Application, CloseReason, Event, Opening, PeerId};
 use crate::reactor::accept::Gate;
@@ -45,14 +45,30 @@ pub(super) struct Worker<A: Application> {
     gate: Gate,
     poll: Poll,
     events: Events,
-    batch: Vec<PeerId>,
-    handshakes: Vec<PeerId>,
+    batch: Vec<Ready>,
+    handshakes: Vec<Ready>,
     mail: Receiver<A::Mail>,
     bell: Arc<Bell>,
     clock: Clock,
     stop: Arc<Stop>,
     pub(super) life: Life,
     turns: Histogram,
+}
+
+/// A connection that has something to do.
+#[derive(Debug, Clone, Copy)]
+struct Ready {
+    peer: PeerId,
+    until: Until,
+}
+
+/// How far a socket is read. It reports new input once, when it comes (epoll(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until a read brings less than it had room for: there is no more, and more will be reported.
+    Short,
+    /// Until there is nothing: the end of input, which is reported together with the last bytes, comes after them.
+    Dry,
 }
 
 /// How far the worker is from its end.
@@ -130,6 +146,7 @@ impl<A: Application> Worker<A> {
         // After everything that can free a handshake slot.
         self.gate.turn(&mut self.core);
         self.live();
+        self.core.release();
         self.core.publish(self.mail.len());
         self.turns.observe(begun.elapsed().as_secs_f64());
     }
@@ -164,37 +181,44 @@ impl<A: Application> Worker<A> {
                 self.gate.knock();
                 None
             }
-            token => Some(peer_of(token, self.core.index)),
+            token => {
+                let is_plain = event.is_readable() && !event.is_read_closed() && !event.is_error();
+                let until = if is_plain { Until::Short } else { Until::Dry };
+                Some(Ready { peer: peer_of(token, self.core.index), until })
+            }
         });
-        for peer in line.into_iter().chain(events) {
+        let line = line.into_iter().map(|peer| Ready { peer, until: Until::Dry });
+        for ready in line.chain(events) {
             // A connection that closed while its event was under way is not in the table any more.
-            let Some(slot) = self.core.slot(peer) else { continue };
+            let Some(slot) = self.core.slot(ready.peer) else { continue };
             match self.core.connections[slot].stage {
-                Stage::Open(_) | Stage::Closing(_) => self.batch.push(peer),
-                _ => self.handshakes.push(peer),
+                Stage::Open(_) | Stage::Closing(_) => self.batch.push(ready),
+                _ => self.handshakes.push(ready),
             }
         }
     }
 
     fn serve_batch(&mut self) {
         let batch = std::mem::take(&mut self.batch);
-        for &peer in &batch {
-            self.serve(peer);
+        for &ready in &batch {
+            self.serve(ready);
         }
+        // Handshakes take their time.
+        self.core.release();
         self.batch = batch;
         let handshakes = std::mem::take(&mut self.handshakes);
         let (now, later) = handshakes.split_at(handshakes.len().min(TURN_HANDSHAKES));
-        for &peer in now {
-            self.serve(peer);
+        for &ready in now {
+            self.serve(ready);
         }
-        for &peer in later {
-            self.core.queue_turn(peer);
+        for ready in later {
+            self.core.queue_turn(ready.peer);
         }
         self.handshakes = handshakes;
     }
 
     /// Does everything that a connection's socket is ready for.
-    fn serve(&mut self, peer: PeerId) {
+    fn serve(&mut self, Ready { peer, until }: Ready) {
         if let Some(slot) = self.core.slot(peer)
             && matches!(self.core.connections[slot].stage, Stage::Connecting(_))
         {
@@ -204,11 +228,11 @@ impl<A: Application> Worker<A> {
             self.core.flush(slot);
         }
         self.deliver();
-        self.read(peer);
+        self.read(peer, until);
         self.deliver();
     }
 
-    fn read(&mut self, peer: PeerId) {
+    fn read(&mut self, peer: PeerId, until: Until) {
         let mut taken = 0;
         while let Some(slot) = self.core.slot(peer) {
             if matches!(self.core.connections[slot].stage, Stage::Connecting(_)) {
@@ -227,6 +251,9 @@ impl<A: Application> Worker<A> {
                 && let Some(slot) = self.core.slot(peer)
             {
                 return self.core.lose(slot, CloseReason::Lost);
+            }
+            if until == Until::Short && count < READ_CHUNK_BYTES {
+                return;
             }
             taken += count.max(TURN_READ_BYTES / TURN_READS) + frames * TURN_FRAME_BYTES;
             if taken >= TURN_READ_BYTES {

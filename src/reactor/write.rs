@@ -41,6 +41,14 @@ impl From<SealFailure> for Broken {
     }
 }
 
+/// Sealed bytes for the connection that was last sent a message, which wait for the next one to it or for the end of the
+/// turn: many agents answer one controller, and one write for all of them costs as much as one for each of them.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    to: Option<PeerId>,
+    bytes: Vec<u8>,
+}
+
 /// A frame that is being written: where its payload starts in the present record, and its mask.
 struct Masking {
     mask: Option<[u8; 4]>,
@@ -67,10 +75,11 @@ impl<M: Send> Core<M> {
             Opcode::Text => Kind::Text,
             Opcode::Binary => Kind::Binary,
         };
-        if let Err(broken) = self.write_frame(slot, kind, parts) {
+        if let Err(broken) = self.seal_frame(slot, kind, parts) {
             self.lose(slot, broken.into());
             return SendOutcome::Gone;
         }
+        self.gather(slot);
         self.tally.messages_out += 1;
         SendOutcome::Sent
     }
@@ -93,6 +102,12 @@ impl<M: Send> Core<M> {
 
     /// Writes one whole frame on an open connection.
     pub(super) fn write_frame(&mut self, slot: usize, kind: Kind, parts: &[&[u8]]) -> Result<(), Broken> {
+        self.seal_frame(slot, kind, parts)?;
+        self.transmit(slot)
+    }
+
+    /// Makes records of a frame, whose end is then in `out`.
+    fn seal_frame(&mut self, slot: usize, kind: Kind, parts: &[&[u8]]) -> Result<(), Broken> {
         let connection = &mut self.connections[slot];
         let Stage::Open(open) = &mut connection.stage else {
             unreachable!("frames are only written while a connection is open");
@@ -119,8 +134,45 @@ impl<M: Send> Core<M> {
                 }
             }
         }
-        self.seal_staging(slot, &mut masking)?;
-        self.transmit(slot)
+        self.seal_staging(slot, &mut masking)
+    }
+
+    /// Keeps `out` for a moment, and sends what was kept for another connection.
+    fn gather(&mut self, slot: usize) {
+        let peer = self.peer(slot);
+        if self.gathered.to == Some(peer) && self.gathered.bytes.len() + self.out.len() < WRITE_BYTES {
+            self.gathered.bytes.append(&mut self.out);
+            return;
+        }
+        std::mem::swap(&mut self.gathered.bytes, &mut self.out);
+        if let Some(last) = self.gathered.to.replace(peer) {
+            self.transmit_gathered(last);
+        }
+    }
+
+    /// Sends what waits for another message to the same connection.
+    pub(super) fn release(&mut self) {
+        if let Some(last) = self.gathered.to.take() {
+            std::mem::swap(&mut self.gathered.bytes, &mut self.out);
+            self.transmit_gathered(last);
+        }
+    }
+
+    fn transmit_gathered(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return self.out.clear() };
+        if let Err(broken) = self.write_out(slot) {
+            self.lose(slot, broken.into());
+        }
+    }
+
+    /// A connection goes: what it was sent before is not taken back.
+    pub(super) fn release_to(&mut self, slot: usize) {
+        if self.gathered.to == Some(self.peer(slot)) {
+            self.gathered.to = None;
+            std::mem::swap(&mut self.gathered.bytes, &mut self.out);
+            let _ = self.write_out(slot);
+            self.gathered.bytes.clear();
+        }
     }
 
     /// Writes bytes that are no frame: the upgrade.
@@ -155,8 +207,18 @@ impl<M: Send> Core<M> {
         Ok(())
     }
 
-    /// Hands `out` to the socket, or to the connection's queue behind what waits there already.
+    /// Sends `out`, after what was gathered for the connection before.
     pub(super) fn transmit(&mut self, slot: usize) -> Result<(), Broken> {
+        if self.gathered.to == Some(self.peer(slot)) {
+            self.gathered.to = None;
+            self.gathered.bytes.append(&mut self.out);
+            std::mem::swap(&mut self.gathered.bytes, &mut self.out);
+        }
+        self.write_out(slot)
+    }
+
+    /// Hands `out` to the socket, or to the connection's queue behind what waits there already.
+    fn write_out(&mut self, slot: usize) -> Result<(), Broken> {
         let connection = &mut self.connections[slot];
         let mut rest = &self.out[..];
         if connection.queue.is_none() {

@@ -144,6 +144,29 @@ fn what_was_sent_before_a_close_arrives() {
 }
 
 #[test]
+fn messages_that_leave_together_keep_their_order_and_are_all_there() {
+    let bench = Bench::start(|options| options.workers = 1);
+    let mut other = bench.connect();
+    for end in ["stay", "close", "abort"] {
+        let mut client = bench.connect();
+        client.send(Message::text(format!("count 300 {end}"))).unwrap();
+        for client in [&mut client, &mut other] {
+            for number in 0..300 {
+                for part in ["a", "b"] {
+                    assert_eq!(client.read().unwrap(), Message::text(format!("{number}{part}")), "{end}");
+                }
+            }
+        }
+        match end {
+            "close" => assert_eq!(read_close(&mut client), (1000, "counted".to_owned())),
+            "abort" => assert!(client.read().is_err()),
+            _ => client.close(None).unwrap(),
+        }
+        while !matches!(bench.next(), Seen::Closed(_)) {}
+    }
+}
+
+#[test]
 fn abort_says_nothing() {
     let bench = Bench::start(|_| {});
     let mut client = bench.connect();

@@ -126,6 +126,22 @@ impl Echo {
                 assert_eq!(shell.send(peer, Opcode::Binary, &[&block]), SendOutcome::Gone);
             }
             ["abort"] => shell.abort(peer),
+            ["count", most, end] => {
+                // To all in turn, many times over, and each is done differently with at the end.
+                for number in 0..most.parse::<u32>().unwrap() {
+                    for &peer in &self.peers {
+                        for part in ["a", "b"] {
+                            let text = format!("{number}{part}");
+                            assert_ne!(shell.send(peer, Opcode::Text, &[text.as_bytes()]), SendOutcome::Full);
+                        }
+                    }
+                }
+                match end {
+                    "abort" => shell.abort(peer),
+                    "close" => shell.close(peer, 1000, "counted"),
+                    _ => {}
+                }
+            }
             ["flood", size] => {
                 let block = vec![b'f'; size.parse().unwrap()];
                 while shell.send(peer, Opcode::Binary, &[&block]) == SendOutcome::Sent {}
