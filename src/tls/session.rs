@@ -57,6 +57,7 @@ pub struct TlsSession {
 
 /// Who has the connection. What lasts is inline, because the connection table is the one place where long-lived state is
 /// and small boxes would pin heap pages; a handshake does not last, and must not decide how large that place is.
+#[expect(clippy::large_enum_variant, reason = "the large one is what connections are nearly all the time")]
 enum Layer {
     Rustls(Box<Handshake>),
     /// The handshake is over, and [`TlsSession::establish`] is awaited.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::random::Random;
-use crate::tls::cipher::{Aead, IV_BYTES};
+use crate::tls::cipher::{Aead, IV_BYTES, TAG_BYTES};
 
 const SUITES: [Suite; 6] = [
     Suite { aead: Aead::Aes128Gcm, version: Version::Tls12 },
@@ -159,7 +159,9 @@ fn a_request_for_new_keys_is_answered_once_and_with_the_next_record() {
     let mut wire = Vec::new();
     server.seal(b"x", &mut wire).unwrap();
     server.seal(b"y", &mut wire).unwrap();
-    assert_eq!(server.sealing.records(), 2, "one update, two records");
+    let record = |content: usize| RECORD_HEADER + content + 1 + TAG_BYTES;
+    assert_eq!(wire.len(), record(KEY_UPDATE_NOT_REQUESTED.len()) + 2 * record(1), "one update, two records");
+    assert_eq!(server.sealing.records(), 2);
     assert_eq!(read(&mut client, &mut wire).1, b"xy");
 }
 
