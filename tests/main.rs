@@ -4,6 +4,7 @@ mod agent;
 mod brokers;
 mod budget;
 mod ca;
+mod capacity;
 mod cli;
 mod fuzz;
 mod sim;
