@@ -7,6 +7,7 @@ mod ca;
 mod capacity;
 mod cli;
 mod fuzz;
+mod scripts;
 mod sim;
 #[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
 mod support;
