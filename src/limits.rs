@@ -6,6 +6,7 @@
 
 mod agent;
 mod api;
+mod capacity;
 mod client;
 mod orchestrator;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use agent::*;
 pub use api::*;
+pub use capacity::*;
 pub use client::*;
 pub use orchestrator::*;
 

@@ -4,9 +4,11 @@ mod agent;
 mod brokers;
 mod budget;
 mod ca;
+mod capacity;
 mod cli;
 mod fuzz;
 mod peers;
+mod scripts;
 mod sim;
 #[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
 mod support;

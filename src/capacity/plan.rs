@@ -136,6 +136,10 @@ pub struct Budget {
     pub descriptor_limit: u64,
     /// Threads.
     pub threads: u64,
+    /// Bytes of access logs in a day, over all brokers.
+    pub log_bytes_per_day: u64,
+    /// Bytes by which the database grows in a day.
+    pub store_bytes_per_day: u64,
     /// Bytes of disk over the time that is planned for.
     pub disk_bytes: u64,
 }
@@ -217,6 +221,8 @@ fn budget(fleet: &Fleet, share: u64) -> Budget {
         descriptors,
         descriptor_limit: (descriptors + descriptors / 10).next_power_of_two(),
         threads: fleet.workers() * (1 + limits::RESOLVERS_MAX as u64) + THREADS_BESIDE,
+        log_bytes_per_day: log_bytes_per_day(fleet),
+        store_bytes_per_day: store_bytes_per_day(fleet),
         disk_bytes: log_bytes_per_day(fleet)
             .saturating_mul(fleet.log_days)
             .saturating_add(store_bytes_per_day(fleet).saturating_mul(fleet.job_days)),

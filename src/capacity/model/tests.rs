@@ -1,9 +1,10 @@
 //! The constants against what can be measured here: bytes on disk, the limits, and the committed runs.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::*;
@@ -142,4 +143,57 @@ fn run(node: NodeKey) -> [Change; 3] {
             event: event(EventType::NodeFinished, "Finished"),
         },
     ]
+}
+
+/// Agents below which the first pages of tables and buffers are too large a part of the figure.
+const AGENTS_MIN: u64 = 1_000;
+
+/// The newest committed run of `cargo bench --bench memory` for each combination has what the table says.
+#[test]
+fn bytes_per_agent_are_those_of_the_committed_runs() {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs");
+    let entries = std::fs::read_dir(runs).into_iter().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path().join("memory.json")).collect();
+    // The directories begin with their date.
+    files.sort();
+    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let runs: Vec<Value> = texts.map(|text| serde_json::from_str(&text).expect("memory.json is JSON")).collect();
+    for (tls, keys, session, found) in newest(&runs) {
+        assert_within(&format!("{tls} {keys} {session}"), agent_bytes(tls, keys, session).value, found, 10);
+    }
+}
+
+/// Bytes of an agent of `podium broker` by the last run that has the combination.
+fn newest(runs: &[Value]) -> Vec<(TlsVersion, Keys, TlsSession, u64)> {
+    let mut newest: Vec<(TlsVersion, Keys, TlsSession, u64)> = Vec::new();
+    let rows = runs.iter().flat_map(|run| run["rows"].as_array().expect("memory.json has rows"));
+    for row in rows.filter(|row| row["process"] == "broker" && row["agents"].as_u64() >= Some(AGENTS_MIN)) {
+        let word = |key: &str| row[key].as_str().map(str::to_lowercase);
+        let read = |key: &str| word(key).unwrap_or_else(|| panic!("a row of memory.json without {key}"));
+        let tls = TlsVersion::from_str(&read("tls"), true).unwrap();
+        let keys = Keys::from_str(&read("keys"), true).unwrap();
+        // Runs from before there was a choice do not say.
+        let session = TlsSession::from_str(&word("tls_session").unwrap_or("rustls".to_owned()), true).unwrap();
+        let found = row["bytes_each"].as_u64().expect("a row of memory.json has bytes_each");
+        newest.retain(|known| (known.0, known.1, known.2) != (tls, keys, session));
+        newest.push((tls, keys, session, found));
+    }
+    newest
+}
+
+#[test]
+fn rows_of_a_run_are_understood() {
+    let row = |tls: &str, bytes: u64| json!({"process": "broker", "agents": 19_000, "keys": "Rsa4096", "tls": tls, "bytes_each": bytes});
+    let mut compact = row("1.3", 900);
+    compact["tls_session"] = json!("compact");
+    let mut server = row("1.3", 1);
+    server["process"] = json!("server");
+    let runs = [json!({"rows": [row("1.2", 1), row("1.3", 2)]}), json!({"rows": [row("1.2", 3), compact, server]})];
+    let (rsa, rustls) = (Keys::Rsa4096, TlsSession::Rustls);
+    let expected = [
+        (TlsVersion::V13, rsa, rustls, 2),
+        (TlsVersion::V12, rsa, rustls, 3),
+        (TlsVersion::V13, rsa, TlsSession::Compact, 900),
+    ];
+    assert_eq!(newest(&runs), expected);
 }

@@ -1,5 +1,7 @@
 //! `podium capacity`: how much a fleet needs, whether this host has it, and how it does under load.
 
+mod check;
+mod fleet;
 mod plan;
 
 use std::process::ExitCode;
@@ -17,11 +19,14 @@ pub struct Arguments {
 enum Command {
     /// How much memory, descriptors, processor and disk so many agents need
     Plan(plan::Arguments),
+    /// Whether this host is ready for them
+    Check(check::Arguments),
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Command::Plan(arguments) => plan::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
     }
 }

@@ -5,16 +5,19 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::capacity::fleet::{self, Brokers, Fleet};
-use crate::capacity::model::{self, Constant, Keys, TlsSession, TlsVersion};
+use super::fleet::FleetArguments;
+use crate::capacity::fleet::{self, Brokers};
+use crate::capacity::model::{self, Constant};
 use crate::capacity::plan::{Line, Plan, Unit, plan};
 use crate::capacity::tuning;
 use crate::cli::output::{Failure, Format, Output, finish, note, table};
-use crate::limits;
 
 /// Arguments of the subcommand.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// Agents, all together
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=fleet::AGENTS_MAX))]
+    agents: u64,
     #[command(flatten)]
     fleet: FleetArguments,
     /// How to print
@@ -25,84 +28,6 @@ pub struct Arguments {
     write_tuning: Option<PathBuf>,
 }
 
-/// The fleet, also for `podium capacity check`.
-#[derive(Debug, clap::Args)]
-pub(super) struct FleetArguments {
-    /// Agents, all together
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=fleet::AGENTS_MAX))]
-    agents: u64,
-    /// TLS version of the agents; pxp-agent speaks 1.2
-    #[arg(long, value_enum, default_value = "1.2")]
-    tls: TlsVersion,
-    /// Keys of the certificates; Puppet makes rsa4096
-    #[arg(long, value_enum, default_value = "rsa4096")]
-    keys: Keys,
-    /// The setting tls-session
-    #[arg(long, value_enum, default_value = "rustls")]
-    tls_session: TlsSession,
-    /// Messages per second, all together
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=fleet::RATE_MAX))]
-    rate: u64,
-    /// Bytes of a message
-    #[arg(long, value_name = "BYTES", default_value_t = 1024,
-        value_parser = clap::value_parser!(u64).range(1..=limits::MESSAGE_BYTES_MAX as u64))]
-    message_size: u64,
-    /// Cores of each broker's host; those of this one if not given
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=fleet::CORES_MAX))]
-    cores: Option<u64>,
-    /// Brokers that the agents are spread over: a number, or auto
-    #[arg(long, default_value = "auto")]
-    brokers: Brokers,
-    /// Seconds in which all agents should be back after a restart; decides how many brokers auto is
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    reconnect_within: u64,
-    /// Jobs of a day
-    #[arg(long, value_name = "JOBS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(0..=fleet::JOBS_MAX))]
-    jobs_per_day: u64,
-    /// Nodes of a job; all agents if not given
-    #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u64).range(0..=limits::JOB_NODES_MAX as u64))]
-    nodes_per_job: Option<u64>,
-    /// Bytes of one node's result
-    #[arg(long, value_name = "BYTES", default_value_t = 1024,
-        value_parser = clap::value_parser!(u64).range(0..=limits::MESSAGE_BYTES_MAX as u64))]
-    result_size: u64,
-    /// Days that the access log is kept
-    #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u64).range(0..=fleet::DAYS_MAX))]
-    log_days: u64,
-    /// Days of jobs that the disk must have room for
-    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u64).range(0..=fleet::DAYS_MAX))]
-    job_days: u64,
-}
-
-impl FleetArguments {
-    /// The fleet on hosts with so many cores, if none are given.
-    pub(super) fn fleet(&self, cores: u64) -> Result<Fleet, Failure> {
-        let fleet = Fleet {
-            agents: self.agents,
-            tls: self.tls,
-            keys: self.keys,
-            session: self.tls_session,
-            rate: self.rate,
-            message_bytes: self.message_size,
-            cores: self.cores.unwrap_or(cores).clamp(1, fleet::CORES_MAX),
-            brokers: self.brokers,
-            reconnect_seconds: self.reconnect_within,
-            jobs_per_day: self.jobs_per_day,
-            nodes_per_job: self.nodes_per_job,
-            result_bytes: self.result_size,
-            log_days: self.log_days,
-            job_days: self.job_days,
-        };
-        if let Some(nodes) = fleet.nodes_per_job.filter(|nodes| *nodes > fleet.agents) {
-            return Err(Failure::Usage(format!(
-                "--nodes-per-job {nodes}: there are only {} agents; give fewer nodes, or leave it out for all of them",
-                fleet.agents
-            )));
-        }
-        Ok(fleet)
-    }
-}
-
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
     finish(execute(arguments, &mut Output::stdout()).map(|()| 0))
@@ -110,7 +35,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn execute(arguments: &Arguments, output: &mut Output) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let plan = plan(&arguments.fleet.fleet(cores)?);
+    let plan = plan(&arguments.fleet.fleet(arguments.agents, cores, Brokers::Auto)?);
     match arguments.format {
         Format::Text => output.line(text(&plan)),
         Format::Json => output.json(&as_json(&plan)),
@@ -243,6 +168,7 @@ pub(super) fn as_json(plan: &Plan) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::fleet::Fleet;
 
     #[test]
     fn bytes_have_three_digits() {
