@@ -7,7 +7,7 @@ mod ca;
 mod cli;
 mod fuzz;
 mod sim;
-#[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
+#[allow(dead_code, reason = "benches/memory needs a little more of it")]
 mod support;
 mod system;
 mod tidy;
