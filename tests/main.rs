@@ -10,7 +10,7 @@ mod fuzz;
 mod peers;
 mod scripts;
 mod sim;
-#[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
+#[allow(dead_code, reason = "benches/memory needs a little more of it")]
 mod support;
 mod system;
 mod tidy;

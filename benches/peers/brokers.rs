@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::support::pki::Pki;
 use super::support::port::free_port;
-use super::support::server::{Allocator, PATIENCE, Server};
+use super::support::server::{PATIENCE, Server};
 
 /// Which broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Broker {
     pub fn start(peer: Peer, pki: &Pki) -> Option<Self> {
         if peer == Peer::Podium {
             let settings = format!("pcp-broker.privileged-clients: [\"{}\"]\n", super::swarm::CONTROLLER);
-            let server = Server::start_with(&pki.server_files(), &settings, Allocator::AsDeployed.environment());
+            let server = Server::start_with(&pki.server_files(), &settings, &[]);
             return Some(Self { peer, address: server.address, process: Process::Podium(server) });
         }
         let files = pki.server_files();

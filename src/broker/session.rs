@@ -115,3 +115,14 @@ impl Sessions {
         self.slots[peer.slot as usize].take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle agent has one.
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Option<Session>>() <= 80, "{}", size_of::<Option<Session>>());
+    }
+}

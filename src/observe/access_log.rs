@@ -16,6 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use crate::clock::{Clock, Moment};
 use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings};
 use crate::observe::field::{write_address, write_bare, write_ip, write_json, write_number};
+use crate::observe::heap::Heap;
 use crate::observe::lines::{Lines, Stamp};
 use crate::observe::metrics::{Label, Metrics};
 use crate::observe::output::OutputError;
@@ -44,7 +45,11 @@ impl AccessLogs {
         let requests = log(Subject::Requests, "requests");
         let written = [messages.clone(), requests.clone()];
         let flush = move || written.iter().for_each(|log| log.flush());
-        let look = move |passed| metrics.look(passed);
+        let mut heap = Heap::default();
+        let look = move |passed| {
+            metrics.look(passed);
+            heap.look(&metrics);
+        };
         Ok(Self { messages, requests, _recorder: Recorder::start(bell, flush, look)? })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 mod field;
+pub mod heap;
 mod lines;
 pub mod log;
 pub mod metrics;

@@ -69,7 +69,7 @@ impl Recorder {
     pub(super) fn start(
         bell: Arc<Bell>,
         flush: impl Fn() + Send + 'static,
-        look: impl Fn(Duration) + Send + 'static,
+        mut look: impl FnMut(Duration) + Send + 'static,
     ) -> std::io::Result<Self> {
         let heard = bell.clone();
         let work = move || {

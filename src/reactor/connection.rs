@@ -271,11 +271,12 @@ mod tests {
         assert!(seats.take().is_some());
     }
 
-    /// What an idle connection costs is this and what rustls has on the heap (about 3.8 KB, most of it the keys and the
-    /// peer's certificate).
+    /// Besides its TLS: address 32, stage 80, and 40 for everything else. What only few connections have is behind
+    /// pointers. (mio adds 8 in debug builds.)
     #[test]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection>() <= 1536, "{}", size_of::<Connection>());
+        let size = size_of::<Connection>() - size_of::<TlsSession>();
+        assert!(size <= 160, "{size}");
     }
 
     #[test]

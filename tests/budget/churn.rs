@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{config, version};
 use crate::support::fleet::{Agent, in_parallel, read_to_end, tcp, tls};
 use crate::support::pki::{Keys, Pki};
-use crate::support::server::{Allocator, Server};
+use crate::support::server::Server;
 
 /// The same few names again and again, so that what is remembered of names does not count.
 const NAMES: usize = 50;
@@ -36,7 +36,7 @@ fn leaves_nothing(server: &Server, once: impl Fn(usize) + Sync) {
 fn coming_and_going_leaves_nothing() {
     let pki = Pki::new(Keys::P256);
     let configs: Vec<_> = (0..NAMES).map(|number| config(&pki, number)).collect();
-    let server = Server::start(&pki, Allocator::Exact);
+    let server = Server::start(&pki);
     leaves_nothing(&server, |number| {
         let mut agent = Agent::connect(server.address, configs[number % NAMES].clone()).unwrap();
         // Half of them say goodbye. Those that were superseded meanwhile have nobody to say it to.
@@ -50,7 +50,7 @@ fn coming_and_going_leaves_nothing() {
 fn what_is_refused_leaves_nothing() {
     let pki = Pki::new(Keys::P256);
     let anonymous = [pki.anonymous(version(0)), pki.anonymous(version(1))];
-    let server = Server::start(&pki, Allocator::Exact);
+    let server = Server::start(&pki);
     leaves_nothing(&server, |number| match number % 4 {
         0 | 1 => {
             let mut socket = tcp(server.address).unwrap();

@@ -3,7 +3,7 @@
 use super::config;
 use crate::support::fleet::{Agent, in_parallel};
 use crate::support::pki::{Keys, Pki};
-use crate::support::server::{Allocator, Server};
+use crate::support::server::Server;
 
 const AGENTS: usize = 500;
 
@@ -13,7 +13,7 @@ const OTHERS_MAX: usize = 64;
 #[test]
 fn an_agent_costs_one_descriptor() {
     let pki = Pki::new(Keys::P256);
-    let server = Server::start(&pki, Allocator::Exact);
+    let server = Server::start(&pki);
     let start = server.descriptors();
     assert!(start <= OTHERS_MAX, "{start} descriptors without a single agent");
     let agents = in_parallel(AGENTS, |number| Agent::connect(server.address, config(&pki, number)).unwrap());

@@ -26,11 +26,16 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Connects and upgrades.
+    /// Connects and upgrades, as an agent.
     pub fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
+        Self::connect_to(address, "/pcp2/agent", config)
+    }
+
+    /// The same with another path.
+    pub fn connect_to(address: SocketAddr, path: &str, config: Arc<ClientConfig>) -> io::Result<Self> {
         let mut tls = tls(address, config)?;
         let mut request = Vec::new();
-        let key = write_request("localhost", address.port(), "/pcp2/agent", &mut request);
+        let key = write_request("localhost", address.port(), path, &mut request);
         tls.write_all(&request)?;
         let mut incoming = Vec::new();
         loop {
@@ -42,7 +47,7 @@ impl Agent {
                     let session = Session::new(Role::Client, podium::limits::AGENT_RECEIVE_BYTES_MAX);
                     return Ok(Self { tls, session, incoming });
                 }
-                Err(error) => return Err(io::Error::other(error.advice("/pcp2/agent"))),
+                Err(error) => return Err(io::Error::other(error.advice(path))),
             }
         }
     }
@@ -143,6 +148,11 @@ fn read_some(stream: &mut impl Read, into: &mut Vec<u8>) -> io::Result<()> {
 
 /// Does `each` for the numbers `0..count` on a few threads and collects what they make.
 pub fn in_parallel<T: Send>(count: usize, each: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    in_parallel_on(THREADS, count, each)
+}
+
+/// The same on so many threads.
+pub fn in_parallel_on<T: Send>(threads: usize, count: usize, each: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut made = Vec::new();
@@ -155,7 +165,17 @@ pub fn in_parallel<T: Send>(count: usize, each: impl Fn(usize) -> T + Sync) -> V
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// Does `each` to everything that there is, a few at once.
+pub fn in_parallel_over<T: Send>(all: &mut [T], each: impl Fn(&mut T) + Sync) {
+    let part = all.len().div_ceil(THREADS).max(1);
+    std::thread::scope(|scope| {
+        for part in all.chunks_mut(part) {
+            scope.spawn(|| part.iter_mut().for_each(&each));
+        }
+    });
 }

@@ -103,11 +103,12 @@ impl Pki {
         Arc::new(config)
     }
 
-    /// A certificate as an agent has it, except for what `change` does.
+    /// A certificate as an agent has it, except for what `change` does. The CA's goes with it, as with deployed agents.
     pub fn certify(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
         let mut params = params(name);
         change(&mut params);
-        CertifiedKey::new(vec![self.issue(params).der().clone()], self.signing.clone())
+        let chain = vec![self.issue(params).der().clone(), self.ca.der().clone()];
+        CertifiedKey::new(chain, self.signing.clone())
     }
 
     /// The same without a certificate.

@@ -1,10 +1,12 @@
-//! `podium server` as a child process, and what the kernel says of it: descriptors and memory.
+//! `podium server` or `podium broker` as a child process, and what the kernel says of it: descriptors and memory.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use podium::limits::OBSERVE_INTERVAL;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use super::pki::{Pki, ServerFiles};
@@ -13,42 +15,22 @@ use super::port::free_port;
 /// How long anything may take before it counts as failed; generous, because machines are busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What makes the allocator's use of memory the program's: free pages go back at once. Otherwise what start-up took (the
-/// first password's hash needs 19 MiB) would hide the first thousands of connections.
-pub const EXACT: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
-
-/// How the allocator is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allocator {
-    /// So that memory can be measured.
-    Exact,
-    /// As it is unless somebody changes it.
-    AsDeployed,
-}
-
-impl Allocator {
-    /// What the environment says of it.
-    pub fn environment(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Exact => &[EXACT],
-            Self::AsDeployed => &[],
-        }
-    }
-}
+/// The client that may ask a [`Server::broker`] for the inventory.
+pub const PRIVILEGED: &str = "ctl.example.test";
 
 /// A server of the real binary. It dies with this.
 pub struct Server {
     child: Child,
     directory: tempfile::TempDir,
     pub address: SocketAddr,
-    /// Of the API.
+    /// Of the API, which a broker alone does not have.
     pub api: SocketAddr,
 }
 
 impl Server {
     /// Starts one with two workers and waits until it is up.
-    pub fn start(pki: &Pki, allocator: Allocator) -> Self {
-        Self::start_with(&pki.server_files(), "", allocator.environment())
+    pub fn start(pki: &Pki) -> Self {
+        Self::start_with(&pki.server_files(), "", &[])
     }
 
     /// The same with these files, and with more in the configuration and in its environment.
@@ -66,13 +48,36 @@ impl Server {
              orchestrator: {{ data-dir: {data:?}, code-dir: {code:?} }}\n",
             files.certificate, files.key, files.ca
         );
-        let crl = files.crl.as_ref().map(|path| format!("global.certs.ssl-crl-path: {path:?}\n"));
-        let configuration = [&configuration, &crl.unwrap_or_default(), more].concat();
+        let configuration = [&configuration, &crl(files), more].concat();
+        Self::spawn("server", directory, &configuration, environment, [broker, api])
+    }
+
+    /// A broker alone, without controllers.
+    pub fn broker(pki: &Pki) -> Self {
+        let files = pki.server_files();
+        let (directory, broker) = (tempfile::tempdir().unwrap(), free_port());
+        let configuration = format!(
+            "global: {{ certs: {{ ssl-cert: {:?}, ssl-key: {:?}, ssl-ca-cert: {:?} }} }}\n\
+             webserver: {{ pcp-broker: {{ ssl-host: \"127.0.0.1\", ssl-port: {broker} }} }}\n\
+             pcp-broker: {{ workers: 2, privileged-clients: [{PRIVILEGED:?}] }}\n",
+            files.certificate, files.key, files.ca
+        );
+        Self::spawn("broker", directory, &configuration, &[], [broker, broker])
+    }
+
+    /// Starts the subcommand and waits until it is up.
+    fn spawn(
+        subcommand: &str,
+        directory: tempfile::TempDir,
+        configuration: &str,
+        environment: &[(&str, &str)],
+        ports: [u16; 2],
+    ) -> Self {
         fs::create_dir(directory.path().join("conf")).unwrap();
         fs::write(directory.path().join("conf/podium.conf"), configuration).unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_podium"))
-            .args(["server", "--config"])
+        let child = Command::new(binary())
+            .args([subcommand, "--config"])
             .arg(directory.path().join("conf"))
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -80,9 +85,9 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let [address, api] = [broker, api].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let [address, api] = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let server = Self { child, directory, address, api };
-        server.wait("the server to be up", || server.log().contains("the server is up"));
+        server.wait("it to be up", || server.log().contains(&format!("the {subcommand} is up")));
         server
     }
 
@@ -149,11 +154,11 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// The memory when nothing has changed for a while: what was freed is given back with a delay.
+    /// The memory when nothing has changed for longer than the pause after which freed memory goes back.
     pub fn settled_memory(&self) -> usize {
         let mut last = self.memory();
         let mut since = Instant::now();
-        while since.elapsed() < Duration::from_millis(1_500) {
+        while since.elapsed() < OBSERVE_INTERVAL + Duration::from_secs(1) {
             pause();
             let now = self.memory();
             if now.abs_diff(last) > 64 * 1024 {
@@ -181,6 +186,15 @@ impl Server {
     pub fn wait_descriptors(&self, most: usize) {
         self.wait(&format!("at most {most} descriptors"), || self.descriptors() <= most);
     }
+}
+
+/// The binary of this build, or another one to be compared with it.
+fn binary() -> OsString {
+    std::env::var_os("PODIUM_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_podium").into())
+}
+
+fn crl(files: &ServerFiles) -> String {
+    files.crl.as_ref().map_or_else(String::new, |path| format!("global.certs.ssl-crl-path: {path:?}\n"))
 }
 
 impl Drop for Server {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::fleet::Agent;
 use crate::support::pki::{Keys, Pki};
-use crate::support::server::{Allocator, Server};
+use crate::support::server::Server;
 
 const OUTLAW: &str = "outlaw.example";
 
@@ -35,7 +35,7 @@ fn reload(server: &Server, rules: &str, outcome: &str) {
 #[test]
 fn rules_are_read_again_on_sighup() {
     let pki = Pki::new(Keys::P256);
-    let server = Server::start(&pki, Allocator::AsDeployed);
+    let server = Server::start(&pki);
     let mut agent = connect(&server, &pki, "agent.example").unwrap();
     assert_eq!(order_to_itself(&mut agent)["data"], "Message not authorized.", "without rules agents only answer");
 

@@ -8,7 +8,7 @@ use rustls::version::TLS13;
 
 use crate::support::fleet::{Agent, in_parallel, tcp};
 use crate::support::pki::{Keys, Pki};
-use crate::support::server::{Allocator, PATIENCE, Server};
+use crate::support::server::{PATIENCE, Server};
 
 const CLIENTS: usize = 200;
 
@@ -19,7 +19,7 @@ fn connect(server: &Server, pki: &Pki, number: usize) -> Agent {
 #[test]
 fn clients_are_sent_away_one_after_the_other() {
     let pki = Pki::new(Keys::P256);
-    let mut server = Server::start(&pki, Allocator::AsDeployed);
+    let mut server = Server::start(&pki);
     let agents = in_parallel(CLIENTS, |number| connect(&server, &pki, number));
     // One that answers nothing must not hold up the others.
     let _silent = connect(&server, &pki, CLIENTS);
@@ -37,7 +37,7 @@ fn clients_are_sent_away_one_after_the_other() {
 #[test]
 fn a_second_signal_does_not_wait() {
     let pki = Pki::new(Keys::P256);
-    let mut server = Server::start(&pki, Allocator::AsDeployed);
+    let mut server = Server::start(&pki);
     let before = server.descriptors();
     // A handshake under way holds up the end of the API for some seconds.
     let _handshake = tcp(server.api).unwrap();
