@@ -9,6 +9,7 @@ mod connection;
 mod core;
 mod dial;
 mod end;
+mod handshakes;
 mod http;
 mod journal;
 mod listen;
@@ -41,6 +42,8 @@ use crate::link::Application;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::pages::Pages;
+pub use crate::reactor::admission::Source;
+use crate::reactor::handshakes::Pool;
 pub use crate::reactor::listen::Listen;
 use crate::reactor::listen::Stop;
 pub use crate::reactor::mailbox::Mailboxes;
@@ -58,6 +61,8 @@ pub struct Options {
     pub client_tls: Option<Arc<ArcSwap<ClientConfig>>>,
     /// Threads; at least 1.
     pub workers: usize,
+    /// Threads that make the handshakes of accepted connections; at least 1.
+    pub handshake_threads: usize,
     /// What a connection may cost.
     pub limits: ConnectionLimits,
     /// Time between our pings on dialled connections; `None` sends none.
@@ -80,6 +85,7 @@ impl Options {
             server_tls: None,
             client_tls: None,
             workers: 1,
+            handshake_threads: std::thread::available_parallelism().map_or(1, usize::from),
             limits: ConnectionLimits::default(),
             ping_interval: None,
             clock: Clock::start(),
@@ -167,6 +173,9 @@ pub struct Reactor<M> {
     bells: Vec<Arc<Bell>>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends after the workers.
+    #[expect(dead_code, reason = "held until the workers have ended")]
+    pool: Option<Pool>,
 }
 
 impl<M: Send + 'static> Reactor<M> {
@@ -196,15 +205,26 @@ impl<M: Send + 'static> Reactor<M> {
         let (mailboxes, receivers) = Mailboxes::new(&bells);
         let seats = connection::Seats::new(options.limits.connections_max);
         let (metrics, clock) = (options.metrics.clone(), options.clock);
+        let slots = options.limits.handshakes_in_flight_max;
+        let (pool, mut desks) = match options.listen {
+            Some(_) => Pool::start(options.handshake_threads, clock, &bells, slots)
+                .map(|(pool, desks)| (Some(pool), desks.into_iter().map(Some).collect()))
+                .map_err(StartError::System)?,
+            None => (None, Vec::new()),
+        };
+        desks.resize_with(workers.into(), || None);
         let common = Arc::new(core::Common { options, seats, mailboxes: mailboxes.clone() });
         // From here on, dropping the reactor stops the workers that have started.
-        let mut reactor = Self { local_addr, mailboxes, metrics, bells, stop: Arc::default(), threads: Vec::new() };
-        for (index, (((poll, bell), mail), listener)) in (0..).zip(polls.into_iter().zip(receivers).zip(listeners)) {
+        let (stop, threads) = (Arc::default(), Vec::new());
+        let mut reactor = Self { local_addr, mailboxes, metrics, bells, stop, threads, pool };
+        for (index, ((((poll, bell), mail), listener), desk)) in
+            (0..).zip(polls.into_iter().zip(receivers).zip(listeners).zip(desks))
+        {
             let application = build(index, &reactor.mailboxes);
             let registry = poll.registry().try_clone().map_err(StartError::System)?;
             let mut gate = accept::Gate::new(listener);
             gate.register(&registry, worker::LISTENER).map_err(StartError::System)?;
-            let core = core::Core::new(index, common.clone(), registry, bell.clone());
+            let core = core::Core::new(index, common.clone(), registry, bell.clone(), desk);
             let stop = reactor.stop.clone();
             let worker = worker::Worker::new(application, core, gate, poll, mail, bell, clock, stop);
             let thread = std::thread::Builder::new()

@@ -125,7 +125,8 @@ impl<M: Send> Core<M> {
     /// Writes bytes that are no frame: the upgrade.
     pub(super) fn write_plain(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
         self.out.clear();
-        self.connections[slot].tls.seal(bytes, &mut self.out)?;
+        let tls = self.connections[slot].tls().ok_or(SealFailure::Closed)?;
+        tls.seal(bytes, &mut self.out)?;
         self.transmit(slot)
     }
 
@@ -136,7 +137,8 @@ impl<M: Send> Core<M> {
         }
         masking.offset += payload.len();
         masking.payload_at = 0;
-        self.connections[slot].tls.seal(&self.staging, &mut self.out)?;
+        let tls = self.connections[slot].tls().ok_or(SealFailure::Closed)?;
+        tls.seal(&self.staging, &mut self.out)?;
         self.staging.clear();
         if self.out.len() >= WRITE_BYTES {
             self.transmit(slot)?;

@@ -195,6 +195,15 @@ impl Bench {
         self.seen.recv_timeout(PATIENCE).unwrap()
     }
 
+    /// Waits for the next connection and returns its name.
+    fn opened(&self) -> String {
+        loop {
+            if let Seen::Opened { name, .. } = self.next() {
+                return name;
+            }
+        }
+    }
+
     /// Waits for the end of a connection.
     fn closed(&self) -> CloseReason {
         loop {

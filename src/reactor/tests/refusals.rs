@@ -116,6 +116,48 @@ fn a_new_configuration_holds_for_new_connections() {
     assert_eq!(before.read().unwrap(), Message::text("still here"));
 }
 
+/// The pool may have a session when its connection goes.
+#[test]
+fn slots_are_free_again_whenever_a_handshake_ends() {
+    let bench = Bench::start(|options| {
+        options.limits.handshake_timeout = Duration::from_millis(2);
+        options.limits.handshakes_in_flight_max = 4;
+        options.handshake_threads = 1;
+    });
+    let config = bench.pki.client(&TLS12, Some(&bench.agent));
+    let clients: Vec<_> = (0..200)
+        .map(|_| {
+            let mut tls = bench.tls(config.clone());
+            let _ = tls.conn.complete_io(&mut Hello(&tls.sock));
+            tls
+        })
+        .collect();
+    for client in clients {
+        read_rest(&client.sock);
+    }
+    bench.await_metric("handshakes_in_flight", 0);
+    bench.await_metric("accept_queue", 0);
+}
+
+/// A socket that is written to and brings nothing.
+struct Hello<'s>(&'s TcpStream);
+
+impl Read for Hello<'_> {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Hello<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn wrong_options_are_told() {
     let start = |change: fn(&mut Options)| {
