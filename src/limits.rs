@@ -68,6 +68,9 @@ pub const HANDSHAKE_UNDISPLACED: Duration = Duration::from_secs(1);
 /// hundred others need it, and may have done so on purpose.
 pub const DISPLACED_TURNS: u64 = 64;
 
+/// Servers whose session tickets a client keeps: more brokers than an agent has.
+pub const RESUMED_SERVERS_MAX: usize = 16;
+
 /// Connections that a worker accepts in one turn, about 10 µs each: a reconnect storm must not stop the messages of
 /// everybody else.
 pub const TURN_ACCEPTS: usize = 64;

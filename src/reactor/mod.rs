@@ -34,7 +34,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 
 use crate::clock::Clock;
 use crate::limits;
@@ -49,6 +49,7 @@ use crate::reactor::listen::Stop;
 pub use crate::reactor::mailbox::Mailboxes;
 use crate::reactor::mailbox::{Bell, poll_with_bell};
 pub use crate::reactor::pulse::Pulse;
+use crate::tls::resumption::ServerTls;
 
 /// What a reactor is to do.
 #[derive(Clone)]
@@ -56,7 +57,7 @@ pub struct Options {
     /// Where to accept connections; `None` only dials.
     pub listen: Option<Listen>,
     /// For accepted connections; a configuration stored later holds for connections accepted from then on.
-    pub server_tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    pub server_tls: Option<Arc<ArcSwap<ServerTls>>>,
     /// For dialled connections, in the same way.
     pub client_tls: Option<Arc<ArcSwap<ClientConfig>>>,
     /// Threads; at least 1.

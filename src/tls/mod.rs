@@ -4,6 +4,7 @@ pub mod crl;
 pub mod failure;
 pub mod identity;
 pub mod material;
+pub mod resumption;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod testing;

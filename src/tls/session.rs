@@ -11,8 +11,10 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
+use crate::clock::WallTime;
 use crate::tls::failure::{SealFailure, TlsFailure};
 use crate::tls::identity::{self, PeerName};
+use crate::tls::resumption::{Recheck, ServerTls};
 
 /// Plaintext of one record at most (RFC 8446, 5.1).
 pub const RECORD_PLAINTEXT_MAX: usize = 16_384;
@@ -53,6 +55,7 @@ pub struct Progress {
 pub struct TlsSession {
     side: Side,
     state: TlsState,
+    recheck: Option<Recheck>,
 }
 
 /// Held inline: the connection table is the one place where long-lived state is, small boxes would pin heap pages.
@@ -74,13 +77,18 @@ impl TlsSession {
     /// The accepting side.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
         let connection = UnbufferedServerConnection::new(config).map_err(TlsFailure::from)?;
-        Ok(Self { side: Side::Server(connection), state: TlsState::Handshaking })
+        Ok(Self { side: Side::Server(connection), state: TlsState::Handshaking, recheck: None })
+    }
+
+    /// The accepting side where sessions may be resumed.
+    pub fn accept(tls: &ServerTls) -> Result<Self, TlsFailure> {
+        Ok(Self { recheck: Some(Recheck::new(tls)), ..Self::server(tls.config.clone())? })
     }
 
     /// The dialling side. The first [`TlsSession::read`], with empty input, writes the client's hello.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsFailure> {
         let connection = UnbufferedClientConnection::new(config, name).map_err(TlsFailure::from)?;
-        Ok(Self { side: Side::Client(connection), state: TlsState::Handshaking })
+        Ok(Self { side: Side::Client(connection), state: TlsState::Handshaking, recheck: None })
     }
 
     /// Where the connection is.
@@ -122,6 +130,13 @@ impl TlsSession {
                 return Err(failure.before_handshake(is_first));
             }
         };
+        if state != TlsState::Handshaking
+            && let Some(recheck) = self.recheck.take()
+            && let Err(failure) = recheck.judge(self.common(), WallTime::now())
+        {
+            self.state = TlsState::Failed;
+            return Err(failure);
+        }
         // rustls reports the peer's close once.
         if self.state != TlsState::PeerClosed {
             self.state = state;

@@ -156,7 +156,7 @@ impl Bench {
         let (agent, server) = (pki.issue("agent.example"), pki.issue("localhost"));
         let mut options = Options::new();
         options.listen = Some(Listen::Address("127.0.0.1:0".parse().unwrap()));
-        options.server_tls = Some(Arc::new(ArcSwap::new(pki.server(&server))));
+        options.server_tls = Some(Arc::new(ArcSwap::new(pki.listener(&server))));
         options.client_tls = Some(Arc::new(ArcSwap::new(pki.dialler(&server))));
         options.workers = 2;
         change(&pki, &mut options);
