@@ -50,12 +50,32 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes under way at once, per worker; bounds the memory of a reconnect storm (about 10 KB each).
 pub const HANDSHAKES_IN_FLIGHT_MAX: usize = 256;
 
-/// Accepted connections that wait for a handshake slot, per worker; newest first, a descriptor each.
-pub const ACCEPT_QUEUE_MAX: usize = 1024;
+/// Accepted connections that wait for a handshake slot, per worker; newest first, a descriptor each. About as many as a
+/// core can shake hands with within [`ACCEPT_QUEUE_WAIT`]: for more it would be too late, and they are refused at once.
+pub const ACCEPT_QUEUE_MAX: usize = 4096;
 
 /// Time an accepted connection may wait for a handshake slot: what is left of the agents' 5 s must be enough for the
 /// handshake.
-pub const ACCEPT_QUEUE_WAIT: Duration = Duration::from_secs(3);
+pub const ACCEPT_QUEUE_WAIT: Duration = Duration::from_millis(3500);
+
+/// Addresses that are remembered, per worker, for the turns that they have had while others wait for a handshake slot, besides
+/// those that wait themselves: 64 bytes each. Beyond that, those with the fewest turns start afresh.
+pub const SOURCES_MAX: usize = 16_384;
+
+/// Time that a handshake has before it may have to make way for a newcomer from an address with fewer of them: four
+/// round trips to the other side of the earth.
+pub const HANDSHAKE_UNDISPLACED: Duration = Duration::from_secs(1);
+
+/// Turns that a displaced handshake costs its address besides the one that it has had: it has held a slot for as long as a
+/// hundred others need it, and may have done so on purpose.
+pub const DISPLACED_TURNS: u64 = 64;
+
+/// Servers whose session tickets a client keeps: more brokers than an agent has.
+pub const RESUMED_SERVERS_MAX: usize = 16;
+
+/// Connections that a worker accepts in one turn, about 10 µs each: a reconnect storm must not stop the messages of
+/// everybody else.
+pub const TURN_ACCEPTS: usize = 64;
 
 /// Pause of accepting after the system gave no connection, for lack of descriptors for instance, so that the loop does
 /// not spin.
@@ -83,6 +103,13 @@ pub const EVICTIONS_MAX: usize = 16;
 /// Connections that may go on with their handshake in one turn of a worker, so that a reconnect storm (up to 4 ms each
 /// with RSA-4096) does not stop the messages of everybody else.
 pub const TURN_HANDSHAKES: usize = 16;
+
+/// Handshakes that a worker takes back from the pool in one turn: an application may need 20 µs for each newcomer.
+pub const TURN_HANDSHAKES_BACK: usize = 16;
+
+/// By how much the threads that make handshakes are nicer than the workers: at 10, a busy worker gets nine tenths of a
+/// core that it shares with one of them, and the core at once when it wakes up.
+pub const HANDSHAKE_NICE: i32 = 10;
 
 /// Bytes of TLS that cannot be processed yet, per connection: a handshake message of 64 KiB, the most rustls takes,
 /// and a record.

@@ -60,7 +60,7 @@ impl Credentials {
 
 fn read(settings: &AgentSettings) -> Result<(Box<str>, Arc<ClientConfig>), AssemblyError> {
     let material = Material::load(&settings.certificates).map_err(|error| AssemblyError(error.to_string()))?;
-    let tls = material.client_config().map_err(|error| AssemblyError(error.to_string()))?;
+    let tls = material.resuming_client_config().map_err(|error| AssemblyError(error.to_string()))?;
     let name = peer_name(material.certificate()).map_err(|error| {
         let (path, label) = (settings.certificates.certificate.display(), error.label());
         AssemblyError(format!("{path}: {label}; an agent needs a certificate with one plain common name"))

@@ -20,6 +20,7 @@ mod problem;
 mod render;
 mod routes;
 mod shared;
+mod shares;
 mod sources;
 mod status;
 

@@ -32,6 +32,7 @@ use super::broker_link::{self, Handover};
 use super::gate::{self, Peer};
 use super::routes;
 use super::shared::Shared;
+use super::shares::{Share, Shares};
 use crate::clock::{Clock, Moment};
 use crate::limits::{
     API_BLOCKING_THREADS_MAX, API_CONNECTION_LIFETIME_MAX, API_CONNECTIONS_MAX, API_HEAD_BYTES_MAX, API_HEAD_TIMEOUT,
@@ -93,12 +94,14 @@ impl Server {
         let grace = Arc::new(AtomicU64::new(0));
         let mut server = Self { address, shared: shared.clone(), stop, grace, threads: Vec::new() };
         let slots = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
+        let shares = Arc::new(Shares::default());
         for number in 0..API_THREADS {
             let worker = Worker {
                 tls: setup.tls.clone(),
                 router: routes::router(shared.clone()),
                 shared: shared.clone(),
                 slots: slots.clone(),
+                shares: shares.clone(),
                 stopping: stopping.clone(),
             };
             server.threads.push(worker.start(number, listener.try_clone()?, server.grace.clone())?);
@@ -170,6 +173,7 @@ struct Worker {
     router: Router,
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
+    shares: Arc<Shares>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -199,9 +203,13 @@ impl Worker {
             let Some(accepted) = unless_stopping(&mut stopping, listener.accept()).await else { break };
             match accepted {
                 Ok((stream, remote)) => {
+                    let Some(share) = self.shares.take(remote.into(), self.slots.available_permits()) else {
+                        tracing::debug!(%remote, "too many API clients without a certificate have this address");
+                        continue;
+                    };
                     let (worker, alive) = (self.clone(), alive.clone());
                     tokio::spawn(async move {
-                        worker.connection(stream, remote).await;
+                        worker.connection(stream, remote, share).await;
                         drop((slot, alive));
                     });
                 }
@@ -217,7 +225,7 @@ impl Worker {
         let _ = tokio::time::timeout(grace, all_gone.recv()).await;
     }
 
-    async fn connection(self, stream: TcpStream, remote: SocketAddr) {
+    async fn connection(self, stream: TcpStream, remote: SocketAddr, share: Share) {
         // A small answer must not wait for the acknowledgement of the one before; without it we are only slower.
         let _ = stream.set_nodelay(true);
         let watch = Arc::new(Watch::start());
@@ -230,6 +238,8 @@ impl Worker {
             Err(_) => return tracing::debug!(%remote, "an API client did not finish the TLS handshake in time"),
         };
         let certificate = certificate_name(&stream, remote);
+        // Until the end for those that nobody knows.
+        let _share = certificate.is_none().then_some(share);
         let peer = Peer { remote, certificate };
         let (shared, router, tls, mut stopping) = (self.shared, self.router, self.tls, self.stopping);
         let (handover, after, answering) = (Handover::default(), stopping.clone(), shared.clone());

@@ -17,7 +17,7 @@ use crate::link::CertificateId;
 use crate::tls::crl::Trust;
 use crate::tls::identity::peer_name;
 use crate::tls::material::{ClientAuth, Material};
-use crate::tls::session::make_compact;
+use crate::tls::resumption::ServerTls;
 
 /// The TLS configurations of all listeners and of what we dial, and who we are.
 pub(super) struct Tls {
@@ -26,7 +26,7 @@ pub(super) struct Tls {
     /// The name in our certificate.
     pub(super) name: String,
     /// For clients of the broker.
-    pub(super) broker: Arc<ArcSwap<ServerConfig>>,
+    pub(super) broker: Arc<ArcSwap<ServerTls>>,
     /// For the API.
     pub(super) api: Arc<ArcSwap<ServerConfig>>,
     /// For controllers that we dial.
@@ -67,7 +67,7 @@ type Stamps = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 /// The configurations that come from one set of files.
 struct Configurations {
-    broker: Arc<ServerConfig>,
+    broker: Arc<ServerTls>,
     api: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
@@ -80,13 +80,12 @@ impl Tls {
         let Configurations { broker, api, client } = configurations(&material, wanted)?;
         let name = name(paths, &material)?;
         let known = Mutex::new(Known::new(stamps, paths, material.trust()));
-        let swap = |config| Arc::new(ArcSwap::new(config));
         Ok(Self {
             paths: paths.clone(),
             wanted,
             name,
-            broker: swap(broker),
-            api: swap(api),
+            broker: Arc::new(ArcSwap::new(broker)),
+            api: Arc::new(ArcSwap::new(api)),
             client: Arc::new(ArcSwap::new(client)),
             known,
         })
@@ -180,14 +179,10 @@ fn name(paths: &CertificatePaths, material: &Material) -> Result<String, String>
 }
 
 fn configurations(material: &Material, wanted: Wanted) -> Result<Configurations, String> {
-    let server = |client_auth| material.server_config(client_auth).map_err(|error| error.to_string());
-    let mut broker = server(wanted.client_auth)?;
-    if wanted.sessions == TlsSessions::Compact {
-        make_compact(Arc::make_mut(&mut broker));
-    }
+    let api = material.server_config(ClientAuth::Optional);
     Ok(Configurations {
-        broker,
-        api: server(ClientAuth::Optional)?,
+        broker: material.listener(wanted.client_auth, wanted.sessions).map_err(|error| error.to_string())?,
+        api: api.map_err(|error| error.to_string())?,
         client: material.client_config().map_err(|error| error.to_string())?,
     })
 }

@@ -8,12 +8,14 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Moment;
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT, TURN_ACCEPTS};
+use crate::link::PeerId;
 use crate::observe::metrics::count;
-use crate::reactor::admission::{Intake, WaitRoom};
-use crate::reactor::connection::{Origin, Stage};
+use crate::reactor::admission::{Flights, WaitRoom};
+use crate::reactor::connection::{Origin, Stage, UpgradeSide};
 use crate::reactor::core::Core;
 use crate::reactor::listen::Listen;
+use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsSession;
 
 /// A listener for each worker, and the address that they have.
@@ -67,6 +69,7 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) struct Gate {
     listener: Option<TcpListener>,
     room: WaitRoom<(TcpStream, SocketAddr)>,
+    flights: Flights<PeerId>,
     accepting: Accepting,
     published: i64,
 }
@@ -85,7 +88,7 @@ enum Accepting {
 impl Gate {
     pub(super) fn new(listener: Option<TcpListener>) -> Self {
         let room = WaitRoom::new(ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT);
-        Self { listener, room, accepting: Accepting::Idle, published: 0 }
+        Self { listener, room, flights: Flights::new(), accepting: Accepting::Idle, published: 0 }
     }
 
     /// The poll has reported the listener.
@@ -97,7 +100,7 @@ impl Gate {
 
     /// Accepts what there is room for and gives free handshake slots to the newest.
     pub(super) fn turn<M: Send>(&mut self, core: &mut Core<M>) {
-        let expired = self.room.expire(core.now);
+        let expired = self.room.expire(core.now).len();
         if expired > 0 {
             core.common.options.metrics.accept_queue_expired.inc_by(expired as u64);
             let what = "connections waited too long for a handshake slot and were dropped";
@@ -108,16 +111,39 @@ impl Gate {
         {
             self.accepting = Accepting::Ready;
         }
-        while self.accepting == Accepting::Ready && self.room.intake() == Intake::Open {
+        for _ in 0..TURN_ACCEPTS {
+            if self.accepting != Accepting::Ready {
+                break;
+            }
             self.accept(core);
         }
-        while core.census.handshakes < core.common.options.limits.handshakes_in_flight_max {
-            let Some((socket, remote)) = self.room.take() else { break };
-            adopt(core, socket, remote);
-        }
+        self.fill_slots(core);
         let waiting = self.room.len() as i64;
         core.common.options.metrics.accept_queue.inc_by(waiting - self.published);
         self.published = waiting;
+    }
+
+    /// Begins handshakes with those whose turn it is.
+    fn fill_slots<M: Send>(&mut self, core: &mut Core<M>) {
+        let slots = core.common.options.limits.handshakes_in_flight_max;
+        while let Some(source) = self.room.next_source() {
+            if core.handshakes_under_way() >= slots {
+                let displaced = self.flights.displaced(core.now, source, |peer| is_shaking(core, peer));
+                let Some((source, peer)) = displaced else { break };
+                self.room.charge(source);
+                if let Some(slot) = core.slot(peer) {
+                    core.refuse(slot, Refusal::Displaced);
+                }
+                // Its session may be at the pool still.
+                if core.handshakes_under_way() >= slots {
+                    break;
+                }
+            }
+            let Some((source, (socket, remote))) = self.room.take() else { break };
+            if let Some(peer) = adopt(core, socket, remote) {
+                self.flights.start(core.now, source, peer, slots, |peer| is_shaking(core, peer));
+            }
+        }
     }
 
     fn accept<M: Send>(&mut self, core: &mut Core<M>) {
@@ -129,7 +155,11 @@ impl Gate {
         match listener.accept() {
             Ok((socket, remote)) => {
                 metrics.connections_accepted.inc();
-                self.room.enter(core.now, (socket, remote));
+                if let Some((_, remote)) = self.room.enter(core.now, remote.into(), (socket, remote)) {
+                    let label = "accept-queue-full";
+                    count(&metrics.refused, label);
+                    core.journal.note(core.now, "connection-refused", label, &remote, "connection refused");
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accepting = Accepting::Idle,
@@ -164,7 +194,7 @@ impl Gate {
     pub(super) fn next(&mut self, now: Moment) -> Option<Moment> {
         let accept = match self.accepting {
             Accepting::Idle => None,
-            Accepting::Ready => (self.room.intake() == Intake::Open).then_some(now),
+            Accepting::Ready => Some(now),
             Accepting::Paused(until) => Some(until),
         };
         [accept, self.room.next_expiry()].into_iter().flatten().min()
@@ -186,17 +216,28 @@ impl Gate {
     }
 }
 
-fn adopt<M: Send>(core: &mut Core<M>, socket: TcpStream, remote: SocketAddr) {
-    let Some(config) = &core.common.options.server_tls else { return };
+/// Whether a connection has a handshake slot.
+fn is_shaking<M: Send>(core: &Core<M>, peer: PeerId) -> bool {
+    core.slot(peer).is_some_and(|slot| match &core.connections[slot].stage {
+        Stage::AwaitingHandshake(Origin::Accepted) => true,
+        Stage::AwaitingUpgrade(upgrade) => matches!(upgrade.side, UpgradeSide::Request),
+        _ => false,
+    })
+}
+
+fn adopt<M: Send>(core: &mut Core<M>, socket: TcpStream, remote: SocketAddr) -> Option<PeerId> {
+    let config = core.common.options.server_tls.as_ref()?;
     let until = core.now + core.common.options.limits.handshake_timeout;
-    let adopted = TlsSession::server(config.load_full()).map_err(|failure| failure.label()).and_then(|tls| {
+    let adopted = TlsSession::accept(&config.load()).map_err(|failure| failure.label()).and_then(|tls| {
         let stage = Stage::AwaitingHandshake(Origin::Accepted);
         core.insert(socket, remote, tls, stage, until).map_err(|_| "poll-full")
     });
-    if let Err(label) = adopted {
-        count(&core.common.options.metrics.refused, label);
-        core.journal.note(core.now, "connection-refused", label, &remote, "connection refused");
-    }
+    adopted
+        .inspect_err(|label| {
+            count(&core.common.options.metrics.refused, label);
+            core.journal.note(core.now, "connection-refused", label, &remote, "connection refused");
+        })
+        .ok()
 }
 
 /// Whether the process or the host has run out of descriptors or memory.

@@ -21,7 +21,7 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     pub(super) remote: SocketAddr,
     pub(super) socket: TcpStream,
-    pub(super) tls: TlsSession,
+    pub(super) tls: Custody,
     /// Bytes of TLS that were read and cannot be processed before more come.
     pub(super) carry: Box<[u8]>,
     /// Who made it.
@@ -31,6 +31,15 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// Whether the connection is in line for another turn.
     pub(super) is_in_line: bool,
+}
+
+/// Who has a connection's TLS session.
+#[expect(clippy::large_enum_variant, reason = "it is away for moments, and what lives long is kept in the table")]
+pub(super) enum Custody {
+    /// The worker, where it is nearly always.
+    Worker(TlsSession),
+    /// The pool, for a step of the handshake. Nothing is read until it is back.
+    Pool,
 }
 
 /// Who made a connection, and so which limit holds for what waits for it.
@@ -192,6 +201,14 @@ impl Keepalive {
 }
 
 impl Connection {
+    /// The TLS session, unless it is at the pool.
+    pub(super) fn tls(&mut self) -> Option<&mut TlsSession> {
+        match &mut self.tls {
+            Custody::Worker(tls) => Some(tls),
+            Custody::Pool => None,
+        }
+    }
+
     /// When the connection must be looked at again if nothing happens; only for open ones.
     pub(super) fn open_deadline(&self, idle_timeout: Duration) -> Option<Moment> {
         let Stage::Open(open) = &self.stage else { return None };

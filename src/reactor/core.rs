@@ -15,9 +15,10 @@ use crate::limits::{CLOSE_TIMEOUT, LINGERING_MAX};
 use crate::link::{CloseReason, DialError, DialTag, PeerId, TimerKey};
 use crate::observe::metrics::count;
 use crate::reactor::Options;
-use crate::reactor::connection::{Closing, Connection, Due, Open, Origin, Seats, Side, Stage, UpgradeSide};
+use crate::reactor::connection::{Closing, Connection, Custody, Due, Open, Origin, Seats, Side, Stage, UpgradeSide};
 use crate::reactor::dial::Dialler;
 use crate::reactor::end;
+use crate::reactor::handshakes::Desk;
 use crate::reactor::journal::Journal;
 use crate::reactor::mailbox::{Bell, Mailboxes};
 use crate::reactor::pressure::Crowd;
@@ -104,6 +105,8 @@ pub(super) struct Core<M> {
     /// Connections that were refused a send because of the worker's limit while nothing waited for themselves.
     pub(super) starved: Vec<PeerId>,
     pub(super) dialler: Dialler,
+    /// Where handshakes of accepted connections are made.
+    pub(super) desk: Option<Desk>,
     /// Encrypted bytes on their way to a socket.
     pub(super) out: Vec<u8>,
     /// Records that wait for others to the same connection.
@@ -124,7 +127,13 @@ pub(super) struct Core<M> {
 }
 
 impl<M: Send> Core<M> {
-    pub(super) fn new(index: u16, common: Arc<Common<M>>, registry: mio::Registry, bell: Arc<Bell>) -> Self {
+    pub(super) fn new(
+        index: u16,
+        common: Arc<Common<M>>,
+        registry: mio::Registry,
+        bell: Arc<Bell>,
+        desk: Option<Desk>,
+    ) -> Self {
         Self {
             index,
             now: Moment::default(),
@@ -139,6 +148,7 @@ impl<M: Send> Core<M> {
             line: VecDeque::new(),
             starved: Vec::new(),
             dialler: Dialler::new(bell),
+            desk,
             out: Vec::new(),
             gathered: Gathered::default(),
             staging: Vec::new(),
@@ -195,7 +205,7 @@ impl<M: Send> Core<M> {
             generation: peer.generation,
             remote,
             socket,
-            tls,
+            tls: Custody::Worker(tls),
             carry: Box::default(),
             queue: None,
             stage,
@@ -356,7 +366,9 @@ impl<M: Send> Core<M> {
     fn say_goodbye(&mut self, slot: usize) -> bool {
         self.out.clear();
         let connection = &mut self.connections[slot];
-        connection.tls.close_notify(&mut self.out);
+        if let Some(tls) = connection.tls() {
+            tls.close_notify(&mut self.out);
+        }
         self.transmit(slot).is_ok() && self.connections[slot].queue.is_none()
     }
 
@@ -407,7 +419,9 @@ impl<M: Send> Core<M> {
             return self.remove(slot);
         }
         match refusal {
-            Refusal::Lost | Refusal::Timeout("handshake-timeout") => self.remove(slot),
+            Refusal::Lost | Refusal::Displaced | Refusal::Timeout("handshake-timeout") => self.remove(slot),
+            // There is nothing that could be said.
+            _ if matches!(self.connections[slot].tls, Custody::Pool) => self.remove(slot),
             _ => self.start_closing(slot, Closing::Finishing),
         }
     }
@@ -426,6 +440,7 @@ impl<M: Send> Core<M> {
         self.set_deadline(slot, None);
         let mut connection = self.connections.remove(slot);
         count_stage(&mut self.census, &connection.stage, -1);
+        self.note_orphan(&connection.tls);
         *self.queued_bytes(connection.side) -= connection.queued_bytes();
         self.partial_bytes -= connection.partial_bytes();
         // Closing the socket takes it out of the poll anyway.
@@ -445,7 +460,7 @@ impl<M: Send> Core<M> {
         metrics.bytes_out.inc_by(tally.bytes_out);
         let present = Published {
             open: self.census.open as i64,
-            handshakes: self.census.handshakes as i64,
+            handshakes: self.handshakes_under_way() as i64,
             queued_bytes: (self.queued_bytes + self.dialled_queued_bytes) as i64,
             partial_bytes: self.partial_bytes as i64,
             mails: mails as i64,

@@ -193,8 +193,8 @@ impl<M: Send> Core<M> {
         };
         self.set_stage(slot, Stage::AwaitingHandshake(Origin::Dialled(outgoing)));
         self.out.clear();
-        let hello = self.connections[slot].tls.read(&mut [], &mut Vec::new(), &mut self.out);
-        match hello {
+        let Some(tls) = self.connections[slot].tls() else { return };
+        match tls.read(&mut [], &mut Vec::new(), &mut self.out) {
             Ok(_) => {
                 if self.transmit(slot).is_err() {
                     self.refuse(slot, Refusal::Lost);

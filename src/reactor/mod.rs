@@ -9,6 +9,7 @@ mod connection;
 mod core;
 mod dial;
 mod end;
+mod handshakes;
 mod http;
 mod journal;
 mod listen;
@@ -33,7 +34,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 
 use crate::clock::Clock;
 use crate::limits;
@@ -41,12 +42,15 @@ use crate::link::Application;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::pages::Pages;
+pub use crate::reactor::admission::Source;
 pub use crate::reactor::dial::Outfitter;
+use crate::reactor::handshakes::Pool;
 pub use crate::reactor::listen::Listen;
 use crate::reactor::listen::Stop;
 pub use crate::reactor::mailbox::Mailboxes;
 use crate::reactor::mailbox::{Bell, poll_with_bell};
 pub use crate::reactor::pulse::Pulse;
+use crate::tls::resumption::ServerTls;
 
 /// What a reactor is to do.
 #[derive(Clone)]
@@ -54,13 +58,15 @@ pub struct Options {
     /// Where to accept connections; `None` only dials.
     pub listen: Option<Listen>,
     /// For accepted connections; a configuration stored later holds for connections accepted from then on.
-    pub server_tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    pub server_tls: Option<Arc<ArcSwap<ServerTls>>>,
     /// For dialled connections, in the same way.
     pub client_tls: Option<Arc<ArcSwap<ClientConfig>>>,
     /// For dialled connections that are not all the same.
     pub outfitter: Option<Arc<dyn Outfitter>>,
     /// Threads; at least 1.
     pub workers: usize,
+    /// Threads that make the handshakes of accepted connections; at least 1.
+    pub handshake_threads: usize,
     /// What a connection may cost.
     pub limits: ConnectionLimits,
     /// Time between our pings on dialled connections; `None` sends none.
@@ -84,6 +90,7 @@ impl Options {
             client_tls: None,
             outfitter: None,
             workers: 1,
+            handshake_threads: std::thread::available_parallelism().map_or(1, usize::from),
             limits: ConnectionLimits::default(),
             ping_interval: None,
             clock: Clock::start(),
@@ -171,6 +178,9 @@ pub struct Reactor<M> {
     bells: Vec<Arc<Bell>>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends after the workers.
+    #[expect(dead_code, reason = "held until the workers have ended")]
+    pool: Option<Pool>,
 }
 
 impl<M: Send + 'static> Reactor<M> {
@@ -200,15 +210,26 @@ impl<M: Send + 'static> Reactor<M> {
         let (mailboxes, receivers) = Mailboxes::new(&bells);
         let seats = connection::Seats::new(options.limits.connections_max);
         let (metrics, clock) = (options.metrics.clone(), options.clock);
+        let slots = options.limits.handshakes_in_flight_max;
+        let (pool, mut desks) = match options.listen {
+            Some(_) => Pool::start(options.handshake_threads, clock, &bells, slots)
+                .map(|(pool, desks)| (Some(pool), desks.into_iter().map(Some).collect()))
+                .map_err(StartError::System)?,
+            None => (None, Vec::new()),
+        };
+        desks.resize_with(workers.into(), || None);
         let common = Arc::new(core::Common { options, seats, mailboxes: mailboxes.clone() });
         // From here on, dropping the reactor stops the workers that have started.
-        let mut reactor = Self { local_addr, mailboxes, metrics, bells, stop: Arc::default(), threads: Vec::new() };
-        for (index, (((poll, bell), mail), listener)) in (0..).zip(polls.into_iter().zip(receivers).zip(listeners)) {
+        let (stop, threads) = (Arc::default(), Vec::new());
+        let mut reactor = Self { local_addr, mailboxes, metrics, bells, stop, threads, pool };
+        for (index, ((((poll, bell), mail), listener), desk)) in
+            (0..).zip(polls.into_iter().zip(receivers).zip(listeners).zip(desks))
+        {
             let application = build(index, &reactor.mailboxes);
             let registry = poll.registry().try_clone().map_err(StartError::System)?;
             let mut gate = accept::Gate::new(listener);
             gate.register(&registry, worker::LISTENER).map_err(StartError::System)?;
-            let core = core::Core::new(index, common.clone(), registry, bell.clone());
+            let core = core::Core::new(index, common.clone(), registry, bell.clone(), desk);
             let stop = reactor.stop.clone();
             let worker = worker::Worker::new(application, core, gate, poll, mail, bell, clock, stop);
             let thread = std::thread::Builder::new()

@@ -5,18 +5,19 @@ use std::io::{self, Read};
 use crate::limits::{READ_CHUNK_BYTES, TLS_CARRY_BYTES_MAX};
 use crate::link::{CloseReason, PeerId};
 use crate::reactor::buffers::Scratch;
-use crate::reactor::connection::{Closing, Open, Origin, Stage, Upgrade, UpgradeSide};
+use crate::reactor::connection::{Closing, Custody, Open, Origin, Stage, Upgrade, UpgradeSide};
 use crate::reactor::core::Core;
+use crate::reactor::handshakes::is_for_the_pool;
 use crate::reactor::refusal::Refusal;
 use crate::tls::failure::TlsFailure;
-use crate::tls::session::TlsState;
+use crate::tls::session::{Progress, TlsState};
 use crate::websocket::session::Session;
 use crate::websocket::upgrade;
 
 /// What one read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Nothing more for now.
+    /// Nothing more for now, or what came is at the pool.
     Nothing,
     /// This many bytes; their plaintext is in the scratch buffer.
     Bytes(usize, TlsState),
@@ -28,6 +29,9 @@ impl<M: Send> Core<M> {
     /// Reads once and decrypts.
     pub(super) fn receive(&mut self, slot: usize, scratch: &mut Scratch) -> Received {
         let connection = &mut self.connections[slot];
+        if matches!(connection.tls, Custody::Pool) {
+            return Received::Nothing;
+        }
         let carried = connection.carry.len();
         let room = &mut scratch.read[carried..carried + READ_CHUNK_BYTES];
         let count = loop {
@@ -48,12 +52,31 @@ impl<M: Send> Core<M> {
         self.tally.bytes_in += count as u64;
         scratch.plain.clear();
         if matches!(connection.stage, Stage::Closing(Closing::Leaving | Closing::Finishing | Closing::Lingering)) {
-            return Received::Bytes(count, connection.tls.state());
+            return Received::Bytes(count, connection.tls().map_or(TlsState::Failed, |tls| tls.state()));
+        }
+        if is_for_the_pool(&connection.stage) {
+            self.hand_over(slot, &scratch.read[carried..carried + count]);
+            return Received::Nothing;
         }
         scratch.read[..carried].copy_from_slice(&connection.carry);
         let incoming = &mut scratch.read[..carried + count];
         self.out.clear();
-        let mut result = connection.tls.read(incoming, &mut scratch.plain, &mut self.out);
+        let Some(tls) = connection.tls() else { return Received::Nothing };
+        let result = tls.read(incoming, &mut scratch.plain, &mut self.out);
+        match self.digest(slot, incoming, result) {
+            Some(state) => Received::Bytes(count, state),
+            None => Received::Over,
+        }
+    }
+
+    /// After a session has read `incoming`: keeps what it could not use, sends what it has to say and returns where it is;
+    /// nothing if that is the end.
+    pub(super) fn digest(
+        &mut self,
+        slot: usize,
+        incoming: &[u8],
+        mut result: Result<Progress, TlsFailure>,
+    ) -> Option<TlsState> {
         if let Ok(progress) = &result {
             let (consumed, rest) = (progress.consumed, &incoming[progress.consumed..]);
             if rest.len() <= TLS_CARRY_BYTES_MAX {
@@ -66,14 +89,14 @@ impl<M: Send> Core<M> {
         match (result, transmitted) {
             (Err(failure), _) => {
                 self.tls_failed(slot, failure);
-                Received::Over
+                None
             }
             (Ok(_), Err(broken)) => {
                 self.lose(slot, broken.into());
-                Received::Over
+                None
             }
-            (Ok(_), Ok(())) if !self.has_carry_room(slot) => Received::Over,
-            (Ok(progress), Ok(())) => Received::Bytes(count, progress.state),
+            (Ok(_), Ok(())) if !self.has_carry_room(slot) => None,
+            (Ok(progress), Ok(())) => Some(progress.state),
         }
     }
 
@@ -110,7 +133,8 @@ impl<M: Send> Core<M> {
             return;
         }
         let is_accepted = matches!(self.connections[slot].stage, Stage::AwaitingHandshake(Origin::Accepted));
-        let name = match self.connections[slot].tls.establish() {
+        let Some(tls) = self.connections[slot].tls() else { return };
+        let name = match tls.establish() {
             Ok(name) => Some(name),
             // TLS lets a client without a certificate in only where that is wanted; what it gets is seen at its request.
             Err(TlsFailure::NoClientCertificate) if is_accepted => None,

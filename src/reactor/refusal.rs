@@ -18,6 +18,8 @@ pub(super) enum Refusal {
     Unwanted { status: u16, reason: &'static str, label: &'static str },
     /// Nothing came for too long.
     Timeout(&'static str),
+    /// Its slot is needed for somebody whose address has fewer of them.
+    Displaced,
     /// The peer went away.
     Lost,
     /// TCP could not connect.
@@ -39,6 +41,7 @@ impl Refusal {
             Self::Answer(_) => "upgrade-refused",
             Self::Unwanted { label, .. } => label,
             Self::Timeout(label) => label,
+            Self::Displaced => "handshake-displaced",
             Self::Lost => "lost-before-open",
             Self::Connect(_) => "connect",
             Self::Resolve(_) => "resolve",
@@ -63,7 +66,9 @@ impl Refusal {
         let (kind, what) = match self {
             Self::Tls(failure) => ("tls", failure.advice(&dial.host)),
             Self::Answer(error) => ("upgrade", error.advice(&dial.path)),
-            Self::Timeout(_) => ("timeout", "no answer in time: is the port open in the firewall?".to_owned()),
+            Self::Timeout(_) | Self::Displaced => {
+                ("timeout", "no answer in time: is the port open in the firewall?".to_owned())
+            }
             Self::Lost => ("io", "the other end closed the connection: see its log".to_owned()),
             Self::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => (
                 "refused",

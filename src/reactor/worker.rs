@@ -24,7 +24,6 @@ use crate::reactor::mailbox::Bell;
 use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::sampling;
-use crate::tls::session::TlsState;
 use crate::websocket::frame::{Kind, Role};
 use crate::websocket::session::{ControlPayload, Item, Session};
 use crate::websocket::violation::code;
@@ -64,7 +63,7 @@ struct Ready {
 
 /// How far a socket is read. It reports new input once, when it comes (epoll(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub(super) enum Until {
     /// Until a read brings less than it had room for: there is no more, and more will be reported.
     Short,
     /// Until there is nothing: the end of input, which is reported together with the last bytes, comes after them.
@@ -137,6 +136,7 @@ impl<A: Application> Worker<A> {
         self.deliver();
         self.sort_events();
         self.serve_batch();
+        self.take_steps();
         for _ in 0..mails {
             let Ok(mail) = self.mail.try_recv() else { break };
             self.application.handle(self.core.now, Event::Mail(mail), &mut self.core);
@@ -152,7 +152,11 @@ impl<A: Application> Worker<A> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.core.line.is_empty() || !self.mail.is_empty() || !self.core.notices.is_empty() {
+        if !self.core.line.is_empty()
+            || !self.mail.is_empty()
+            || !self.core.notices.is_empty()
+            || self.core.has_steps_back()
+        {
             return Some(Duration::ZERO);
         }
         let now = self.core.now;
@@ -232,7 +236,7 @@ impl<A: Application> Worker<A> {
         self.deliver();
     }
 
-    fn read(&mut self, peer: PeerId, until: Until) {
+    pub(super) fn read(&mut self, peer: PeerId, until: Until) {
         let mut taken = 0;
         while let Some(slot) = self.core.slot(peer) {
             if matches!(self.core.connections[slot].stage, Stage::Connecting(_)) {
@@ -242,16 +246,7 @@ impl<A: Application> Worker<A> {
                 Received::Bytes(count, state) => (count, state),
                 Received::Nothing | Received::Over => return,
             };
-            if state != TlsState::Handshaking {
-                self.core.finish_handshake(peer);
-            }
-            self.upgrade(peer);
-            let frames = self.frames(peer);
-            if state == TlsState::PeerClosed
-                && let Some(slot) = self.core.slot(peer)
-            {
-                return self.core.lose(slot, CloseReason::Lost);
-            }
+            let frames = self.work_through(peer, state);
             if until == Until::Short && count < READ_CHUNK_BYTES {
                 return;
             }
@@ -294,7 +289,7 @@ impl<A: Application> Worker<A> {
     }
 
     /// Works through the plaintext in the scratch buffer, frame by frame; returns how many there were.
-    fn frames(&mut self, peer: PeerId) -> usize {
+    pub(super) fn frames(&mut self, peer: PeerId) -> usize {
         let (mut at, mut count) = (0, 0);
         let mut ping = None;
         while at < self.scratch.plain.len() {
@@ -372,7 +367,7 @@ impl<A: Application> Worker<A> {
 
     /// Tells the application what its own acts, or the core, have brought about. What it brings about by acting on
     /// that waits for the next time, so that dialling again and again at once stops nobody else.
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         for _ in 0..self.core.notices.len() {
             let Some(notice) = self.core.notices.pop_front() else { return };
             let event = match notice {

@@ -178,7 +178,8 @@ impl<M: Send> Core<M> {
     /// Writes bytes that are no frame: the upgrade.
     pub(super) fn write_plain(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
         self.out.clear();
-        let sealed = self.connections[slot].tls.seal(bytes, &mut self.out);
+        let tls = self.connections[slot].tls().ok_or(SealFailure::Closed)?;
+        let sealed = tls.seal(bytes, &mut self.out);
         self.sealed(slot, sealed)?;
         self.transmit(slot)
     }
@@ -198,7 +199,8 @@ impl<M: Send> Core<M> {
         }
         masking.offset += payload.len();
         masking.payload_at = 0;
-        let sealed = self.connections[slot].tls.seal(&self.staging, &mut self.out);
+        let tls = self.connections[slot].tls().ok_or(SealFailure::Closed)?;
+        let sealed = tls.seal(&self.staging, &mut self.out);
         self.staging.clear();
         self.sealed(slot, sealed)?;
         if self.out.len() >= WRITE_BYTES {

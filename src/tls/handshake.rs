@@ -7,11 +7,13 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{CommonState, ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
 
+use crate::clock::WallTime;
 use crate::tls::cipher::{Aead, IV_BYTES};
 use crate::tls::direction::{Direction, Suite, Version};
 use crate::tls::failure::{SealFailure, TlsFailure};
 use crate::tls::identity::{self, PeerName};
 use crate::tls::record::{Records, Side};
+use crate::tls::resumption::Recheck;
 use crate::tls::secrets::{Captured, TrafficSecret, capture};
 use crate::tls::session::{Progress, RECORD_HEADER, RECORD_PLAINTEXT_MAX, TlsState};
 
@@ -23,6 +25,8 @@ pub(super) struct Handshake {
     connection: Connection,
     state: TlsState,
     after: After,
+    /// For whoever resumes a session, until the handshake is over.
+    recheck: Option<Recheck>,
 }
 
 /// Both sides.
@@ -51,7 +55,12 @@ enum Step {
 impl Handshake {
     /// Before the first byte.
     pub(super) fn new(connection: Connection, after: After) -> Self {
-        Self { connection, state: TlsState::Handshaking, after }
+        Self { connection, state: TlsState::Handshaking, after, recheck: None }
+    }
+
+    /// The same, where sessions may be resumed.
+    pub(super) fn rechecked(self, recheck: Recheck) -> Self {
+        Self { recheck: Some(recheck), ..self }
     }
 
     /// Where the connection is.
@@ -86,6 +95,11 @@ impl Handshake {
                 return Err(failure.before_handshake(is_first));
             }
         };
+        if state != TlsState::Handshaking
+            && let Some(recheck) = self.recheck.take()
+        {
+            recheck.judge(self.connection.common(), WallTime::now())?;
+        }
         // rustls reports the peer's close once.
         if self.state != TlsState::PeerClosed {
             self.state = state;

@@ -11,12 +11,16 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::clock::WallTime;
-use crate::config::settings::CertificatePaths;
+use crate::config::settings::{CertificatePaths, TlsSessions};
+use crate::limits::RESUMED_SERVERS_MAX;
 use crate::tls::crl::{self, Trust, Unreadable};
 use crate::tls::lean;
+use crate::tls::resumption::{ServerTls, Tickets};
+use crate::tls::session::make_compact;
 
 /// What is wrong with a certificate, key, CA or CRL file.
 #[derive(Debug)]
@@ -87,8 +91,25 @@ impl Material {
         &self.chain[0]
     }
 
-    /// The configuration of a server.
+    /// The configuration of a server that resumes no sessions.
     pub fn server_config(&self, client_auth: ClientAuth) -> Result<Arc<ServerConfig>, MaterialError> {
+        self.server(client_auth).map(|(config, _)| Arc::new(config))
+    }
+
+    /// What a listener for agents needs: those with a certificate may resume their sessions until it is made anew.
+    pub fn listener(&self, client_auth: ClientAuth, sessions: TlsSessions) -> Result<Arc<ServerTls>, MaterialError> {
+        let (mut config, verifier) = self.server(client_auth)?;
+        if client_auth == ClientAuth::Required {
+            config.ticketer = Tickets::new().map_err(|error| self.fail_pair(error))?;
+            config.send_tls13_tickets = 1;
+        }
+        if sessions == TlsSessions::Compact {
+            make_compact(&mut config);
+        }
+        Ok(Arc::new(ServerTls { config: Arc::new(config), verifier }))
+    }
+
+    fn server(&self, client_auth: ClientAuth) -> Result<(ServerConfig, Arc<dyn ClientCertVerifier>), MaterialError> {
         let builder = WebPkiClientVerifier::builder_with_provider(self.roots.clone(), lean::provider())
             .with_crls(self.crls.clone());
         let builder = match client_auth {
@@ -99,12 +120,20 @@ impl Material {
         let mut config = ServerConfig::builder_with_provider(lean::provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for the default versions")
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(verifier.clone())
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|error| self.fail_pair(error))?;
-        // A resumed session skips the verifier and with it the CRL, and the deployed agents never resume.
+        // A resumed session skips the verifier and with it the CRL.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        Ok((config, verifier))
+    }
+
+    /// The same for a client that resumes its sessions; their tickets are in memory only.
+    pub fn resuming_client_config(&self) -> Result<Arc<ClientConfig>, MaterialError> {
+        let mut config = ClientConfig::clone(&*self.client_config()?);
+        config.resumption = rustls::client::Resumption::in_memory_sessions(RESUMED_SERVERS_MAX)
+            .tls12_resumption(rustls::client::Tls12Resumption::Disabled);
         Ok(Arc::new(config))
     }
 

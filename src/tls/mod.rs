@@ -9,6 +9,7 @@ pub mod identity;
 mod lean;
 pub mod material;
 mod record;
+pub mod resumption;
 mod secrets;
 pub mod session;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::tls::failure::{SealFailure, TlsFailure};
 use crate::tls::handshake::{After, Connection, Handshake};
 use crate::tls::identity::PeerName;
 use crate::tls::record::Records;
+use crate::tls::resumption::{Recheck, ServerTls};
 use crate::tls::secrets::{Captured, Hook};
 
 /// Plaintext of one record at most (RFC 8446, 5.1).
@@ -77,6 +78,13 @@ impl TlsSession {
         let after = after(config.enable_secret_extraction);
         let connection = UnbufferedServerConnection::new(config).map_err(TlsFailure::from)?;
         Ok(Self::new(Handshake::new(Connection::Server(connection), after)))
+    }
+
+    /// The accepting side where sessions may be resumed.
+    pub fn accept(tls: &ServerTls) -> Result<Self, TlsFailure> {
+        let after = after(tls.config.enable_secret_extraction);
+        let connection = UnbufferedServerConnection::new(tls.config.clone()).map_err(TlsFailure::from)?;
+        Ok(Self::new(Handshake::new(Connection::Server(connection), after).rechecked(Recheck::new(tls))))
     }
 
     /// The dialling side. The first [`TlsSession::read`], with empty input, writes the client's hello.

@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 
 use crate::config::settings::CertificatePaths;
 use crate::tls::material::{ClientAuth, Material, provider};
+use crate::tls::resumption::ServerTls;
 
 /// One CA, its files and what it has issued.
 pub(crate) struct Pki {
@@ -147,6 +148,21 @@ impl Pki {
 
     pub(crate) fn server(&self, issued: &Issued) -> Arc<ServerConfig> {
         Material::load(&self.paths(issued)).unwrap().server_config(ClientAuth::Required).unwrap()
+    }
+
+    /// As the program listens.
+    pub(crate) fn listener(&self, issued: &Issued) -> Arc<ServerTls> {
+        Material::load(&self.paths(issued)).unwrap().listener(ClientAuth::Required, TlsSessions::Compact).unwrap()
+    }
+
+    /// Takes tickets of the former listener, and lets in whom the latter lets in.
+    pub(crate) fn mixed(tickets: &ServerTls, verifier: &ServerTls) -> Arc<ServerTls> {
+        Arc::new(ServerTls { config: tickets.config.clone(), verifier: verifier.verifier.clone() })
+    }
+
+    /// As an agent dials.
+    pub(crate) fn agent(&self, issued: &Issued) -> Arc<ClientConfig> {
+        Material::load(&self.paths(issued)).unwrap().resuming_client_config().unwrap()
     }
 
     /// A server with a certificate of this CA that asks clients for certificates of another.

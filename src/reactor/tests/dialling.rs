@@ -122,7 +122,7 @@ fn certificates_fail_on_either_side() {
     let revoked = pki.issue("revoked.example");
     let client_tls = pki.dialler(&revoked);
     pki.revoke(&[&revoked]);
-    let server_tls = pki.server(&pki.issue("localhost"));
+    let server_tls = pki.listener(&pki.issue("localhost"));
     let server = Bench::start(|options| options.server_tls = Some(Arc::new(ArcSwap::new(server_tls))));
     let client = Bench::start(|options| options.client_tls = Some(Arc::new(ArcSwap::new(client_tls))));
     dial(&client, "localhost", port(&server), "/");
@@ -152,7 +152,7 @@ fn what_waits_for_a_dialled_peer_has_a_limit_of_its_own() {
     const OWN: usize = 24 * 1024 * 1024;
     const BLOCK: usize = 512 * 1024;
     let other = Bench::start(|_| {});
-    let config = other.pki.server(&other.pki.issue("localhost"));
+    let config = other.pki.listener(&other.pki.issue("localhost"));
     let client = dialler(&other, |options| {
         options.workers = 1;
         options.listen = Some(Listen::Address("127.0.0.1:0".parse().unwrap()));
@@ -162,7 +162,7 @@ fn what_waits_for_a_dialled_peer_has_a_limit_of_its_own() {
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     dial(&client, "localhost", listener.local_addr().unwrap().port(), "/");
-    let mut peer = accept(&listener, config);
+    let mut peer = accept(&listener, config.config.clone());
     peer.send(Message::text(format!("flood {BLOCK}"))).unwrap();
     while client.next() != Seen::Full {}
     let queued = std::iter::repeat_with(|| client.metric("queued_bytes")).find(|bytes| *bytes > 0).unwrap();

@@ -173,7 +173,7 @@ impl Bench {
         let (agent, server) = (pki.issue("agent.example"), pki.issue("localhost"));
         let mut options = Options::new();
         options.listen = Some(Listen::Address("127.0.0.1:0".parse().unwrap()));
-        options.server_tls = Some(Arc::new(ArcSwap::new(pki.server(&server))));
+        options.server_tls = Some(Arc::new(ArcSwap::new(pki.listener(&server))));
         options.client_tls = Some(Arc::new(ArcSwap::new(pki.dialler(&server))));
         options.workers = 2;
         change(&pki, &mut options);
@@ -210,6 +210,15 @@ impl Bench {
 
     fn next(&self) -> Seen {
         self.seen.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Waits for the next connection and returns its name.
+    fn opened(&self) -> String {
+        loop {
+            if let Seen::Opened { name, .. } = self.next() {
+                return name;
+            }
+        }
     }
 
     /// Waits for the end of a connection.

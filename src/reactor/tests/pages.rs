@@ -42,7 +42,7 @@ impl House {
             options.pages = Some(Arc::new(Hello));
             options.request_log = Some(opened.requests.clone());
             logs = Some(opened);
-            let wanted = pki.material("localhost").server_config(ClientAuth::Optional).unwrap();
+            let wanted = pki.material("localhost").listener(ClientAuth::Optional, TlsSessions::Compact).unwrap();
             options.server_tls = Some(Arc::new(ArcSwap::new(wanted)));
         });
         Self { bench, logs, dir }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
 use super::*;
@@ -15,7 +16,7 @@ fn certificates_are_refused_by_their_fault() {
     let (pki, foreign) = (Pki::new("ca"), Pki::new("other"));
     let revoked = pki.issue("revoked.example");
     pki.revoke(&[&revoked]);
-    let server = pki.server(&pki.issue("localhost"));
+    let server = pki.listener(&pki.issue("localhost"));
     let bench = Bench::start(|options| options.server_tls = Some(Arc::new(ArcSwap::new(server))));
     let cases = [
         (None, "no-client-certificate"),
@@ -104,16 +105,80 @@ fn more_handshakes_than_slots_take_turns() {
 fn a_new_configuration_holds_for_new_connections() {
     let pki = Pki::new("ca");
     let (server, agent) = (pki.issue("localhost"), pki.issue("agent.example"));
-    let tls = Arc::new(ArcSwap::new(pki.server(&server)));
+    let tls = Arc::new(ArcSwap::new(pki.listener(&server)));
     let bench = Bench::start(|options| options.server_tls = Some(tls.clone()));
     let config = || pki.client(&TLS12, Some(&agent));
     let mut before = bench.connect_as(config(), "/").unwrap();
     pki.revoke(&[&agent]);
-    tls.store(pki.server(&server));
+    tls.store(pki.listener(&server));
     bench.connect_as(config(), "/").unwrap_err();
     bench.await_metric(&refused("certificate-revoked"), 1);
     before.send(Message::text("still here")).unwrap();
     assert_eq!(before.read().unwrap(), Message::text("still here"));
+}
+
+#[test]
+fn whoever_resumes_and_was_revoked_meanwhile_is_not_let_in() {
+    let pki = Pki::new("ca");
+    let (server, agent) = (pki.issue("localhost"), pki.issue("agent.example"));
+    let before = pki.listener(&server);
+    let tls = Arc::new(ArcSwap::new(before.clone()));
+    let bench = Bench::start(|options| options.server_tls = Some(tls.clone()));
+    let config = pki.agent(&agent);
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let mut client = bench.connect_as(config.clone(), "/").unwrap();
+        client.send(Message::text("x")).unwrap();
+        assert_eq!(client.read().unwrap(), Message::text("x"));
+        assert_eq!(client.get_ref().conn.handshake_kind(), Some(kind));
+        assert_eq!(bench.opened(), "agent.example");
+    }
+    pki.revoke(&[&agent]);
+    tls.store(Pki::mixed(&before, &pki.listener(&server)));
+    bench.connect_as(config, "/").unwrap_err();
+    bench.await_metric(&refused("certificate-revoked"), 1);
+    assert_eq!(bench.metric("connections_opened_total"), 2);
+}
+
+/// The pool may have a session when its connection goes.
+#[test]
+fn slots_are_free_again_whenever_a_handshake_ends() {
+    let bench = Bench::start(|options| {
+        options.limits.handshake_timeout = Duration::from_millis(2);
+        options.limits.handshakes_in_flight_max = 4;
+        options.handshake_threads = 1;
+    });
+    let config = bench.pki.client(&TLS12, Some(&bench.agent));
+    let clients: Vec<_> = (0..200)
+        .map(|_| {
+            let mut tls = bench.tls(config.clone());
+            let _ = tls.conn.complete_io(&mut Hello(&tls.sock));
+            tls
+        })
+        .collect();
+    for client in clients {
+        read_rest(&client.sock);
+    }
+    bench.await_metric("handshakes_in_flight", 0);
+    bench.await_metric("accept_queue", 0);
+}
+
+/// A socket that is written to and brings nothing.
+struct Hello<'s>(&'s TcpStream);
+
+impl Read for Hello<'_> {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Hello<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -130,7 +195,7 @@ fn wrong_options_are_told() {
     let bench = Bench::start(|_| {});
     let mut options = Options::new();
     options.listen = bench.reactor.local_addr().map(Listen::from);
-    options.server_tls = Some(Arc::new(ArcSwap::new(bench.pki.server(&bench.agent))));
+    options.server_tls = Some(Arc::new(ArcSwap::new(bench.pki.listener(&bench.agent))));
     let taken = Reactor::start(options, |_, _: &Mailboxes<Mail>| -> Echo { unreachable!("nothing is built") });
     assert!(matches!(taken, Err(crate::reactor::StartError::Listen(..))));
 }
