@@ -9,6 +9,7 @@
 //! ```text
 //!  6  cli            one file per subcommand; main.rs only parses and calls
 //!  5  api            REST v1, tokens, error shape, task files for agents (axum on a small tokio runtime)
+//!     capacity       plan, check, load, report
 //!  4  orchestrator   jobs, tasks, dispatch, scope, sources, store
 //!     agent          connection, actions, spool, task cache, execution
 //!  3  broker         sessions, directory, routing, inventory, controllers                    PURE
@@ -68,6 +69,7 @@ pub mod api;
 pub mod backlog;
 pub mod broker;
 pub mod ca;
+pub mod capacity;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -7,6 +7,7 @@
 mod agent;
 mod api;
 mod client;
+mod load;
 mod orchestrator;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub use agent::*;
 pub use api::*;
 pub use client::*;
+pub use load::*;
 pub use orchestrator::*;
 
 /// A message from a client, in bytes (pcp-broker: `max-message-size`).

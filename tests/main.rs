@@ -6,6 +6,7 @@ mod budget;
 mod ca;
 mod cli;
 mod fuzz;
+mod load;
 mod sim;
 #[allow(dead_code, reason = "benches/memory.rs needs a little more of it")]
 mod support;

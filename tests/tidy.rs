@@ -12,6 +12,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FLOORS: &[(&str, u32)] = &[
     ("cli", 6),
     ("api", 5),
+    ("capacity", 5),
     ("orchestrator", 4),
     ("agent", 4),
     ("broker", 3),

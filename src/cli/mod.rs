@@ -6,6 +6,7 @@ mod activation;
 pub mod agent;
 pub mod broker;
 pub mod ca;
+pub mod capacity;
 mod certificates;
 mod check;
 pub mod client;
@@ -57,6 +58,8 @@ enum Command {
     Access(access::Arguments),
     /// A certificate authority for labs and tests
     Ca(ca::Arguments),
+    /// How many agents a host carries
+    Capacity(capacity::Arguments),
     /// Everything on one machine: CA, server, three agents, one task
     Quickstart(quickstart::Arguments),
     /// Runs one task for the agent and outlives it
@@ -80,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Inventory(arguments) => inventory::run(&arguments),
         Command::Access(arguments) => access::run(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
+        Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
     }
