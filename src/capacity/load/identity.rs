@@ -77,8 +77,8 @@ impl ResolvesClientCert for Presented {
 }
 
 impl Identities {
-    /// Makes all certificates of a plan; `progress` learns how many there are.
-    pub fn make(plan: &Plan, progress: &(dyn Fn(u32) + Sync)) -> Result<Self, LoadError> {
+    /// Makes all certificates of a plan.
+    pub fn make(plan: &Plan) -> Result<Self, LoadError> {
         let authority = Authority::read(&plan.ca_certificate, &plan.ca_key)?;
         let key = generate(plan.keys)?;
         let private = PrivateKeyDer::try_from(key.serialize_der())
@@ -89,7 +89,7 @@ impl Identities {
         // Without a controller nobody presents this one.
         names.push(plan.controller.as_ref().map_or_else(|| plan.name_of(0), |(name, _)| name.clone()));
         let (mut all, mut ends) = (Vec::new(), Vec::with_capacity(names.len()));
-        for certificate in authority.sign_all(&names, &key, progress)? {
+        for certificate in authority.sign_all(&names, &key)? {
             all.extend_from_slice(&certificate);
             ends.push(all.len());
         }
@@ -165,28 +165,15 @@ impl Authority {
     }
 
     /// Signs for all names, on all cores: with an RSA-4096 CA each takes milliseconds.
-    fn sign_all(
-        &self,
-        names: &[String],
-        key: &KeyPair,
-        progress: &(dyn Fn(u32) + Sync),
-    ) -> Result<Vec<Vec<u8>>, LoadError> {
+    fn sign_all(&self, names: &[String], key: &KeyPair) -> Result<Vec<Vec<u8>>, LoadError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let part = names.len().div_ceil(threads);
-        let sign = |(number, names): (usize, &[String])| {
+        let sign = |names: &[String]| {
             let mut random = Random::seeded(seed());
-            let mut signed = Vec::with_capacity(names.len());
-            for (count, name) in (1..).zip(names) {
-                signed.push(self.sign(name, key, &mut random)?);
-                if number == 0 && count % 64 == 0 {
-                    progress(count * u32::try_from(threads).unwrap_or(1));
-                }
-            }
-            Ok(signed)
+            names.iter().map(|name| self.sign(name, key, &mut random)).collect::<Result<Vec<_>, _>>()
         };
         let parts = std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                names.chunks(part).enumerate().map(|chunk| scope.spawn(move || sign(chunk))).collect();
+            let part = names.len().div_ceil(threads);
+            let workers: Vec<_> = names.chunks(part).map(|names| scope.spawn(move || sign(names))).collect();
             let join = |worker: std::thread::ScopedJoinHandle<'_, Result<Vec<Vec<u8>>, LoadError>>| {
                 worker.join().unwrap_or_else(|_| Err(LoadError::Failed("a thread that signs has panicked".to_owned())))
             };
@@ -260,7 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let plan =
             Plan { sources: vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()], ..with_ca(dir.path()) };
-        let identities = Identities::make(&plan, &|_| {}).unwrap();
+        let identities = Identities::make(&plan).unwrap();
         let named = |index: u32| {
             let key = identities.config(index).client_auth_cert_resolver.resolve(&[], &[]).unwrap();
             peer_name(&key.cert[0]).unwrap()
@@ -279,7 +266,7 @@ mod tests {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let plan = with_ca(dir.path());
         with_ca(other.path());
-        let refused = |plan: &Plan| Identities::make(plan, &|_| {}).err().unwrap().to_string();
+        let refused = |plan: &Plan| Identities::make(plan).err().unwrap().to_string();
         let other_key = Plan { ca_key: other.path().join("ca/ca_key.pem"), ..plan.clone() };
         assert!(refused(&other_key).contains("do not belong together"));
         let no_key = Plan { ca_key: plan.ca_certificate.clone(), ..plan.clone() };

@@ -47,6 +47,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Failed attempts without any success after which there is no point in going on.
 const FAILURES_WITHOUT_SUCCESS: u64 = 20;
 
+/// Certificates from which signing them takes long enough to be told.
+const SIGNATURES_NOTICED: u32 = 2_000;
+
 /// Goes along with a share.
 pub trait Companion {
     /// How it stands; often.
@@ -113,7 +116,10 @@ struct Run<'a> {
 
 /// Leads a share from its first connection to its last. What was measured until an interruption is a result too.
 pub fn run(plan: &Plan, stop: &AtomicBool, companion: &mut dyn Companion) -> Result<Outcome, LoadError> {
-    let identities = Arc::new(Identities::make(plan, &|_| {})?);
+    if plan.connections >= SIGNATURES_NOTICED {
+        companion.notice(&format!("signing {} certificates ...", plan.connections));
+    }
+    let identities = Arc::new(Identities::make(plan)?);
     let ledger = Arc::new(Ledger::default());
     // The two have the same origin, to the microsecond.
     let (clock, watch) = (Clock::start(), Stopwatch::start());
