@@ -8,6 +8,7 @@ mod agent;
 mod api;
 mod capacity;
 mod client;
+mod load;
 mod orchestrator;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub use agent::*;
 pub use api::*;
 pub use capacity::*;
 pub use client::*;
+pub use load::*;
 pub use orchestrator::*;
 
 /// A message from a client, in bytes (pcp-broker: `max-message-size`).

@@ -7,6 +7,7 @@ mod ca;
 mod capacity;
 mod cli;
 mod fuzz;
+mod load;
 mod peers;
 mod scripts;
 mod sim;

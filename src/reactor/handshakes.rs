@@ -68,7 +68,13 @@ struct Shared {
     clock: Clock,
     line: Mutex<Line>,
     arrival: Condvar,
-    workers: Box<[(Sender<Box<Step>>, Arc<Bell>)]>,
+    workers: Box<[Return]>,
+}
+
+/// The way back to a worker.
+struct Return {
+    steps: Sender<Box<Step>>,
+    bell: Arc<Bell>,
 }
 
 /// What waits for a thread. There is at most one step for each handshake slot of each worker.
@@ -100,8 +106,8 @@ impl Pool {
         let (workers, backs): (Vec<_>, Vec<_>) = bells
             .iter()
             .map(|bell| {
-                let (sender, back) = bounded(slots);
-                ((sender, bell.clone()), back)
+                let (steps, back) = bounded(slots);
+                (Return { steps, bell: bell.clone() }, back)
             })
             .unzip();
         let (line, arrival) = (Mutex::default(), Condvar::new());
@@ -136,10 +142,10 @@ impl Shared {
         let _ = rustix::process::nice(HANDSHAKE_NICE);
         while let Some(mut step) = self.next() {
             step.run(self.clock.now());
-            let (sender, bell) = &self.workers[usize::from(step.peer.worker)];
+            let worker = &self.workers[usize::from(step.peer.worker)];
             // There is room for the step of every slot; a worker that has ended wants none.
-            if sender.try_send(step).is_ok() {
-                bell.ring();
+            if worker.steps.try_send(step).is_ok() {
+                worker.bell.ring();
             }
         }
     }

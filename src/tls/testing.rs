@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::settings::CertificatePaths;
+use crate::config::settings::TlsSessions;
 use crate::tls::material::{ClientAuth, Material, provider};
 use crate::tls::resumption::ServerTls;
 

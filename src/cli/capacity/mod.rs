@@ -2,6 +2,7 @@
 
 mod check;
 mod fleet;
+mod load;
 mod plan;
 
 use std::process::ExitCode;
@@ -21,6 +22,11 @@ enum Command {
     Plan(plan::Arguments),
     /// Whether this host is ready for them
     Check(check::Arguments),
+    /// Plays a fleet of agents against a broker and measures both
+    Load(Box<load::Arguments>),
+    /// One process's share of a fleet
+    #[command(hide = true)]
+    LoadShare,
 }
 
 /// Runs the subcommand.
@@ -28,5 +34,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Command::Plan(arguments) => plan::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Load(arguments) => load::run(arguments),
+        Command::LoadShare => load::share(),
     }
 }

@@ -6,6 +6,7 @@ use crate::observe::pages::{Page, Pages, Visitor};
 use crate::tls::material::ClientAuth;
 
 use super::*;
+use crate::config::settings::TlsSessions;
 
 struct Hello;
 
