@@ -52,14 +52,15 @@ impl Server {
         Self::spawn("server", directory, &configuration, environment, [broker, api])
     }
 
-    /// A broker alone, without controllers.
+    /// A broker alone, without controllers. These agents send no pings, and connecting all of them may take longer than
+    /// an agent may be silent.
     pub fn broker(pki: &Pki) -> Self {
         let files = pki.server_files();
         let (directory, broker) = (tempfile::tempdir().unwrap(), free_port());
         let configuration = format!(
             "global: {{ certs: {{ ssl-cert: {:?}, ssl-key: {:?}, ssl-ca-cert: {:?} }} }}\n\
              webserver: {{ pcp-broker: {{ ssl-host: \"127.0.0.1\", ssl-port: {broker} }} }}\n\
-             pcp-broker: {{ workers: 2, privileged-clients: [{PRIVILEGED:?}] }}\n",
+             pcp-broker: {{ workers: 2, privileged-clients: [{PRIVILEGED:?}], idle-timeout: 1h }}\n",
             files.certificate, files.key, files.ca
         );
         Self::spawn("broker", directory, &configuration, &[], [broker, broker])
