@@ -64,11 +64,14 @@ pub(super) struct Pool {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Where a worker's steps go when they are done.
+type Home = (Sender<Box<Step>>, Arc<Bell>);
+
 struct Shared {
     clock: Clock,
     line: Mutex<Line>,
     arrival: Condvar,
-    workers: Box<[(Sender<Box<Step>>, Arc<Bell>)]>,
+    workers: Box<[Home]>,
 }
 
 /// What waits for a thread. There is at most one step for each handshake slot of each worker.
