@@ -64,17 +64,14 @@ pub(super) struct Pool {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Where a worker's steps go when they are done.
+type Home = (Sender<Box<Step>>, Arc<Bell>);
+
 struct Shared {
     clock: Clock,
     line: Mutex<Line>,
     arrival: Condvar,
-    workers: Box<[Return]>,
-}
-
-/// The way back to a worker.
-struct Return {
-    steps: Sender<Box<Step>>,
-    bell: Arc<Bell>,
+    workers: Box<[Home]>,
 }
 
 /// What waits for a thread. There is at most one step for each handshake slot of each worker.
@@ -106,8 +103,8 @@ impl Pool {
         let (workers, backs): (Vec<_>, Vec<_>) = bells
             .iter()
             .map(|bell| {
-                let (steps, back) = bounded(slots);
-                (Return { steps, bell: bell.clone() }, back)
+                let (sender, back) = bounded(slots);
+                ((sender, bell.clone()), back)
             })
             .unzip();
         let (line, arrival) = (Mutex::default(), Condvar::new());
@@ -142,10 +139,10 @@ impl Shared {
         let _ = rustix::process::nice(HANDSHAKE_NICE);
         while let Some(mut step) = self.next() {
             step.run(self.clock.now());
-            let worker = &self.workers[usize::from(step.peer.worker)];
+            let (sender, bell) = &self.workers[usize::from(step.peer.worker)];
             // There is room for the step of every slot; a worker that has ended wants none.
-            if worker.steps.try_send(step).is_ok() {
-                worker.bell.ring();
+            if sender.try_send(step).is_ok() {
+                bell.ring();
             }
         }
     }

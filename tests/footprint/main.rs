@@ -19,7 +19,7 @@ use podium::broker::authorize::Policy;
 use podium::broker::core::BrokerCore;
 use podium::broker::mounts::Mounts;
 use podium::broker::{Access, Broker, Observer, Outcome};
-use podium::config::settings::CertificatePaths;
+use podium::config::settings::{CertificatePaths, TlsSessions};
 use podium::reactor::{Listen, Options, Reactor};
 use podium::tls::material::{ClientAuth, Material};
 use rustls::SupportedProtocolVersion;

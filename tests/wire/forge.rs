@@ -174,6 +174,8 @@ impl Forged {
             }
         };
         Some(match (kind, &content[..]) {
+            // A ticket, which any client gets that may resume.
+            (22, [4, ..]) => return self.unseal(),
             (21, [_, 0]) => "end".to_owned(),
             (21, [_, alert]) => format!("alert {:?}", AlertDescription::from(*alert)),
             (23, data) if data.starts_with(b"HTTP/") => String::from_utf8_lossy(data).into_owned(),

@@ -68,14 +68,14 @@ fn what_a_source_got_while_it_was_alone_is_not_held_against_it() {
 #[test]
 fn whoever_has_the_most_makes_way() {
     let mut room = room(4);
-    for newcomer in 0..3 {
+    assert_eq!(room.enter(at(0), host(2), 0), None);
+    for newcomer in 1..4 {
         assert_eq!(room.enter(at(newcomer), host(1), newcomer), None);
     }
-    assert_eq!(room.enter(at(3), host(2), 3), None);
-    assert_eq!(room.enter(at(4), host(3), 4), Some(0), "the oldest of the first host");
-    assert_eq!(room.enter(at(5), host(1), 5), Some(1), "its own");
-    assert_eq!(room.enter(at(6), host(4), 6), Some(2));
-    assert_eq!(room.enter(at(7), host(5), 7), Some(3), "all have one: the oldest");
+    assert_eq!(room.enter(at(4), host(3), 4), Some(1), "the oldest of the first host");
+    assert_eq!(room.enter(at(5), host(1), 5), Some(2), "its own");
+    assert_eq!(room.enter(at(6), host(4), 6), Some(3));
+    assert_eq!(room.enter(at(7), host(5), 7), Some(0), "all have one: the oldest");
     assert_eq!(room.len(), 4);
 }
 
