@@ -32,3 +32,7 @@ pub const LOAD_SLICE: usize = 256;
 
 /// Readers that do not read; each is a socket of its own, opened one after the other.
 pub const LOAD_SLOW_MAX: u32 = 1_000;
+
+/// Attempts to connect under way at the start of a run, per thread: with more of them a busy machine spends its time on
+/// handshakes that time out. A storm has no such bound.
+pub const LOAD_RAMP_IN_FLIGHT: u32 = 128;

@@ -183,7 +183,7 @@ impl Results {
                 None => failures.push((kind.clone(), *count, text.clone())),
             }
         }
-        let agents = u64::from(plan.connections).max(1);
+        let agents = steps.first().map_or(1, |step| step.connected).max(1);
         let fleet: u64 =
             shares.iter().map(|share| share.memory.1.saturating_sub(share.memory.0) + share.memory.2).sum();
         let checks = verdict(&plan, &steps, ended_early.as_deref());

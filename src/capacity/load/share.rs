@@ -195,8 +195,9 @@ impl Run<'_> {
     fn lead(&mut self, identities: &Identities, outcome: &mut Outcome) -> Result<(), Ended> {
         let own = || Look::at(std::process::id()).map_or(0, |look| look.resident);
         outcome.memory.0 = own();
-        self.step(CONNECT, outcome, Self::connect)?;
+        let connected = self.step(CONNECT, outcome, Self::connect);
         outcome.memory.1 = own();
+        connected?;
         for (name, step) in self.plan.steps() {
             self.step(name, outcome, |run| match step {
                 Step::Hold { traffic, churn, slow, time } => {

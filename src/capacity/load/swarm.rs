@@ -11,7 +11,7 @@ use super::messages::{self, Replies, Transaction};
 use super::plan::{Plan, Traffic};
 use super::schedule::{OpenLoop, pause};
 use crate::clock::Moment;
-use crate::limits::LOAD_SLICE;
+use crate::limits::{LOAD_RAMP_IN_FLIGHT, LOAD_SLICE};
 use crate::link::{
     Admission, Application, CloseReason, Dial, DialError, DialTag, Event, Opcode, Opening, PeerId, SendOutcome, Shell,
     TimerKey,
@@ -76,6 +76,9 @@ const OWN_TIMERS: u64 = 1 << 40;
 const CONNECT: TimerKey = TimerKey(OWN_TIMERS);
 const CHURN: TimerKey = TimerKey(OWN_TIMERS + 1);
 
+/// Pause of the first connections while there are enough attempts under way.
+const RAMP_PAUSE: Duration = Duration::from_millis(5);
+
 /// How an agent stands. Moments are milliseconds in 32 bits: seven weeks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -118,6 +121,8 @@ pub struct Agents {
     by_slot: Vec<u32>,
     ramp: Option<OpenLoop>,
     ramped: u32,
+    /// Attempts under way.
+    dialling: u32,
     churn: Option<OpenLoop>,
     comes_back: bool,
     random: Random,
@@ -138,6 +143,7 @@ impl Agents {
             by_slot: Vec::new(),
             ramp: None,
             ramped: 0,
+            dialling: 0,
             churn: None,
             comes_back: true,
             random: Random::seeded(seed),
@@ -178,6 +184,7 @@ impl Agents {
         };
         let tag = DialTag(self.number(member).into());
         bump(&self.ledger.counters.dials);
+        self.dialling += 1;
         shell.dial(Dial { tag, host: self.host.clone(), port: self.plan.port, path: path.clone() });
         let entry = &mut self.members[member as usize];
         entry.state = State::Dialling;
@@ -191,6 +198,10 @@ impl Agents {
             if self.ramped >= self.count() {
                 self.ramp = None;
                 return;
+            }
+            if self.dialling >= LOAD_RAMP_IN_FLIGHT {
+                self.ramp = Some(ramp);
+                return shell.arm(CONNECT, now + RAMP_PAUSE);
             }
             if ramp.take(now).is_none() {
                 break;
@@ -209,6 +220,7 @@ impl Agents {
         let Some(member) = member.filter(|member| self.members[*member as usize].state == State::Dialling) else {
             return shell.close(peer, 1000, "not needed");
         };
+        self.dialling -= 1;
         bump(&self.ledger.counters.opened);
         let dialled = Moment::from_millis(self.members[member as usize].dialled.into());
         self.ledger.times().connect.record(now.since(dialled));
@@ -273,6 +285,7 @@ impl Agents {
         self.ledger.dial_failed(error.kind, &error.message);
         let Some(member) = self.member_of(tag.0) else { return };
         if self.members[member as usize].state == State::Dialling {
+            self.dialling -= 1;
             // The first attempt was the dial itself.
             let entry = &mut self.members[member as usize];
             entry.attempts = entry.attempts.max(1);
