@@ -169,8 +169,8 @@ pub const fn handshake_micros(keys: Keys) -> Constant {
     }
 }
 
-const HANDSHAKE: &str = "in one process, rustls 0.23 with aws-lc-rs, clients with RSA-4096, on an AMD EPYC with \
-                         AVX-512; twice as long for RSA where AVX-512 IFMA is missing";
+const HANDSHAKE: &str = "in memory, rustls 0.23 with aws-lc-rs, clients with RSA-4096, on an AMD EPYC with AVX-512; twice \
+                         as long for RSA without AVX-512 IFMA; cargo bench --bench handshake has yours";
 
 /// Microseconds of one core for a handshake that resumes a session of TLS 1.3. Agents of Puppet never resume.
 pub const RESUMED_HANDSHAKE_MICROS: Constant = measured(90, HANDSHAKE);

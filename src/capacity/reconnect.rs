@@ -161,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_are_served_first_and_nobody_waits_longer_than_he_may() {
+        let of = |since, agents| Waiting { since, attempt: 0, agents };
+        let mut waiting = VecDeque::from([of(0, 10.0), of(1, 10.0)]);
+        assert_eq!(serve(&mut waiting, 15.0), 15.0);
+        assert_eq!(waiting.iter().map(|left| (left.since, left.agents)).collect::<Vec<_>>(), [(0, 5.0)]);
+        // The room has seats for two, the others wait in the kernel until they give up themselves.
+        let ages = [(29, 0.0), (30, 2.0), (50, 3.0)];
+        for (step, expected) in ages {
+            let lost: f64 = give_up(&mut waiting, step, 2.0).iter().map(|lost| lost.agents).sum();
+            assert_eq!(lost, expected, "{step}");
+        }
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
     fn nobody_is_back_at_once_and_a_broker_without_power_never_answers() {
         assert_eq!(simulate(0, broker(1.0)).seconds, Some(0.0));
         assert_eq!(simulate(1_000_000, broker(0.1)).seconds, None);
