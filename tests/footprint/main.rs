@@ -71,7 +71,9 @@ fn footprint(pki: &Pki, version: &'static SupportedProtocolVersion) -> (i64, i64
     let material = Material::load(&paths).unwrap();
     let options = Options {
         listen: Some(Listen::Address("127.0.0.1:0".parse().unwrap())),
-        server_tls: Some(Arc::new(ArcSwap::new(material.listener(ClientAuth::Required, TlsSessions::Compact).unwrap()))),
+        server_tls: Some(Arc::new(ArcSwap::new(
+            material.listener(ClientAuth::Required, TlsSessions::Compact).unwrap(),
+        ))),
         ..Options::new()
     };
     let broker = Broker::new(1, Mounts::default(), Policy::new([]), Arc::new(Nobody));
