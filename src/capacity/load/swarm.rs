@@ -1,6 +1,7 @@
 //! The agents of one worker: each connects, associates, answers and comes back when it has lost its connection. What an
 //! agent is beside its connection are 24 bytes here and 4 for its slot.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +76,11 @@ const NOBODY: u32 = u32::MAX;
 const OWN_TIMERS: u64 = 1 << 40;
 const CONNECT: TimerKey = TimerKey(OWN_TIMERS);
 const CHURN: TimerKey = TimerKey(OWN_TIMERS + 1);
+const RETRY: TimerKey = TimerKey(OWN_TIMERS + 2);
+
+/// Dials that are tried again in one turn of the worker: each is a client's hello with its keys, and meanwhile nobody
+/// else's handshake goes on. All at once, thousands would time out because of us.
+const RETRIES_PER_TURN: usize = 16;
 
 /// Pause of the first connections while there are enough attempts under way.
 const RAMP_PAUSE: Duration = Duration::from_millis(5);
@@ -123,6 +129,8 @@ pub struct Agents {
     ramped: u32,
     /// Attempts under way.
     dialling: u32,
+    /// Who is to try again, in order.
+    due: VecDeque<u32>,
     churn: Option<OpenLoop>,
     comes_back: bool,
     random: Random,
@@ -144,6 +152,7 @@ impl Agents {
             ramp: None,
             ramped: 0,
             dialling: 0,
+            due: VecDeque::new(),
             churn: None,
             comes_back: true,
             random: Random::seeded(seed),
@@ -281,6 +290,18 @@ impl Agents {
         shell.arm(TimerKey(member.into()), now + wait);
     }
 
+    /// Dials those whose pause is over.
+    fn retry(&mut self, now: Moment, shell: &mut dyn Shell<Mail>) {
+        for _ in 0..RETRIES_PER_TURN {
+            let Some(member) = self.due.pop_front() else { return };
+            let state = self.members.get(member as usize).map(|entry| entry.state);
+            if state == Some(State::Waiting) && self.comes_back {
+                self.dial(now, member, shell);
+            }
+        }
+        shell.arm(RETRY, now);
+    }
+
     fn dial_failed(&mut self, now: Moment, tag: DialTag, error: &DialError, shell: &mut dyn Shell<Mail>) {
         self.ledger.dial_failed(error.kind, &error.message);
         let Some(member) = self.member_of(tag.0) else { return };
@@ -407,13 +428,11 @@ impl Agents {
             }
             Event::DialFailed { tag, error } => self.dial_failed(now, tag, &error, shell),
             Event::Timer(CONNECT) => self.ramp(now, shell),
+            Event::Timer(RETRY) => self.retry(now, shell),
             Event::Timer(CHURN) => self.churn(now, shell),
             Event::Timer(TimerKey(member)) => {
-                let member = u32::try_from(member).unwrap_or(NOBODY);
-                let state = self.members.get(member as usize).map(|entry| entry.state);
-                if state == Some(State::Waiting) && self.comes_back {
-                    self.dial(now, member, shell);
-                }
+                self.due.push_back(u32::try_from(member).unwrap_or(NOBODY));
+                shell.arm(RETRY, now);
             }
             Event::Mail(mail) => self.mail(now, mail, shell),
             Event::Drained { .. } => {}
