@@ -4,8 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Those for operators, all in POSIX shell.
-const SCRIPTS: [&str; 6] =
-    ["apply-tuning.sh", "revert-tuning.sh", "capacity-run.sh", "soak.sh", "storm.sh", "compare-peer.sh"];
+const SCRIPTS: [&str; 7] = [
+    "apply-tuning.sh",
+    "revert-tuning.sh",
+    "capacity-run.sh",
+    "soak.sh",
+    "storm.sh",
+    "compare-peer.sh",
+    "many-brokers.sh",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -78,7 +85,10 @@ fn a_dry_run_prints_the_commands_of_a_load() {
     let load = "podium capacity load storm --connections 500 --output out dir --broker broker:8142\n";
     assert!(storm.contains("podium capacity check --agents 500 ") && storm.ends_with(load), "{storm}");
     let soak = dry("soak.sh", &["-n", "-t", "10m", "500"]);
-    assert!(soak.ends_with("load mixed --connections 500 --output capacity-mixed-500 --duration 10m\n"), "{soak}");
+    assert!(
+        soak.ends_with("load mixed --connections 500 --output capacity-mixed-500 --duration 10m --deadline 25h\n"),
+        "{soak}"
+    );
     let pair = dry("compare-peer.sh", &["-n", "request", "9", "ours:1/77", "peer:2", "--", "--rate", "5"]);
     let expected = "podium capacity load request --broker ours:1 --connections 9 --output compare-request-9/ours \
                     --watch-pid 77 --rate 5\n\

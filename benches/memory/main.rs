@@ -7,6 +7,7 @@
 //! cargo bench --bench memory                                       1,000 agents, P-256 and RSA-4096, TLS 1.2 and 1.3
 //! cargo bench --bench memory -- --connections 19000 --keys rsa4096 --tls 1.2
 //! cargo bench --bench memory -- --process server                   the broker is the default
+//! cargo bench --bench memory -- --tls-session rustls               compact is the default
 //! cargo bench --bench memory -- --record NAME                      also writes benches/runs/<date>-NAME/memory.{json,md}
 //! ```
 //!
@@ -46,6 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// What to measure.
 struct Plan {
     process: &'static str,
+    session: &'static str,
     agents: usize,
     keys: Vec<Keys>,
     versions: Vec<&'static SupportedProtocolVersion>,
@@ -61,6 +63,7 @@ impl Plan {
         if has("--test") || !has("--bench") {
             return Self {
                 process: "broker",
+                session: "compact",
                 agents: 20,
                 keys: vec![Keys::P256],
                 versions: vec![&TLS13],
@@ -72,6 +75,11 @@ impl Plan {
                 None | Some("broker") => "broker",
                 Some("server") => "server",
                 Some(other) => panic!("--process {other}: broker or server"),
+            },
+            session: match value("--tls-session") {
+                None | Some("compact") => "compact",
+                Some("rustls") => "rustls",
+                Some(other) => panic!("--tls-session {other}: compact or rustls"),
             },
             agents: value("--connections").map_or(1_000, |count| count.parse().expect("--connections takes a number")),
             keys: match value("--keys") {
@@ -138,9 +146,10 @@ struct Scene<'a> {
 
 fn measure(plan: &Plan, pki: &Pki, keys: Keys, version: &'static SupportedProtocolVersion) -> Value {
     let configs = in_parallel(plan.agents, |number| (number, pki.agent(&name(number), version)));
+    let setting = format!("pcp-broker.tls-session: {}\n", plan.session);
     let server = match plan.process {
-        "broker" => Server::broker(pki),
-        _ => Server::start(pki),
+        "broker" => Server::broker(pki, &setting),
+        _ => Server::start_with(&pki.server_files(), &setting, &[]),
     };
     let bare = look(&server);
     let mut scene = Scene { plan, server, configs: sorted(configs), agents: Vec::new(), present: Arc::default() };
@@ -156,7 +165,7 @@ fn measure(plan: &Plan, pki: &Pki, keys: Keys, version: &'static SupportedProtoc
     let spoken = look(&scene.server);
     let change = |now: &Look| (now.resident as f64 / idle.resident as f64 - 1.0) * 100.0;
     json!({
-        "process": plan.process, "keys": format!("{keys:?}"), "agents": plan.agents,
+        "process": plan.process, "keys": format!("{keys:?}"), "agents": plan.agents, "tls_session": plan.session,
         "tls": if version.version == TLS12.version { "1.2" } else { "1.3" },
         "bytes_each": idle.resident.saturating_sub(bare.resident) / plan.agents,
         "anonymous_bytes_each": idle.anonymous.saturating_sub(bare.anonymous) / plan.agents,
@@ -258,7 +267,7 @@ fn described(look: &Look) -> Value {
 }
 
 fn table_head() -> String {
-    let titles = "| process | keys | TLS | agents | each, bytes | anon each | RSS KiB: none | all | storm | messages \
+    let titles = "| process | session | keys | TLS | agents | each, bytes | anon each | RSS KiB: none | all | storm | messages \
                   | anon KiB: none | all | storm | messages | descriptors: none | all | reconnected in |";
     format!("{titles}\n{}|", "|---".repeat(titles.matches('|').count() - 1))
 }
@@ -269,6 +278,7 @@ fn table_line(row: &Value) -> String {
     let percent = |name: &str| format!("{:+.1} %", row[name].as_f64().unwrap_or_default());
     let cells = [
         text(&row["process"]),
+        text(&row["tls_session"]),
         text(&row["keys"]),
         text(&row["tls"]),
         text(&row["agents"]),

@@ -54,13 +54,13 @@ impl Server {
 
     /// A broker alone, without controllers. These agents send no pings, and connecting all of them may take longer than
     /// an agent may be silent.
-    pub fn broker(pki: &Pki) -> Self {
+    pub fn broker(pki: &Pki, more: &str) -> Self {
         let files = pki.server_files();
         let (directory, broker) = (tempfile::tempdir().unwrap(), free_port());
         let configuration = format!(
             "global: {{ certs: {{ ssl-cert: {:?}, ssl-key: {:?}, ssl-ca-cert: {:?} }} }}\n\
              webserver: {{ pcp-broker: {{ ssl-host: \"127.0.0.1\", ssl-port: {broker} }} }}\n\
-             pcp-broker: {{ workers: 2, privileged-clients: [{PRIVILEGED:?}], idle-timeout: 1h }}\n",
+             pcp-broker: {{ workers: 2, privileged-clients: [{PRIVILEGED:?}], idle-timeout: 1h }}\n{more}",
             files.certificate, files.key, files.ca
         );
         Self::spawn("broker", directory, &configuration, &[], [broker, broker])

@@ -127,11 +127,23 @@ impl Wire {
         }
     }
 
+    /// Reads as a stream does, but writes nothing first: what the server took no more of would hide what it has said.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.tls.conn.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.tls.conn.read_tls(&mut self.tls.sock)?;
+            self.tls.conn.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+
     /// Reads once, or says how the connection ended: with the end that TLS wants, cut without it, reset, or with an
     /// alert.
     fn read(&mut self) -> Result<(), String> {
         let mut buffer = [0; 16 * 1024];
-        match self.tls.read(&mut buffer) {
+        match self.receive(&mut buffer) {
             Ok(0) => Err("end".to_owned()),
             Ok(count) => {
                 self.incoming.extend_from_slice(&buffer[..count]);

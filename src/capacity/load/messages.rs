@@ -125,9 +125,11 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Results filled with so many bytes.
+    /// What a task that succeeded leaves, with so many bytes of output: an orchestrator takes it for a result, and for the
+    /// answer to a status query.
     pub fn new(filling: usize) -> Self {
-        Self { results: filled("outcome", filling) }
+        let text = format!(r#"{{"exitcode":0,"status":"success","stderr":"","stdout":"{}"}}"#, "x".repeat(filling));
+        Self { results: RawValue::from_string(text).expect("it is JSON") }
     }
 
     /// Writes that the action has begun.
@@ -223,7 +225,10 @@ mod tests {
             assert_eq!(answer.target.as_deref(), Some("pcp://ctl/controller"));
             assert_eq!(answer.message_type, pxp::NON_BLOCKING_RESPONSE);
             let data: Response<serde_json::Value> = answer.data_as().unwrap();
-            assert_eq!((data.transaction_id.as_str(), data.results), ("t", serde_json::json!({"outcome": "xx"})));
+            assert_eq!(
+                (data.transaction_id.as_str(), data.results),
+                ("t", serde_json::json!({"exitcode": 0, "status": "success", "stderr": "", "stdout": "xx"}))
+            );
             Replies::new(2).provisional(version, ID, "pcp://a/agent", &request, "t", &mut out);
             assert_eq!(read(opcode(version), &out).unwrap().data_as::<Transaction<'_>>().unwrap().transaction_id, "t");
         }
