@@ -84,7 +84,7 @@ impl Fleet {
             agents,
             tls: TlsVersion::V12,
             keys: Keys::Rsa4096,
-            session: TlsSession::Rustls,
+            session: TlsSession::Compact,
             rate: 100,
             message_bytes: 1_024,
             cores,

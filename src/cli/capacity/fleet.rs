@@ -15,7 +15,7 @@ pub(super) struct FleetArguments {
     #[arg(long, value_enum, default_value = "rsa4096")]
     keys: Keys,
     /// The setting tls-session
-    #[arg(long, value_enum, default_value = "rustls")]
+    #[arg(long, value_enum, default_value = "compact")]
     tls_session: TlsSession,
     /// Messages per second, all together
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=fleet::RATE_MAX))]
