@@ -103,6 +103,11 @@ impl<T> WaitRoom<T> {
         if self.waiting.len() <= self.capacity {
             return None;
         }
+        self.crowd_out()
+    }
+
+    /// Takes out the oldest of the source that has the most.
+    pub(super) fn crowd_out(&mut self) -> Option<T> {
         let &(_, Reverse(oldest), _) = self.crowds.last()?;
         self.leave(oldest)
     }

@@ -144,3 +144,13 @@ fn sources_with_many_different_turns_are_forgotten_together() {
     }
     assert!(room.sources.len() < 10, "{}", room.sources.len());
 }
+
+#[test]
+fn whoever_crowds_makes_way_before_the_room_is_full() {
+    let mut room = room(10);
+    for (number, source) in (0..).zip([1, 2, 2, 3]) {
+        room.enter(at(number), host(source), number);
+    }
+    let gone: Vec<u64> = std::iter::from_fn(|| room.crowd_out()).collect();
+    assert_eq!(gone, [1, 0, 2, 3]);
+}
