@@ -109,6 +109,10 @@ pub const TURN_HANDSHAKES: usize = 16;
 /// Handshakes that a worker takes back from the pool in one turn: an application may need 20 µs for each newcomer.
 pub const TURN_HANDSHAKES_BACK: usize = 16;
 
+/// Steps of handshakes that work has been done for, before the pool looks at one that has just come: whoever sends its
+/// part byte by byte has one step after the other, and newcomers must not wait for the end of that.
+pub const HANDSHAKES_BEGUN_MAX: usize = 16;
+
 /// By how much the threads that make handshakes are nicer than the workers: at 10, a busy worker gets nine tenths of a
 /// core that it shares with one of them, and the core at once when it wakes up.
 pub const HANDSHAKE_NICE: i32 = 10;

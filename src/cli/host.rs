@@ -178,18 +178,18 @@ fn start_reactor(
     broker: &Arc<Broker>,
     watch: &Watch,
 ) -> Result<Reactor<BrokerMail>, String> {
+    let mut limits = connection_limits(settings);
+    limits.descriptors_max = raise_descriptor_limit(limits.connections_max);
     let options = Options {
         listen: Some(listen),
         server_tls: Some(tls.broker.clone()),
         client_tls: Some(tls.client.clone()),
         workers,
-        limits: connection_limits(settings),
+        limits,
         ping_interval: Some(limits::CONTROLLER_PING_INTERVAL),
         ..Options::default()
     };
     let options = watch.options(broker, &settings.mounts, options);
-    let limits = options.limits;
-    raise_descriptor_limit(limits.connections_max);
     forbid_core_dumps();
     let broker = broker.clone();
     let build = move |worker, _: &Mailboxes<BrokerMail>| {
@@ -205,8 +205,8 @@ fn start_reactor(
 }
 
 /// Takes all the file descriptors that the system allows. Connections that nobody has verified yet need some, too, and
-/// must not use up those of the API and the store.
-fn raise_descriptor_limit(connections_max: usize) {
+/// must not use up those of the API and the store: how many there are for connections.
+fn raise_descriptor_limit(connections_max: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = if raised.is_ok() { maximum } else { current };
@@ -214,6 +214,8 @@ fn raise_descriptor_limit(connections_max: usize) {
     if limit.is_some_and(|limit| limit < wanted) {
         warn!(limit, wanted, "too few file descriptors for that many connections; raise LimitNOFILE");
     }
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(usize::MAX, |limit| limit.saturating_sub(limits::DESCRIPTORS_BESIDE_CONNECTIONS))
 }
 
 /// The keys of all connections are in memory and must not be written to a disk. The kernel gives no core to a collector,

@@ -149,6 +149,8 @@ fn details(broker: &Broker, metrics: &Metrics, clock: Clock, level: Level) -> Ma
 pub(super) fn bounds(workers: usize, connection: &ConnectionLimits) -> Vec<(&'static str, usize)> {
     let ConnectionLimits {
         connections_max,
+        // It is the system's, and the other end of what is left is `connections_max`.
+        descriptors_max: _,
         message_bytes_max,
         idle_timeout,
         handshake_timeout,

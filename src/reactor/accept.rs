@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -72,6 +73,7 @@ pub(super) struct Gate {
     flights: Flights<PeerId>,
     accepting: Accepting,
     published: i64,
+    descriptors_max: usize,
 }
 
 /// The poll reports a listener once; this remembers it until there was nothing to accept any more.
@@ -86,9 +88,10 @@ enum Accepting {
 }
 
 impl Gate {
-    pub(super) fn new(listener: Option<TcpListener>) -> Self {
+    pub(super) fn new(listener: Option<TcpListener>, descriptors_max: usize) -> Self {
         let room = WaitRoom::new(ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT);
-        Self { listener, room, flights: Flights::new(), accepting: Accepting::Idle, published: 0 }
+        let accepting = Accepting::Idle;
+        Self { listener, room, flights: Flights::new(), accepting, published: 0, descriptors_max }
     }
 
     /// The poll has reported the listener.
@@ -155,7 +158,11 @@ impl Gate {
         match listener.accept() {
             Ok((socket, remote)) => {
                 metrics.connections_accepted.inc();
-                if let Some((_, remote)) = self.room.enter(core.now, remote.into(), (socket, remote)) {
+                // The system gives the lowest number that is free.
+                let is_one_too_many = usize::try_from(socket.as_raw_fd()).is_ok_and(|fd| fd >= self.descriptors_max);
+                let refused = self.room.enter(core.now, remote.into(), (socket, remote));
+                let refused = if is_one_too_many { refused.or_else(|| self.room.crowd_out()) } else { refused };
+                if let Some((_, remote)) = refused {
                     let label = "accept-queue-full";
                     count(&metrics.refused, label);
                     core.journal.note(core.now, "connection-refused", label, &remote, "connection refused");

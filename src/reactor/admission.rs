@@ -103,6 +103,11 @@ impl<T> WaitRoom<T> {
         if self.waiting.len() <= self.capacity {
             return None;
         }
+        self.crowd_out()
+    }
+
+    /// Takes out the oldest of the source that has the most.
+    pub(super) fn crowd_out(&mut self) -> Option<T> {
         let &(_, Reverse(oldest), _) = self.crowds.last()?;
         self.leave(oldest)
     }
@@ -177,12 +182,15 @@ impl<T> WaitRoom<T> {
         }
     }
 
-    /// When too many are remembered only for the turns that they have had, those with the fewest start afresh.
+    /// When too many are remembered only for the turns that they have had, those with the fewest start afresh, and all who
+    /// have had no more than everybody: to them it makes no difference. So there are few others, who have been charged for
+    /// instance, and nobody can have all of them looked through for each newcomer.
     fn forget_sources(&mut self) {
         while self.sources.len() > SOURCES_MAX + self.capacity {
             let idle = self.sources.values().filter(|account| account.waiting.is_empty());
             let Some(fewest) = idle.map(|account| account.turn).min() else { return };
-            self.sources.retain(|_, account| !account.waiting.is_empty() || account.turn > fewest);
+            let forgotten = fewest.max(self.round);
+            self.sources.retain(|_, account| !account.waiting.is_empty() || account.turn > forgotten);
         }
     }
 }

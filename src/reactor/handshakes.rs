@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::clock::{Clock, Moment};
-use crate::limits::{HANDSHAKE_NICE, TURN_HANDSHAKES_BACK};
+use crate::limits::{HANDSHAKE_NICE, HANDSHAKES_BEGUN_MAX, TURN_HANDSHAKES_BACK};
 use crate::link::{Application, CloseReason, PeerId};
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Custody, Origin, Stage};
@@ -42,15 +42,7 @@ enum Outcome {
     Read(Result<Progress, TlsFailure>),
 }
 
-/// A client's first message (RFC 8446, 4.1.2) in a record of type handshake.
-const CLIENT_HELLO: [(usize, u8); 2] = [(0, 22), (5, 1)];
-
 impl Step {
-    /// Whether a handshake begins with this.
-    fn is_first(&self) -> bool {
-        CLIENT_HELLO.iter().all(|&(at, byte)| self.incoming.get(at) == Some(&byte))
-    }
-
     fn run(&mut self, now: Moment) {
         if now < self.until {
             self.outcome = Outcome::Read(self.tls.read(&mut self.incoming, &mut self.plain, &mut self.out));
@@ -77,8 +69,11 @@ struct Shared {
 /// What waits for a thread. There is at most one step for each handshake slot of each worker.
 #[derive(Default)]
 struct Line {
-    /// Handshakes that work has been done for already come first, in their order.
+    /// Handshakes that work has been done for already come first, in their order. Only the session knows that: whatever
+    /// its peer sends in front of its hello must not bring it here.
     begun: VecDeque<Box<Step>>,
+    /// How many of those were taken since one of the others was.
+    in_a_row: usize,
     /// Then the others, also in order: there are few of them, because whoever has to wait does so in the waiting room.
     first: VecDeque<Box<Step>>,
     is_over: bool,
@@ -168,15 +163,22 @@ impl Shared {
 
 impl Line {
     fn put(&mut self, step: Box<Step>) {
-        if step.is_first() {
-            self.first.push_back(step);
-        } else {
+        if step.tls.is_begun() {
             self.begun.push_back(step);
+        } else {
+            self.first.push_back(step);
         }
     }
 
     fn take(&mut self) -> Option<Box<Step>> {
-        self.begun.pop_front().or_else(|| self.first.pop_front())
+        if (self.in_a_row < HANDSHAKES_BEGUN_MAX || self.first.is_empty())
+            && let Some(step) = self.begun.pop_front()
+        {
+            self.in_a_row += 1;
+            return Some(step);
+        }
+        self.in_a_row = 0;
+        self.first.pop_front()
     }
 }
 
@@ -275,6 +277,9 @@ pub(super) fn is_for_the_pool(stage: &Stage) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustls::ClientConnection;
+    use rustls::version::TLS13;
+
     use super::*;
     use crate::tls::testing::Pki;
 
@@ -291,16 +296,56 @@ mod tests {
         })
     }
 
+    fn hello(pki: &Pki) -> Vec<u8> {
+        let config = pki.client(&TLS13, Some(&pki.issue("agent.example")));
+        let mut client = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        hello
+    }
+
+    /// A handshake that has been answered.
+    fn begun(pki: &Pki, slot: u32, before: &[u8]) -> Box<Step> {
+        let mut step = step(pki, slot, &[before, &hello(pki)].concat());
+        step.run(Moment::default());
+        assert!(matches!(step.outcome, Outcome::Read(Ok(_))) && !step.out.is_empty());
+        step
+    }
+
+    fn slots(line: &mut Line) -> Vec<u32> {
+        std::iter::from_fn(|| line.take()).map(|step| step.peer.slot).collect()
+    }
+
     #[test]
     fn what_has_begun_comes_first() {
         let pki = Pki::new("ca");
         let mut line = Line::default();
-        let (hello, other) = ([22, 3, 1, 0, 1, 1], [22, 3, 3, 0, 1, 11]);
-        for (slot, incoming) in (1..).zip([hello, other, hello, other]) {
-            line.put(step(&pki, slot, &incoming));
-        }
-        let slots: Vec<u32> = std::iter::from_fn(|| line.take()).map(|step| step.peer.slot).collect();
-        assert_eq!(slots, [2, 4, 1, 3]);
+        line.put(step(&pki, 1, &hello(&pki)));
+        line.put(begun(&pki, 2, &[]));
+        line.put(step(&pki, 3, &hello(&pki)[..5]));
+        line.put(begun(&pki, 4, &[]));
+        assert_eq!(slots(&mut line), [2, 4, 1, 3]);
+    }
+
+    /// A warning, user_canceled, is allowed there.
+    #[test]
+    fn nobody_gets_ahead_by_what_comes_before_the_hello() {
+        let pki = Pki::new("ca");
+        let warning = [21, 3, 3, 0, 2, 1, 90];
+        let mut line = Line::default();
+        line.put(step(&pki, 1, &hello(&pki)));
+        line.put(step(&pki, 2, &[&warning[..], &hello(&pki)].concat()));
+        line.put(begun(&pki, 3, &warning));
+        assert_eq!(slots(&mut line), [3, 1, 2]);
+    }
+
+    #[test]
+    fn those_that_have_begun_do_not_keep_all_others_waiting() {
+        let pki = Pki::new("ca");
+        let mut line = Line::default();
+        line.put(step(&pki, u32::MAX, &hello(&pki)));
+        (0..HANDSHAKES_BEGUN_MAX as u32 + 3).for_each(|slot| line.put(begun(&pki, slot, &[])));
+        assert_eq!(slots(&mut line).iter().position(|slot| *slot == u32::MAX), Some(HANDSHAKES_BEGUN_MAX));
     }
 
     #[test]

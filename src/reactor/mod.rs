@@ -112,6 +112,9 @@ impl Default for Options {
 pub struct ConnectionLimits {
     /// Accepted connections open at once, over all workers.
     pub connections_max: usize,
+    /// Descriptors that the process may have before connections that wait for their handshake make way for others: those
+    /// of everything else must not be used up by whom nobody has verified.
+    pub descriptors_max: usize,
     /// Bytes of a received message.
     pub message_bytes_max: usize,
     /// A connection without a whole frame in either direction for this long is closed.
@@ -134,6 +137,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections_max: limits::CONNECTIONS_MAX,
+            descriptors_max: usize::MAX,
             message_bytes_max: limits::AGENT_RECEIVE_BYTES_MAX,
             idle_timeout: limits::IDLE_TIMEOUT,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
@@ -210,7 +214,7 @@ impl<M: Send + 'static> Reactor<M> {
         let (mailboxes, receivers) = Mailboxes::new(&bells);
         let seats = connection::Seats::new(options.limits.connections_max);
         let (metrics, clock) = (options.metrics.clone(), options.clock);
-        let slots = options.limits.handshakes_in_flight_max;
+        let ConnectionLimits { handshakes_in_flight_max: slots, descriptors_max, .. } = options.limits;
         let (pool, mut desks) = match options.listen {
             Some(_) => Pool::start(options.handshake_threads, clock, &bells, slots)
                 .map(|(pool, desks)| (Some(pool), desks.into_iter().map(Some).collect()))
@@ -227,7 +231,7 @@ impl<M: Send + 'static> Reactor<M> {
         {
             let application = build(index, &reactor.mailboxes);
             let registry = poll.registry().try_clone().map_err(StartError::System)?;
-            let mut gate = accept::Gate::new(listener);
+            let mut gate = accept::Gate::new(listener, descriptors_max);
             gate.register(&registry, worker::LISTENER).map_err(StartError::System)?;
             let core = core::Core::new(index, common.clone(), registry, bell.clone(), desk);
             let stop = reactor.stop.clone();

@@ -68,6 +68,11 @@ impl Handshake {
         self.state
     }
 
+    /// Whether the hello of both is known.
+    pub(super) fn is_begun(&self) -> bool {
+        self.connection.common().protocol_version().is_some()
+    }
+
     /// Whether it is time for [`Handshake::into_records`].
     pub(super) fn is_over(&self) -> bool {
         self.state != TlsState::Handshaking && matches!(self.after, After::Records { .. })

@@ -108,6 +108,14 @@ impl TlsSession {
         }
     }
 
+    /// Whether the peer's hello has been read, and answered: there is work that would be lost.
+    pub fn is_begun(&self) -> bool {
+        match &self.layer {
+            Layer::Rustls(handshake) => handshake.is_begun(),
+            Layer::Shaken(_) | Layer::Records(_) | Layer::Failed => true,
+        }
+    }
+
     /// Takes all whole records from the front of `incoming`, appends their content to `plain` and what the peer must
     /// be told (handshake, key updates, alerts) to `out`. After a failure `out` ends with the alert, and the session
     /// must not be used any more.

@@ -129,3 +129,28 @@ fn those_that_have_ended_do_not_pile_up() {
     }
     assert!(flights.started.len() <= 2 * 8 + 1);
 }
+
+/// Otherwise each newcomer would cost a look at all of them.
+#[test]
+fn sources_with_many_different_turns_are_forgotten_together() {
+    let mut room = room(4);
+    let source = |number: usize| Source::V6((number as u64).to_be_bytes());
+    room.enter(at(0), host(1), 0);
+    for number in 0..SOURCES_MAX + 4 {
+        // It moves the round on, and so leaves each of the others at another one.
+        room.enter(at(0), host(1), 0);
+        room.enter(at(0), source(number), 1);
+        assert!(room.take().is_some() && room.take().is_some());
+    }
+    assert!(room.sources.len() < 10, "{}", room.sources.len());
+}
+
+#[test]
+fn whoever_crowds_makes_way_before_the_room_is_full() {
+    let mut room = room(10);
+    for (number, source) in (0..).zip([1, 2, 2, 3]) {
+        room.enter(at(number), host(source), number);
+    }
+    let gone: Vec<u64> = std::iter::from_fn(|| room.crowd_out()).collect();
+    assert_eq!(gone, [1, 0, 2, 3]);
+}

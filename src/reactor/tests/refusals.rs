@@ -139,6 +139,15 @@ fn whoever_resumes_and_was_revoked_meanwhile_is_not_let_in() {
     assert_eq!(bench.metric("connections_opened_total"), 2);
 }
 
+/// It is the newcomer itself, because nobody else waits. What else the process has to open finds its descriptors free.
+#[test]
+fn without_descriptors_to_spare_nobody_waits() {
+    let bench = Bench::start(|options| options.limits.descriptors_max = 0);
+    assert_eq!(read_rest(bench.tcp()), b"");
+    bench.await_metric(&refused("accept-queue-full"), 1);
+    assert_eq!(bench.metric("accept_errors_total"), 0);
+}
+
 /// The pool may have a session when its connection goes.
 #[test]
 fn slots_are_free_again_whenever_a_handshake_ends() {
