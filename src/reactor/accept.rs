@@ -235,12 +235,11 @@ fn is_shaking<M: Send>(core: &Core<M>, peer: PeerId) -> bool {
 fn adopt<M: Send>(core: &mut Core<M>, socket: TcpStream, remote: SocketAddr) -> Option<PeerId> {
     let config = core.common.options.server_tls.as_ref()?;
     let until = core.now + core.common.options.limits.handshake_timeout;
-    let adopted = TlsSession::accept(&config.load()).map_err(|failure| failure.label()).and_then(|tls| {
-        let stage = Stage::AwaitingHandshake(Origin::Accepted);
-        core.insert(socket, remote, tls, stage, until).map_err(|_| "poll-full")
-    });
+    let tls = TlsSession::accept(config.load_full());
+    let adopted = core.insert(socket, remote, tls, Stage::AwaitingHandshake(Origin::Accepted), until);
     adopted
-        .inspect_err(|label| {
+        .inspect_err(|_| {
+            let label = "poll-full";
             count(&core.common.options.metrics.refused, label);
             core.journal.note(core.now, "connection-refused", label, &remote, "connection refused");
         })

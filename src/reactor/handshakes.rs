@@ -284,7 +284,7 @@ mod tests {
     use crate::tls::testing::Pki;
 
     fn step(pki: &Pki, slot: u32, incoming: &[u8]) -> Box<Step> {
-        let tls = TlsSession::accept(&pki.listener(&pki.issue("localhost"))).unwrap();
+        let tls = TlsSession::accept(pki.listener(&pki.issue("localhost")));
         Box::new(Step {
             peer: PeerId { worker: 0, slot, generation: 1 },
             until: Moment::from_millis(100),

@@ -60,6 +60,8 @@ pub struct TlsSession {
 /// and small boxes would pin heap pages; a handshake does not last, and must not decide how large that place is.
 #[expect(clippy::large_enum_variant, reason = "the large one is what connections are nearly all the time")]
 enum Layer {
+    /// Nothing has come yet.
+    Silent(Arc<ServerTls>),
     Rustls(Box<Handshake>),
     /// The handshake is over, and [`TlsSession::establish`] is awaited.
     Shaken(Box<Shaken>),
@@ -80,11 +82,16 @@ impl TlsSession {
         Ok(Self::new(Handshake::new(Connection::Server(connection), after)))
     }
 
-    /// The accepting side where sessions may be resumed.
-    pub fn accept(tls: &ServerTls) -> Result<Self, TlsFailure> {
+    /// The accepting side where sessions may be resumed. A peer that says nothing costs nothing: rustls is called at the first
+    /// [`TlsSession::read`], in the thread that reads.
+    pub fn accept(tls: Arc<ServerTls>) -> Self {
+        Self { layer: Layer::Silent(tls) }
+    }
+
+    fn listen(tls: &ServerTls) -> Result<Box<Handshake>, TlsFailure> {
         let after = after(tls.config.enable_secret_extraction);
         let connection = UnbufferedServerConnection::new(tls.config.clone()).map_err(TlsFailure::from)?;
-        Ok(Self::new(Handshake::new(Connection::Server(connection), after).rechecked(Recheck::new(tls))))
+        Ok(Box::new(Handshake::new(Connection::Server(connection), after).rechecked(Recheck::new(tls))))
     }
 
     /// The dialling side. The first [`TlsSession::read`], with empty input, writes the client's hello.
@@ -101,6 +108,7 @@ impl TlsSession {
     /// Where the connection is.
     pub fn state(&self) -> TlsState {
         match &self.layer {
+            Layer::Silent(_) => TlsState::Handshaking,
             Layer::Rustls(handshake) => handshake.state(),
             Layer::Shaken(shaken) => shaken.records.state(),
             Layer::Records(records) => records.state(),
@@ -111,6 +119,7 @@ impl TlsSession {
     /// Whether the peer's hello has been read, and answered: there is work that would be lost.
     pub fn is_begun(&self) -> bool {
         match &self.layer {
+            Layer::Silent(_) => false,
             Layer::Rustls(handshake) => handshake.is_begun(),
             Layer::Shaken(_) | Layer::Records(_) | Layer::Failed => true,
         }
@@ -145,6 +154,9 @@ impl TlsSession {
         out: &mut Vec<u8>,
     ) -> Result<usize, TlsFailure> {
         let mut consumed = 0;
+        if let Layer::Silent(tls) = &self.layer {
+            self.layer = Layer::Rustls(Self::listen(tls)?);
+        }
         if let Layer::Rustls(handshake) = &mut self.layer {
             consumed = handshake.read(incoming, plain, out)?.consumed;
             if !handshake.is_over() {
@@ -155,7 +167,7 @@ impl TlsSession {
         let records = match &mut self.layer {
             Layer::Shaken(shaken) => &mut shaken.records,
             Layer::Records(records) => records,
-            Layer::Rustls(_) | Layer::Failed => return Err(TlsFailure::Internal),
+            Layer::Silent(_) | Layer::Rustls(_) | Layer::Failed => return Err(TlsFailure::Internal),
         };
         Ok(consumed + records.read(&mut incoming[consumed..], plain, out)?)
     }
@@ -183,7 +195,7 @@ impl TlsSession {
                 self.layer = Layer::Rustls(handshake);
                 peer
             }
-            Layer::Records(_) | Layer::Failed => Err(TlsFailure::Internal),
+            Layer::Silent(_) | Layer::Records(_) | Layer::Failed => Err(TlsFailure::Internal),
         }
     }
 
@@ -193,7 +205,7 @@ impl TlsSession {
             Layer::Rustls(handshake) => handshake.seal(plain, out),
             Layer::Shaken(shaken) => shaken.records.seal(plain, out),
             Layer::Records(records) => records.seal(plain, out),
-            Layer::Failed => Err(SealFailure::Closed),
+            Layer::Silent(_) | Layer::Failed => Err(SealFailure::Closed),
         }
     }
 
@@ -203,7 +215,7 @@ impl TlsSession {
             Layer::Rustls(handshake) => handshake.close_notify(out),
             Layer::Shaken(shaken) => shaken.records.close_notify(out),
             Layer::Records(records) => records.close_notify(out),
-            Layer::Failed => {}
+            Layer::Silent(_) | Layer::Failed => {}
         }
     }
 }
