@@ -140,7 +140,11 @@ fn budget(text: &mut Text, settings: &BrokerSettings) {
         None => ("no limit".to_owned(), ""),
     };
     text.line("file descriptors", format!("{wanted} for {most} connections, {limit} here{advice}"));
-    let idle = most * limits::IDLE_CONNECTION_BYTES + limits::PROCESS_BYTES;
+    let each = match settings.tls_sessions {
+        TlsSessions::Compact => limits::IDLE_CONNECTION_BYTES,
+        TlsSessions::Rustls => limits::IDLE_CONNECTION_RUSTLS_BYTES,
+    };
+    let idle = most * each + limits::PROCESS_BYTES;
     text.line(
         "memory, all idle",
         format!("{} in the process, {} in the kernel", mebibytes(idle), mebibytes(most * limits::SOCKET_BYTES)),

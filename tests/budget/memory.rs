@@ -11,9 +11,9 @@ const BEFORE: usize = 200;
 const AGENTS: usize = 1_200;
 
 /// Bytes of resident memory per idle agent, as coarse as the system counts it; `tests/footprint` counts the heap to the
-/// byte. Connection, session and inventory have 0.6 KB, rustls keeps 4.5 KB (keys, the peer's certificates). The rest is
-/// too little for the smallest buffer that a TLS library would keep per connection, 4 KB.
-const IDLE_BYTES_MAX: usize = 7 * 1024;
+/// byte: 676. The rest is what the pages of a server with so few agents have besides, and too little for rustls (4 KB) or
+/// the smallest buffer that a TLS library would keep per connection (4 KB).
+const IDLE_BYTES_MAX: usize = 2 * 1024;
 
 /// Bytes of each message: more than a record, more than the kernel's smallest buffers.
 const MESSAGE_BYTES: usize = 64 * 1024;
