@@ -21,19 +21,21 @@ mod glibc {
     /// 32 MB it would keep as much for good.
     const LARGE: c_int = 128 * 1024;
 
-    // mallopt(3), malloc_trim(3).
-    // SAFETY: these are glibc's own declarations; both take plain numbers, lock what they change, and may be called at any
-    // time by any thread.
+    // SAFETY: these are glibc's own declarations, and both take plain numbers. malloc_trim(3) may be called at any time by any
+    // thread; mallopt(3) changes what others read without a lock.
     unsafe extern "C" {
-        safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+        unsafe fn mallopt(parameter: c_int, value: c_int) -> c_int;
         safe fn malloc_trim(pad: usize) -> c_int;
     }
 
     /// Large blocks go back to the system when they are freed, and free pages between small ones when there is reason to.
     pub fn settle() {
+        // SAFETY: this is the first thing that the process does, and there is no other thread yet.
         // What is refused stays as it was, and costs memory only.
-        mallopt(M_MMAP_THRESHOLD, LARGE);
-        mallopt(M_TRIM_THRESHOLD, LARGE);
+        unsafe {
+            mallopt(M_MMAP_THRESHOLD, LARGE);
+            mallopt(M_TRIM_THRESHOLD, LARGE);
+        }
         podium::observe::heap::give_back_with(|| {
             malloc_trim(0);
         });

@@ -131,6 +131,10 @@ impl Gate {
         let slots = core.common.options.limits.handshakes_in_flight_max;
         while let Some(source) = self.room.next_source() {
             if core.handshakes_under_way() >= slots {
+                // One is free as soon as its session is back, and nobody else has to go for that.
+                if core.has_orphans() {
+                    break;
+                }
                 let displaced = self.flights.displaced(core.now, source, |peer| is_shaking(core, peer));
                 let Some((source, peer)) = displaced else { break };
                 self.room.charge(source);
@@ -255,7 +259,18 @@ fn is_exhaustion(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+
     use super::*;
+    use crate::limits::HANDSHAKE_UNDISPLACED;
+    use crate::reactor::connection::Seats;
+    use crate::reactor::core::Common;
+    use crate::reactor::handshakes::Desk;
+    use crate::reactor::mailbox::poll_with_bell;
+    use crate::reactor::{Mailboxes, Options};
+    use crate::tls::testing::Pki;
 
     #[test]
     fn listeners_share_the_port_with_each_other_only() {
@@ -263,6 +278,42 @@ mod tests {
         assert_eq!(listeners.len(), 3);
         assert!(listeners.iter().all(|listener| listener.local_addr().unwrap() == address));
         assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// A worker's core whose pool never gives anything back.
+    fn core(pki: &Pki, slots: usize) -> (Core<()>, mio::Poll) {
+        let (poll, bell) = poll_with_bell(mio::Token(0)).unwrap();
+        let mut options = Options::new();
+        options.server_tls = Some(Arc::new(ArcSwap::new(pki.listener(&pki.issue("localhost")))));
+        options.limits.handshakes_in_flight_max = slots;
+        let (mailboxes, _) = Mailboxes::new(std::slice::from_ref(&bell));
+        let common = Arc::new(Common { options, seats: Seats::new(1), mailboxes });
+        let registry = poll.registry().try_clone().unwrap();
+        (Core::new(0, common, registry, bell, Some(Desk::of_nobody())), poll)
+    }
+
+    #[test]
+    fn nobody_else_makes_way_while_a_slot_is_on_its_way_back() {
+        let pki = Pki::new("ca");
+        let (mut core, _poll) = core(&pki, 3);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut gate = Gate::new(None, usize::MAX);
+        let mut clients = Vec::new();
+        let mut arrive = |gate: &mut Gate, core: &Core<()>, host: u8| {
+            clients.push(std::net::TcpStream::connect(address).unwrap());
+            let (socket, _) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let remote = SocketAddr::from(([192, 0, 2, host], 1));
+            assert!(gate.room.enter(core.now, remote.into(), (TcpStream::from_std(socket), remote)).is_none());
+        };
+        (0..3).for_each(|_| arrive(&mut gate, &core, 1));
+        gate.turn(&mut core);
+        (0..3).for_each(|slot| core.hand_over(slot, b"x"));
+        core.now = core.now + HANDSHAKE_UNDISPLACED;
+        arrive(&mut gate, &core, 2);
+        (0..5).for_each(|_| gate.turn(&mut core));
+        assert_eq!((core.census.handshakes, core.handshakes_under_way()), (2, 3), "one makes way for one");
     }
 
     #[test]

@@ -205,6 +205,11 @@ impl<M: Send> Core<M> {
         self.census.handshakes + self.desk.as_ref().map_or(0, |desk| desk.orphans)
     }
 
+    /// Whether a slot will be free as soon as the pool is done with a session that nobody waits for any more.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.orphans > 0)
+    }
+
     /// Whether the pool has given something back.
     pub(super) fn has_steps_back(&self) -> bool {
         self.desk.as_ref().is_some_and(|desk| !desk.back.is_empty())
@@ -282,6 +287,18 @@ mod tests {
 
     use super::*;
     use crate::tls::testing::Pki;
+
+    impl Desk {
+        /// At a pool without threads.
+        pub(in crate::reactor) fn of_nobody() -> Self {
+            let (line, arrival, workers) = (Mutex::default(), Condvar::new(), Box::default());
+            Self {
+                shared: Arc::new(Shared { clock: Clock::start(), line, arrival, workers }),
+                back: bounded(0).1,
+                orphans: 0,
+            }
+        }
+    }
 
     fn step(pki: &Pki, slot: u32, incoming: &[u8]) -> Box<Step> {
         let tls = TlsSession::accept(pki.listener(&pki.issue("localhost")));
