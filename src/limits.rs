@@ -52,6 +52,10 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes under way at once, per worker; bounds the memory of a reconnect storm (about 10 KB each).
 pub const HANDSHAKES_IN_FLIGHT_MAX: usize = 256;
 
+/// Hellos of one worker that wait at the pool before newcomers are left in the waiting room: with RSA-4096 on an old
+/// processor a tenth of a second of one core, so that nearly all of an agent's patience is spent where the newest is first.
+pub const HELLOS_WAITING_MAX: usize = 32;
+
 /// Accepted connections that wait for a handshake slot, per worker; newest first, a descriptor each. About as many as a
 /// core can shake hands with within [`ACCEPT_QUEUE_WAIT`]: for more it would be too late, and they are refused at once.
 pub const ACCEPT_QUEUE_MAX: usize = 4096;

@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Moment;
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT, TURN_ACCEPTS};
+use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT, TURN_ACCEPTS, TURN_HANDSHAKES};
 use crate::link::PeerId;
 use crate::observe::metrics::count;
 use crate::reactor::admission::{Flights, WaitRoom};
@@ -72,6 +72,8 @@ pub(super) struct Gate {
     room: WaitRoom<(TcpStream, SocketAddr)>,
     flights: Flights<PeerId>,
     accepting: Accepting,
+    /// Whether the last turn could have begun more handshakes.
+    has_more: bool,
     published: i64,
     descriptors_max: usize,
 }
@@ -91,7 +93,7 @@ impl Gate {
     pub(super) fn new(listener: Option<TcpListener>, descriptors_max: usize) -> Self {
         let room = WaitRoom::new(ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT);
         let accepting = Accepting::Idle;
-        Self { listener, room, flights: Flights::new(), accepting, published: 0, descriptors_max }
+        Self { listener, room, flights: Flights::new(), accepting, has_more: false, published: 0, descriptors_max }
     }
 
     /// The poll has reported the listener.
@@ -129,7 +131,19 @@ impl Gate {
     /// Begins handshakes with those whose turn it is.
     fn fill_slots<M: Send>(&mut self, core: &mut Core<M>) {
         let slots = core.common.options.limits.handshakes_in_flight_max;
+        let mut begun = 0;
+        self.has_more = false;
         while let Some(source) = self.room.next_source() {
+            // The pool rings when it has dealt with one.
+            if core.has_hellos_waiting() {
+                break;
+            }
+            // Only when their hellos are read is it known whether they have to wait.
+            if begun == TURN_HANDSHAKES {
+                self.has_more = true;
+                break;
+            }
+            begun += 1;
             if core.handshakes_under_way() >= slots {
                 // One is free as soon as its session is back, and nobody else has to go for that.
                 if core.has_orphans() {
@@ -208,7 +222,8 @@ impl Gate {
             Accepting::Ready => Some(now),
             Accepting::Paused(until) => Some(until),
         };
-        [accept, self.room.next_expiry()].into_iter().flatten().min()
+        let more = self.has_more.then_some(now);
+        [accept, more, self.room.next_expiry()].into_iter().flatten().min()
     }
 
     /// The listener in the poll.

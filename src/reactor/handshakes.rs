@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::clock::{Clock, Moment};
-use crate::limits::{HANDSHAKE_NICE, HANDSHAKES_BEGUN_MAX, TURN_HANDSHAKES_BACK};
+use crate::limits::{HANDSHAKE_NICE, HANDSHAKES_BEGUN_MAX, HELLOS_WAITING_MAX, TURN_HANDSHAKES_BACK};
 use crate::link::{Application, CloseReason, PeerId};
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Custody, Origin, Stage};
@@ -28,6 +28,8 @@ pub(super) struct Step {
     /// Afterwards nobody waits for it any more.
     until: Moment,
     tls: TlsSession,
+    /// Whether the session has not answered a hello yet.
+    is_first: bool,
     incoming: Vec<u8>,
     plain: Vec<u8>,
     out: Vec<u8>,
@@ -85,6 +87,8 @@ pub(super) struct Desk {
     back: Receiver<Box<Step>>,
     /// Steps whose connections have gone. Their slots are taken until they are back.
     orphans: usize,
+    /// Steps of ours that are the first of their connections.
+    hellos: usize,
 }
 
 impl Pool {
@@ -104,7 +108,7 @@ impl Pool {
             .unzip();
         let (line, arrival) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { clock, line, arrival, workers: workers.into() });
-        let desk = |back| Desk { shared: shared.clone(), back, orphans: 0 };
+        let desk = |back| Desk { shared: shared.clone(), back, orphans: 0, hellos: 0 };
         let desks = backs.into_iter().map(desk).collect();
         let mut pool = Self { shared, threads: Vec::new() };
         for number in 0..threads.max(1) {
@@ -163,10 +167,10 @@ impl Shared {
 
 impl Line {
     fn put(&mut self, step: Box<Step>) {
-        if step.tls.is_begun() {
-            self.begun.push_back(step);
-        } else {
+        if step.is_first {
             self.first.push_back(step);
+        } else {
+            self.begun.push_back(step);
         }
     }
 
@@ -188,14 +192,17 @@ impl<M: Send> Core<M> {
         let peer = self.peer(slot);
         let until = self.deadlines.get(slot as u32).unwrap_or(self.now);
         let connection = &mut self.connections[slot];
-        let (Some(desk), Custody::Worker(tls)) = (&self.desk, std::mem::replace(&mut connection.tls, Custody::Pool))
+        let (Some(desk), Custody::Worker(tls)) =
+            (&mut self.desk, std::mem::replace(&mut connection.tls, Custody::Pool))
         else {
             unreachable!("only a reactor with a pool accepts, and what is away is not read");
         };
         let mut incoming = std::mem::take(&mut connection.carry).into_vec();
         incoming.extend_from_slice(bytes);
         let (plain, out, outcome) = (Vec::new(), Vec::new(), Outcome::Skipped);
-        desk.shared.line().put(Box::new(Step { peer, until, tls, incoming, plain, out, outcome }));
+        let is_first = !tls.is_begun();
+        desk.hellos += usize::from(is_first);
+        desk.shared.line().put(Box::new(Step { peer, until, tls, is_first, incoming, plain, out, outcome }));
         desk.shared.arrival.notify_one();
     }
 
@@ -208,6 +215,12 @@ impl<M: Send> Core<M> {
     /// Whether a slot will be free as soon as the pool is done with a session that nobody waits for any more.
     pub(super) fn has_orphans(&self) -> bool {
         self.desk.as_ref().is_some_and(|desk| desk.orphans > 0)
+    }
+
+    /// Whether so many hellos wait at the pool that whoever comes next had better wait in the waiting room, where the
+    /// newest is first and nobody stays too long.
+    pub(super) fn has_hellos_waiting(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.hellos >= HELLOS_WAITING_MAX)
     }
 
     /// Whether the pool has given something back.
@@ -224,6 +237,9 @@ impl<M: Send> Core<M> {
 
     /// What is to be done with the session that has come back, as after a read.
     fn take_back(&mut self, step: Step, scratch: &mut Scratch) -> Option<TlsState> {
+        if let Some(desk) = &mut self.desk {
+            desk.hellos -= usize::from(step.is_first);
+        }
         let Some(slot) = self.slot(step.peer) else {
             if let Some(desk) = &mut self.desk {
                 desk.orphans -= 1;
@@ -296,6 +312,7 @@ mod tests {
                 shared: Arc::new(Shared { clock: Clock::start(), line, arrival, workers }),
                 back: bounded(0).1,
                 orphans: 0,
+                hellos: 0,
             }
         }
     }
@@ -305,6 +322,7 @@ mod tests {
         Box::new(Step {
             peer: PeerId { worker: 0, slot, generation: 1 },
             until: Moment::from_millis(100),
+            is_first: !tls.is_begun(),
             tls,
             incoming: incoming.to_vec(),
             plain: Vec::new(),
@@ -326,6 +344,7 @@ mod tests {
         let mut step = step(pki, slot, &[before, &hello(pki)].concat());
         step.run(Moment::default());
         assert!(matches!(step.outcome, Outcome::Read(Ok(_))) && !step.out.is_empty());
+        step.is_first = !step.tls.is_begun();
         step
     }
 

@@ -46,14 +46,14 @@ fn whoever_reads_nothing_makes_way() {
 fn whoever_never_finishes_makes_way() {
     let bench = small();
     let mut hoarder = bench.connect();
-    write_raw(&mut hoarder, &part(300_000));
+    write_raw(&mut hoarder, &part(190_000));
     let end = std::time::Instant::now() + PATIENCE;
-    while bench.metric("partial_bytes") < 300_000 {
+    while bench.metric("partial_bytes") < 190_000 {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
     }
     let mut client = bench.connect();
-    let message = Message::binary(vec![0; 250_000]);
+    let message = Message::binary(vec![0; 230_000]);
     client.send(message.clone()).unwrap();
     assert_eq!(client.read().unwrap(), message);
     assert_eq!(read_close(&mut hoarder), (1013, "ws-no-room".to_owned()));
