@@ -15,9 +15,9 @@ fn on_one(agents: u64, cores: u64) -> Fleet {
 #[test]
 fn memory_is_the_sum_of_its_parts() {
     let plan = plan(&on_one(10_000, 2));
-    assert_eq!(value(&plan, "memory_user"), 20_000_000.0 + 10_000.0 * 6_012.0);
+    assert_eq!(value(&plan, "memory_user"), 20_000_000.0 + 10_000.0 * 745.0);
     assert_eq!(value(&plan, "memory_kernel"), 10_000.0 * 4_096.0);
-    assert_eq!(value(&plan, "memory_handshakes"), 2.0 * (256.0 * 10_240.0 + 1_280.0 * 4_096.0));
+    assert_eq!(value(&plan, "memory_handshakes"), 2.0 * (256.0 * 10_240.0 + (256.0 + 4_096.0) * 4_096.0));
     assert_eq!(value(&plan, "memory_queues"), 10_000.0 * 1_024.0);
     assert_eq!(value(&plan, "memory_socket_buffers"), 2.0 * 10_000.0 * 4_096.0);
     let budget = plan.budget;
@@ -33,7 +33,7 @@ fn memory_is_the_sum_of_its_parts() {
 #[test]
 fn descriptors_count_whoever_may_be_there_in_a_storm() {
     let plan = plan(&on_one(10_000, 4));
-    assert_eq!(plan.budget.descriptors, 10_000 + 4 * (256 + 1_024) + 64 + 1_024);
+    assert_eq!(plan.budget.descriptors, 10_000 + 4 * (256 + 4_096) + 64 + 1_024);
     assert_eq!(plan.budget.descriptor_limit, 32_768);
 }
 

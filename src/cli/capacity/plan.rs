@@ -84,7 +84,7 @@ fn text(plan: &Plan) -> String {
 fn statement() -> String {
     format!(
         "This is a model fitted to measured runs, not a promise. Measured on {}, unless the source says otherwise. \
-         \"estimated\" and \"goal\" are not measured. A line is as good as the worst figure in it. Measure your own: \
+         \"estimated\" is not measured. A line is as good as the worst figure in it. Measure your own: \
          podium capacity load.",
         model::HARDWARE
     )
