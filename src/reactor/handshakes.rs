@@ -292,7 +292,11 @@ mod tests {
         /// At a pool without threads.
         pub(in crate::reactor) fn of_nobody() -> Self {
             let (line, arrival, workers) = (Mutex::default(), Condvar::new(), Box::default());
-            Self { shared: Arc::new(Shared { clock: Clock::start(), line, arrival, workers }), back: bounded(0).1, orphans: 0 }
+            Self {
+                shared: Arc::new(Shared { clock: Clock::start(), line, arrival, workers }),
+                back: bounded(0).1,
+                orphans: 0,
+            }
         }
     }
 

@@ -37,7 +37,8 @@ impl Recheck {
 
     /// After the handshake: whether the peer may come in.
     pub(super) fn judge(&self, connection: &CommonState, now: WallTime) -> Result<(), TlsFailure> {
-        if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+        // Whatever else there may be some day is judged.
+        if let Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) = connection.handshake_kind() {
             return Ok(());
         }
         let chain = connection.peer_certificates().unwrap_or_default();
