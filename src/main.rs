@@ -22,8 +22,8 @@ mod glibc {
     const LARGE: c_int = 128 * 1024;
 
     // mallopt(3), malloc_trim(3).
-    // SAFETY: these are glibc's own declarations; both take plain numbers, lock what they change, and may be called at any
-    // time by any thread.
+    // SAFETY: these are glibc's own declarations, and both take plain numbers. malloc_trim may be called at any time by any thread;
+    // mallopt changes what others read without a lock, and only `settle` can call it, before there is another thread.
     unsafe extern "C" {
         safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
         safe fn malloc_trim(pad: usize) -> c_int;
