@@ -21,8 +21,9 @@ mod glibc {
     /// 32 MB it would keep as much for good.
     const LARGE: c_int = 128 * 1024;
 
-    // SAFETY: these are glibc's own declarations, and both take plain numbers. malloc_trim(3) may be called at any time by any
-    // thread; mallopt(3) changes what others read without a lock.
+    // mallopt(3), malloc_trim(3).
+    // SAFETY: these are glibc's own declarations, and both take plain numbers. malloc_trim may be called at any time by any thread;
+    // mallopt changes what others read without a lock, and only `settle` can call it, before there is another thread.
     unsafe extern "C" {
         unsafe fn mallopt(parameter: c_int, value: c_int) -> c_int;
         safe fn malloc_trim(pad: usize) -> c_int;

@@ -141,8 +141,10 @@ pub fn agent_bytes(tls: TlsVersion, keys: Keys, session: TlsSession) -> Constant
 }
 
 /// Bytes of slab memory that the kernel needs for one idle socket: TCP, inode, file, epoll.
-pub const SOCKET_BYTES: Constant =
-    estimated(limits::SOCKET_BYTES as u64, "sizes of the kernel's objects for a socket without data, Linux 6.18: /proc/slabinfo");
+pub const SOCKET_BYTES: Constant = estimated(
+    limits::SOCKET_BYTES as u64,
+    "sizes of the kernel's objects for a socket without data, Linux 6.18: /proc/slabinfo",
+);
 
 /// Resident bytes of the process without agents.
 pub const PROCESS_BYTES: Constant = measured(20_000_000, "grep VmRSS /proc/PID/status, podium server");
