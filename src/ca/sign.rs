@@ -24,7 +24,7 @@ const CRL_SECONDS: i64 = 5 * 365 * DAY_SECONDS;
 /// What keys are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyType {
-    /// ECDSA on P-256: a handshake costs a seventh of RSA's.
+    /// ECDSA on P-256: a handshake costs a tenth of RSA's.
     P256,
     /// RSA with 4096 bits, as Puppet's CA makes them.
     Rsa4096,

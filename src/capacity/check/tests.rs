@@ -227,7 +227,7 @@ fn a_container_has_no_unit_and_no_clock_of_its_own() {
     fake.remove("sys/fs/cgroup/system.slice");
     fake.put(".dockerenv", "");
     fake.put("proc/self/cgroup", "0::/\n");
-    fake.put("sys/fs/cgroup/memory.max", "268435456\n");
+    fake.put("sys/fs/cgroup/memory.max", "67108864\n");
     fake.put("proc/self/limits", "Max open files            1024                 4096                 files\n");
     let findings = fake.check(&subject());
     assert_eq!(find(&findings, "podium-server.service").severity, Severity::Skip);
