@@ -158,6 +158,8 @@ wait "$again"
 start_broker "$brokers"
 began=$(seconds)
 wait "$task"
+# The server remembers the agents of a broker for a while.
+while [ "$(ls "/proc/$(cat "$dir/broker$brokers.pid")/fd" | wc -l)" -lt "$each" ]; do sleep 0.5; done
 await_agents
 echo "all $agents agents are back $(since "$began") after broker$brokers was started again:"
 figures
