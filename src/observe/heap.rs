@@ -19,12 +19,14 @@ pub(super) struct Heap {
     last: Work,
 }
 
-/// What changes whenever memory is taken and freed: connections, those in handshake included, and messages.
+/// What changes whenever memory is taken and freed: connections, those in handshake included, messages, also over links, and
+/// for everything else (jobs, requests of the API) the memory itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Work {
     accepted: u64,
     open: i64,
     messages: u64,
+    mebibytes: i64,
 }
 
 impl Heap {
@@ -32,7 +34,8 @@ impl Heap {
         let work = Work {
             accepted: metrics.connections_accepted.get(),
             open: metrics.connections_open.get(),
-            messages: metrics.messages_in.get(),
+            messages: metrics.messages_in.get() + metrics.broker_link_messages_in.get(),
+            mebibytes: metrics.process.anonymous.get() >> 20,
         };
         if self.worked(work)
             && let Some(give_back) = GIVE_BACK.get()
@@ -63,5 +66,7 @@ mod tests {
         assert_eq!([heap.worked(work), heap.worked(work)], [true, false]);
         work.open = 0;
         assert_eq!([heap.worked(work), heap.worked(work)], [true, false], "they have gone");
+        work.mebibytes = 1;
+        assert_eq!([heap.worked(work), heap.worked(work)], [true, false]);
     }
 }
