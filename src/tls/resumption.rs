@@ -2,7 +2,7 @@
 //! server a twentieth of a full one. The deployed agents speak TLS 1.2 and never resume, so with 1.2 no ticket is made
 //! and none is taken.
 //!
-//! In a resumed handshake rustls asks no verifier: the certificates come from the ticket as they were. So [`Recheck`]
+//! In a resumed handshake rustls asks no verifier: the certificates come from the ticket as they were. So `Recheck`
 //! asks it again, for CA, CRL and expiry as of now. And tickets are only good for the files that they were made under:
 //! the key is random and new each time the files are read, and nobody else has it.
 

@@ -15,7 +15,7 @@ fn on_one(agents: u64, cores: u64) -> Fleet {
 #[test]
 fn memory_is_the_sum_of_its_parts() {
     let plan = plan(&on_one(10_000, 2));
-    assert_eq!(value(&plan, "memory_user"), 20_000_000.0 + 10_000.0 * 745.0);
+    assert_eq!(value(&plan, "memory_user"), 20_000_000.0 + 10_000.0 * 755.0);
     assert_eq!(value(&plan, "memory_kernel"), 10_000.0 * 4_096.0);
     assert_eq!(value(&plan, "memory_handshakes"), 2.0 * (256.0 * 10_240.0 + (256.0 + 4_096.0) * 4_096.0));
     assert_eq!(value(&plan, "memory_queues"), 10_000.0 * 1_024.0);
