@@ -25,18 +25,15 @@ mod glibc {
     // SAFETY: these are glibc's own declarations, and both take plain numbers. malloc_trim may be called at any time by any thread;
     // mallopt changes what others read without a lock, and only `settle` can call it, before there is another thread.
     unsafe extern "C" {
-        unsafe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+        safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
         safe fn malloc_trim(pad: usize) -> c_int;
     }
 
     /// Large blocks go back to the system when they are freed, and free pages between small ones when there is reason to.
     pub fn settle() {
-        // SAFETY: this is the first thing that the process does, and there is no other thread yet.
         // What is refused stays as it was, and costs memory only.
-        unsafe {
-            mallopt(M_MMAP_THRESHOLD, LARGE);
-            mallopt(M_TRIM_THRESHOLD, LARGE);
-        }
+        mallopt(M_MMAP_THRESHOLD, LARGE);
+        mallopt(M_TRIM_THRESHOLD, LARGE);
         podium::observe::heap::give_back_with(|| {
             malloc_trim(0);
         });

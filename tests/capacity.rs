@@ -29,10 +29,11 @@ fn put(root: &Path, path: &str, text: &str) {
 
 #[test]
 fn a_plan_is_printed_for_people_and_for_programs() {
-    let arguments = ["plan", "--agents", "20000", "--cores", "2", "--keys", "p256", "--tls", "1.3"];
+    let arguments =
+        ["plan", "--agents", "20000", "--cores", "2", "--keys", "rsa4096", "--tls", "1.3", "--brokers", "1"];
     let table = podium(&arguments);
     assert_eq!(code(&table), 0, "{}", stderr(&table));
-    for part in ["20000 agents, TLS 1.3, p256 keys", "LimitNOFILE", "a model fitted to measured runs", "SOURCES"] {
+    for part in ["20000 agents, TLS 1.3, rsa4096 keys", "LimitNOFILE", "a model fitted to measured runs", "SOURCES"] {
         assert!(stdout(&table).contains(part), "no {part} in\n{}", stdout(&table));
     }
     let json = podium(&[&arguments[..], &["--format", "json"]].concat());

@@ -130,12 +130,12 @@ impl Wire {
     /// Reads as a stream does, but writes nothing first: what the server took no more of would hide what it has said.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
+            self.tls.conn.process_new_packets().map_err(io::Error::other)?;
             match self.tls.conn.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
             self.tls.conn.read_tls(&mut self.tls.sock)?;
-            self.tls.conn.process_new_packets().map_err(io::Error::other)?;
         }
     }
 
