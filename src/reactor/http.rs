@@ -69,7 +69,7 @@ impl<A: Application> Worker<A> {
         }
         let mut answer = Vec::new();
         upgrade::write_accept(&request.key, &mut answer);
-        match self.core.write_plain(slot, &answer) {
+        match self.core.write_welcome(slot, &answer) {
             Ok(()) => {
                 self.core.common.options.metrics.connections_opened.inc();
                 self.open(slot, Role::Server, &request.path, Some(seat));

@@ -22,7 +22,7 @@ mod sampling;
 mod shell;
 #[cfg(test)]
 mod tests;
-mod timer;
+pub mod timer;
 mod worker;
 mod write;
 

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 
 /// Deadlines of connections, at most one per slot of the connection table.
 #[derive(Debug, Default)]
-pub(super) struct SlotDeadlines {
+pub struct SlotDeadlines {
     /// Each entry is not later than its children, the four from [`first_child`] on.
     heap: Vec<(Moment, u32)>,
     /// By slot, where its entry is in the heap, or [`NOWHERE`].
@@ -26,12 +26,12 @@ fn first_child(place: usize) -> usize {
 
 impl SlotDeadlines {
     /// The deadline of a slot.
-    pub(super) fn get(&self, slot: u32) -> Option<Moment> {
+    pub fn get(&self, slot: u32) -> Option<Moment> {
         self.place(slot).map(|place| self.heap[place].0)
     }
 
     /// Gives a slot another deadline, or none.
-    pub(super) fn set(&mut self, slot: u32, at: Option<Moment>) {
+    pub fn set(&mut self, slot: u32, at: Option<Moment>) {
         match (self.place(slot), at) {
             (Some(place), Some(at)) => {
                 self.heap[place].0 = at;
@@ -50,18 +50,23 @@ impl SlotDeadlines {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.heap.len()
     }
 
     /// The earliest deadline.
-    pub(super) fn next(&self) -> Option<Moment> {
+    pub fn next(&self) -> Option<Moment> {
         self.heap.first().map(|&(at, _)| at)
     }
 
     /// Takes the earliest deadline if it has passed, and says whose it was.
-    pub(super) fn pop_due(&mut self, now: Moment) -> Option<u32> {
+    pub fn pop_due(&mut self, now: Moment) -> Option<u32> {
         let &(_, slot) = self.heap.first().filter(|&&(at, _)| at <= now)?;
         self.remove(0);
         Some(slot)
