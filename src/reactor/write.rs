@@ -178,21 +178,22 @@ impl<M: Send> Core<M> {
     /// Writes the answer that opens a connection. It leaves with what comes next, at the end of the turn at the latest, and so
     /// after the application was told: whoever has read it can be found by others.
     pub(super) fn write_welcome(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
-        self.out.clear();
-        let tls = self.connections[slot].tls().ok_or(SealFailure::Closed)?;
-        let sealed = tls.seal(bytes, &mut self.out);
-        self.sealed(slot, sealed)?;
+        self.seal_plain(slot, bytes)?;
         self.gather(slot);
         Ok(())
     }
 
     /// Writes bytes that are no frame: the upgrade.
     pub(super) fn write_plain(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
+        self.seal_plain(slot, bytes)?;
+        self.transmit(slot)
+    }
+
+    fn seal_plain(&mut self, slot: usize, bytes: &[u8]) -> Result<(), Broken> {
         self.out.clear();
         let tls = self.connections[slot].tls().ok_or(SealFailure::Closed)?;
         let sealed = tls.seal(bytes, &mut self.out);
-        self.sealed(slot, sealed)?;
-        self.transmit(slot)
+        self.sealed(slot, sealed)
     }
 
     /// When keys are used up, the last record is the alert that says so.

@@ -77,21 +77,13 @@ struct Shaken {
 impl TlsSession {
     /// The accepting side.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
-        let after = after(config.enable_secret_extraction);
-        let connection = UnbufferedServerConnection::new(config).map_err(TlsFailure::from)?;
-        Ok(Self::new(Handshake::new(Connection::Server(connection), after)))
+        Ok(Self::new(listen(config)?))
     }
 
     /// The accepting side where sessions may be resumed. A peer that says nothing costs nothing: rustls is called at the first
     /// [`TlsSession::read`], in the thread that reads.
     pub fn accept(tls: Arc<ServerTls>) -> Self {
         Self { layer: Layer::Silent(tls) }
-    }
-
-    fn listen(tls: &ServerTls) -> Result<Box<Handshake>, TlsFailure> {
-        let after = after(tls.config.enable_secret_extraction);
-        let connection = UnbufferedServerConnection::new(tls.config.clone()).map_err(TlsFailure::from)?;
-        Ok(Box::new(Handshake::new(Connection::Server(connection), after).rechecked(Recheck::new(tls))))
     }
 
     /// The dialling side. The first [`TlsSession::read`], with empty input, writes the client's hello.
@@ -155,7 +147,8 @@ impl TlsSession {
     ) -> Result<usize, TlsFailure> {
         let mut consumed = 0;
         if let Layer::Silent(tls) = &self.layer {
-            self.layer = Layer::Rustls(Self::listen(tls)?);
+            let handshake = listen(tls.config.clone())?.rechecked(Recheck::new(tls));
+            self.layer = Layer::Rustls(Box::new(handshake));
         }
         if let Layer::Rustls(handshake) = &mut self.layer {
             consumed = handshake.read(incoming, plain, out)?.consumed;
@@ -230,6 +223,13 @@ pub fn make_compact(config: &mut ServerConfig) {
 pub fn make_compact_client(config: &mut ClientConfig) {
     config.enable_secret_extraction = true;
     config.key_log = Arc::new(Hook);
+}
+
+/// rustls' accepting side.
+fn listen(config: Arc<ServerConfig>) -> Result<Handshake, TlsFailure> {
+    let after = after(config.enable_secret_extraction);
+    let connection = UnbufferedServerConnection::new(config).map_err(TlsFailure::from)?;
+    Ok(Handshake::new(Connection::Server(connection), after))
 }
 
 /// Only who has asked for it with [`make_compact`] allows secrets to be taken out of rustls.
