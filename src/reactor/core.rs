@@ -25,6 +25,7 @@ use crate::reactor::pressure::Crowd;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::sampling::Sampling;
 use crate::reactor::timer::{Deadlines, SlotDeadlines};
+use crate::reactor::turns::Waiting;
 use crate::reactor::write::Gathered;
 use crate::tls::session::TlsSession;
 use crate::websocket::frame::Kind;
@@ -100,8 +101,7 @@ pub(super) struct Core<M> {
     pub(super) alarms: Deadlines<Target>,
     pub(super) timers: HashMap<TimerKey, Moment>,
     pub(super) notices: VecDeque<Notice>,
-    /// Connections with unread input whose turn was over.
-    pub(super) line: VecDeque<PeerId>,
+    pub(super) waiting: Waiting,
     /// Connections that were refused a send because of the worker's limit while nothing waited for themselves.
     pub(super) starved: Vec<PeerId>,
     pub(super) dialler: Dialler,
@@ -145,7 +145,7 @@ impl<M: Send> Core<M> {
             alarms: Deadlines::new(),
             timers: HashMap::new(),
             notices: VecDeque::new(),
-            line: VecDeque::new(),
+            waiting: Waiting::default(),
             starved: Vec::new(),
             dialler: Dialler::new(bell),
             desk,
@@ -235,16 +235,6 @@ impl<M: Send> Core<M> {
         let present = self.deadlines.get(slot as u32);
         if wanted.is_some_and(|wanted| present.is_none_or(|present| wanted < present)) {
             self.set_deadline(slot, wanted);
-        }
-    }
-
-    /// Puts a connection in line for another turn.
-    pub(super) fn queue_turn(&mut self, peer: PeerId) {
-        let Some(slot) = self.slot(peer) else { return };
-        let connection = &mut self.connections[slot];
-        if !connection.is_in_line {
-            connection.is_in_line = true;
-            self.line.push_back(peer);
         }
     }
 

@@ -18,7 +18,8 @@ use crate::reactor::connection::{Custody, Origin, Stage};
 use crate::reactor::core::Core;
 use crate::reactor::mailbox::Bell;
 use crate::reactor::refusal::Refusal;
-use crate::reactor::worker::{Until, Worker};
+use crate::reactor::turns::Until;
+use crate::reactor::worker::Worker;
 use crate::tls::failure::TlsFailure;
 use crate::tls::session::{Progress, TlsSession, TlsState};
 

@@ -23,6 +23,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 pub mod timer;
+mod turns;
 mod worker;
 mod write;
 

@@ -11,19 +11,20 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::limits::{
-    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, READ_CHUNK_BYTES, STOP_FLUSH_TIMEOUT, TURN_FRAME_BYTES, TURN_HANDSHAKES,
+    PONG_QUEUE_BYTES_MAX, PROGRESS_BYTES, READ_CHUNK_BYTES, STOP_FLUSH_TIMEOUT, TURN_DEADLINES, TURN_FRAME_BYTES,
     TURN_READ_BYTES, TURN_READS,
 };
 use crate::link::{Application, CloseReason, Event, Opening, PeerId};
 use crate::reactor::accept::Gate;
 use crate::reactor::buffers::Scratch;
 use crate::reactor::connection::{Appetite, Closing, Keepalive, Open, Seat, Stage, UpgradeSide};
-use crate::reactor::core::{Core, Notice, Target, peer_of};
+use crate::reactor::core::{Core, Notice, Target};
 use crate::reactor::listen::Stop;
 use crate::reactor::mailbox::Bell;
 use crate::reactor::read::Received;
 use crate::reactor::refusal::Refusal;
 use crate::reactor::sampling;
+use crate::reactor::turns::{Batch, Ready, Until};
 use crate::websocket::frame::{Kind, Role};
 use crate::websocket::session::{ControlPayload, Item, Session};
 use crate::websocket::violation::code;
@@ -41,33 +42,16 @@ pub(super) struct Worker<A: Application> {
     pub(super) application: A,
     pub(super) core: Core<A::Mail>,
     pub(super) scratch: Scratch,
-    gate: Gate,
+    pub(super) gate: Gate,
     poll: Poll,
-    events: Events,
-    batch: Vec<Ready>,
-    handshakes: Vec<Ready>,
+    pub(super) events: Events,
+    pub(super) batch: Batch,
     mail: Receiver<A::Mail>,
     bell: Arc<Bell>,
     clock: Clock,
     stop: Arc<Stop>,
     pub(super) life: Life,
     turns: Histogram,
-}
-
-/// A connection that has something to do.
-#[derive(Debug, Clone, Copy)]
-struct Ready {
-    peer: PeerId,
-    until: Until,
-}
-
-/// How far a socket is read. It reports new input once, when it comes (epoll(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Until {
-    /// Until a read brings less than it had room for: there is no more, and more will be reported.
-    Short,
-    /// Until there is nothing: the end of input, which is reported together with the last bytes, comes after them.
-    Dry,
 }
 
 /// How far the worker is from its end.
@@ -104,8 +88,7 @@ impl<A: Application> Worker<A> {
             gate,
             poll,
             events: Events::with_capacity(EVENTS),
-            batch: Vec::new(),
-            handshakes: Vec::new(),
+            batch: Batch::default(),
             mail,
             bell,
             clock,
@@ -152,7 +135,7 @@ impl<A: Application> Worker<A> {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.core.line.is_empty()
+        if !self.core.waiting.is_empty()
             || !self.mail.is_empty()
             || !self.core.notices.is_empty()
             || self.core.has_steps_back()
@@ -169,60 +152,8 @@ impl<A: Application> Worker<A> {
         next.map(|at| at.since(now))
     }
 
-    /// Events into the batch of this turn, after those whose last turn was cut short.
-    fn sort_events(&mut self) {
-        self.batch.clear();
-        self.handshakes.clear();
-        let line = std::mem::take(&mut self.core.line);
-        for &peer in &line {
-            if let Some(slot) = self.core.slot(peer) {
-                self.core.connections[slot].is_in_line = false;
-            }
-        }
-        let events = self.events.iter().filter_map(|event| match event.token() {
-            BELL => None,
-            LISTENER => {
-                self.gate.knock();
-                None
-            }
-            token => {
-                let is_plain = event.is_readable() && !event.is_read_closed() && !event.is_error();
-                let until = if is_plain { Until::Short } else { Until::Dry };
-                Some(Ready { peer: peer_of(token, self.core.index), until })
-            }
-        });
-        let line = line.into_iter().map(|peer| Ready { peer, until: Until::Dry });
-        for ready in line.chain(events) {
-            // A connection that closed while its event was under way is not in the table any more.
-            let Some(slot) = self.core.slot(ready.peer) else { continue };
-            match self.core.connections[slot].stage {
-                Stage::Open(_) | Stage::Closing(_) => self.batch.push(ready),
-                _ => self.handshakes.push(ready),
-            }
-        }
-    }
-
-    fn serve_batch(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        for &ready in &batch {
-            self.serve(ready);
-        }
-        // Handshakes take their time.
-        self.core.release();
-        self.batch = batch;
-        let handshakes = std::mem::take(&mut self.handshakes);
-        let (now, later) = handshakes.split_at(handshakes.len().min(TURN_HANDSHAKES));
-        for &ready in now {
-            self.serve(ready);
-        }
-        for ready in later {
-            self.core.queue_turn(ready.peer);
-        }
-        self.handshakes = handshakes;
-    }
-
     /// Does everything that a connection's socket is ready for.
-    fn serve(&mut self, Ready { peer, until }: Ready) {
+    pub(super) fn serve(&mut self, Ready { peer, until }: Ready) {
         if let Some(slot) = self.core.slot(peer)
             && matches!(self.core.connections[slot].stage, Stage::Connecting(_))
         {
@@ -385,7 +316,7 @@ impl<A: Application> Worker<A> {
 
     fn fire_timers(&mut self) {
         // What is armed while timers fire waits for the next turn, however soon it is due.
-        for _ in 0..self.core.deadlines.len() {
+        for _ in 0..self.core.deadlines.len().min(TURN_DEADLINES) {
             let Some(slot) = self.core.deadlines.pop_due(self.core.now) else { break };
             self.core.connection_due(slot as usize);
             self.deliver();

@@ -7,6 +7,7 @@ use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;
 
 use super::*;
+use crate::limits::TURN_ENDS;
 
 #[test]
 fn echo_over_both_versions() {
@@ -230,4 +231,27 @@ fn stopping_says_goodbye() {
     assert_eq!(reader.join().unwrap(), (1001, "The server stops.".to_owned()));
     let seen: Vec<Seen> = seen.try_iter().collect();
     assert!(seen.contains(&Seen::Stopping) && seen.contains(&Seen::Closed(CloseReason::Shutdown)), "{seen:?}");
+}
+
+#[test]
+fn when_many_have_gone_a_message_does_not_wait_for_all_their_ends() {
+    const GONE: usize = 4 * TURN_ENDS;
+    let bench = Bench::start(|options| options.workers = 1);
+    let mut client = bench.connect();
+    let others: Vec<_> = (0..GONE).map(|_| bench.connect()).collect();
+    (0..=GONE).for_each(|_| drop(bench.opened()));
+    let (resume, until) = crossbeam_channel::bounded(0);
+    bench.reactor.mailboxes().send(0, Mail::Pause(until)).unwrap();
+    assert_eq!(bench.next(), Seen::Paused);
+    drop(others);
+    client.send(Message::text("and I?")).unwrap();
+    drop(resume);
+    let mut ends = 0;
+    while let Seen::Closed(reason) = bench.next() {
+        assert_eq!(reason, CloseReason::Lost);
+        ends += 1;
+    }
+    assert!(ends <= TURN_ENDS, "{ends} of {GONE} ends came before the message");
+    (ends..GONE).for_each(|_| assert_eq!(bench.closed(), CloseReason::Lost));
+    bench.await_metric("connections_open", 1);
 }

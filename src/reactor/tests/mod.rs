@@ -37,6 +37,8 @@ enum Mail {
     /// Sends a text to all its peers.
     Say(String),
     Dial(Dial),
+    /// Stands still until the other end of the channel is dropped.
+    Pause(Receiver<()>),
 }
 
 /// What the application has been told, for the test to look at.
@@ -49,6 +51,7 @@ enum Seen {
     DialFailed(DialError),
     Full,
     Stopping,
+    Paused,
 }
 
 /// Echoes, and obeys a few commands in text.
@@ -98,6 +101,10 @@ impl Application for Echo {
                 }
             }
             Event::Mail(Mail::Dial(dial)) => shell.dial(dial),
+            Event::Mail(Mail::Pause(until)) => {
+                self.note(Seen::Paused);
+                let _ = until.recv();
+            }
             Event::Timer(_) => {}
             Event::Stopping => self.note(Seen::Stopping),
         }
