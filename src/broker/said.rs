@@ -33,6 +33,8 @@ pub(super) struct Said<'a> {
     pub(super) remote: Option<SocketAddr>,
     /// URI of the client's connection, or of the controller.
     pub(super) from: &'a str,
+    /// The name in it.
+    common_name: &'a str,
     /// In v2's terms.
     pub(super) envelope: Envelope<'a>,
     /// What stands in the message besides its envelope.
@@ -57,7 +59,7 @@ impl Said<'_> {
             id: &self.envelope.id,
             target: self.target(),
         };
-        Access { at, remote: self.remote, common_name: authority(self.from), envelope: Some(envelope) }
+        Access { at, remote: self.remote, common_name: self.common_name, envelope: Some(envelope) }
     }
 }
 
@@ -81,8 +83,8 @@ impl BrokerCore {
             Ok(decoded) => decoded,
             Err(label) => return self.undecodable(&origin, remote, &uri, label, shell),
         };
-        let said = Said { origin, remote, from: &uri, envelope, form };
-        let outcome = match sender_is(&said.envelope, authority(&uri)) {
+        let said = Said { origin, remote, from: &uri, common_name: authority(&uri), envelope, form };
+        let outcome = match sender_is(&said.envelope, said.common_name) {
             true => self.authorize(peer, &said),
             false => Outcome::NotAuthenticated,
         };
@@ -93,7 +95,7 @@ impl BrokerCore {
     fn authorize(&mut self, peer: PeerId, said: &Said<'_>) -> Outcome {
         let policy = self.broker.policy.load();
         let Some(session) = self.sessions.get_mut(peer) else { return Outcome::NotAuthorized };
-        let common_name = authority(said.from);
+        let common_name = said.common_name;
         if !policy.made(&session.rights) {
             session.rights = policy.rights(common_name, session.attributes.as_deref());
         }
@@ -126,8 +128,9 @@ impl BrokerCore {
             Err(label) => return self.undecodable(&Origin::Controller(controller), None, &uri, label, shell),
         };
         let is_listed = controller.allowlist.iter().any(|allowed| **allowed == *envelope.message_type);
-        let said = Said { origin: Origin::Controller(controller), remote: None, from: &uri, envelope, form };
-        let outcome = if !sender_is(&said.envelope, authority(&uri)) {
+        let origin = Origin::Controller(controller);
+        let said = Said { origin, remote: None, from: &uri, common_name: authority(&uri), envelope, form };
+        let outcome = if !sender_is(&said.envelope, said.common_name) {
             Outcome::NotAuthenticated
         } else if !is_listed {
             self.tell_refusal(&said, Outcome::NotAuthorized, &"not in the controllers' allowlist");

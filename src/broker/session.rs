@@ -50,10 +50,8 @@ impl Session {
 
     /// The largest message that the client takes; a larger one would make it close.
     pub(super) fn message_bytes_max(&self) -> usize {
-        match self.uri.rsplit_once('/') {
-            Some((_, DEFAULT_TYPE)) => AGENT_RECEIVE_BYTES_MAX,
-            _ => usize::MAX,
-        }
+        let is_agent = self.uri.strip_suffix(DEFAULT_TYPE).is_some_and(|rest| rest.ends_with('/'));
+        if is_agent { AGENT_RECEIVE_BYTES_MAX } else { usize::MAX }
     }
 }
 

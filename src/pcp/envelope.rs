@@ -130,12 +130,19 @@ impl<'a> Envelope<'a> {
 /// Whether Java's `UUID.fromString` would take `text`: five groups of hexadecimal digits of at most the usual lengths.
 pub(super) fn is_uuid(text: &str) -> bool {
     const GROUP_LENGTHS: [usize; 5] = [8, 4, 4, 4, 12];
-    let mut groups = text.split('-');
-    GROUP_LENGTHS.iter().all(|&length| {
-        groups.next().is_some_and(|group| {
-            (1..=length).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    }) && groups.next().is_none()
+    let mut lengths = GROUP_LENGTHS.iter().copied();
+    let (mut room, mut digits) = (lengths.next().unwrap_or(0), 0);
+    for byte in text.bytes() {
+        match byte {
+            b'-' if digits > 0 => match lengths.next() {
+                Some(length) => (room, digits) = (length, 0),
+                None => return false,
+            },
+            _ if byte.is_ascii_hexdigit() && digits < room => digits += 1,
+            _ => return false,
+        }
+    }
+    digits > 0 && lengths.next().is_none()
 }
 
 /// An envelope to be sent.
@@ -219,6 +226,32 @@ mod tests {
         }
         assert!(decode(r#"{"id":"1-1-1-1-1","message_type":"x"}"#).is_ok());
         assert!(decode(r#"{"id":"F93DF7FA-5168-4F8D-A7B5-180D46019213","message_type":"x"}"#).is_ok());
+    }
+
+    #[test]
+    fn uuids_are_five_groups_of_digits_of_at_most_the_usual_lengths() {
+        for good in [ID, "1-1-1-1-1", "F93DF7FA-5168-4f8d-A7B5-180D46019213"] {
+            assert!(is_uuid(good), "{good}");
+        }
+        for bad in [
+            "",
+            "-",
+            "1",
+            "1-1-1-1",
+            "1-1-1-1-",
+            "-1-1-1-1",
+            "1--1-1-1",
+            "1-1-1-1-1-1",
+            "1-1-1-1-1-",
+            "123456789-1-1-1-1",
+            "1-12345-1-1-1",
+            "1-1-1-1-1234567890123",
+            "g-1-1-1-1",
+            "1-1-1-1-\u{e9}",
+            " 1-1-1-1-1",
+        ] {
+            assert!(!is_uuid(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 /// A parsed PCP URI. The authority is a certificate's common name, empty for the broker; the type names the kind of
 /// client. Either may be `*` in an inventory query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,11 +17,12 @@ pub struct PcpUri<'a> {
 impl<'a> PcpUri<'a> {
     /// Parses `text`; `None` if it is not a PCP URI.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (authority, client_type) = text.strip_prefix("pcp://")?.split_once('/')?;
-        if client_type.is_empty() || client_type.contains('/') {
-            return None;
-        }
-        Some(Self { authority, client_type })
+        let rest = text.strip_prefix("pcp://")?;
+        // Several times for every message.
+        let (authority, client_type) = rest.split_at(memchr(b'/', rest.as_bytes())?);
+        let client_type = &client_type[1..];
+        let is_one_segment = !client_type.is_empty() && memchr(b'/', client_type.as_bytes()).is_none();
+        is_one_segment.then_some(Self { authority, client_type })
     }
 
     /// Whether a component is the wildcard.
