@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::LoadError;
 use super::ledger::Counts;
 use super::share::Companion;
-use super::watch::Look;
+use super::watch::{Look, Machine};
 use crate::clock::Stopwatch;
 use crate::limits::LOAD_SAMPLES_MAX;
 
@@ -21,6 +21,8 @@ pub struct Sample {
     pub looks: Vec<Look>,
     /// Bytes of resident memory of the processes that play the fleet.
     pub own_resident: u64,
+    /// The machine that plays the fleet.
+    pub machine: Option<Machine>,
 }
 
 /// Where a step began.
@@ -75,6 +77,7 @@ impl<'a> Recorder<'a> {
             counts: counts.clone(),
             looks: self.pids.iter().filter_map(|pid| Look::at(*pid)).collect(),
             own_resident: self.own.iter().filter_map(|pid| Look::at(*pid)).map(|look| look.resident).sum(),
+            machine: Machine::look(),
         }
     }
 

@@ -250,6 +250,8 @@ fn steps(steps: &[StepResult]) -> String {
             counts.answered.to_string(),
             (counts.unanswered + counts.not_connected + counts.rejected).to_string(),
             optional(step.cpu_micros_per_message),
+            optional(step.busy_percent),
+            optional(step.stolen_percent),
         ]
     };
     let header = [
@@ -265,6 +267,8 @@ fn steps(steps: &[StepResult]) -> String {
         "results",
         "without",
         "µs/message",
+        "busy %",
+        "stolen %",
     ];
     table(&header, steps.iter().map(row).collect())
 }

@@ -117,6 +117,10 @@ pub struct StepResult {
     pub cpu_micros_per_message: Option<f64>,
     /// Attempts that ended in a timeout or were turned away after a handshake, in percent of those that succeeded.
     pub wasted_percent: Option<f64>,
+    /// How much of the fleet's machine's time was used, in percent.
+    pub busy_percent: Option<f64>,
+    /// How much of it the machine's host gave to others although there was work: latencies are longer by that.
+    pub stolen_percent: Option<f64>,
 }
 
 /// Everything, as it stands in results.json.
@@ -248,6 +252,7 @@ fn step_result(step: StepOutcome, at: usize, marks: &[Mark]) -> StepResult {
         (messages >= MESSAGES_MIN && !processes.is_empty()).then(|| round(cpu * 1e6 / messages as f64));
     let wasted = (counts.timeouts + counts.turned_away) as f64;
     let wasted_percent = (counts.opened > 0).then(|| round(100.0 * wasted / counts.opened as f64));
+    let machine = before.zip(after).and_then(|(before, after)| after.sample.machine?.since(&before.sample.machine?));
     let latencies = step.latencies.each().into_iter().filter(|(_, times)| times.count() > 0);
     StepResult {
         name: step.name,
@@ -260,6 +265,8 @@ fn step_result(step: StepOutcome, at: usize, marks: &[Mark]) -> StepResult {
         processes,
         cpu_micros_per_message,
         wasted_percent,
+        busy_percent: machine.map(|(busy, _)| round(busy)),
+        stolen_percent: machine.map(|(_, stolen)| round(stolen)),
         counts,
     }
 }
@@ -341,7 +348,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::capacity::load::plan::tests::plan;
-    use crate::capacity::load::watch::Look;
+    use crate::capacity::load::watch::{Look, Machine};
 
     fn step(name: &str, counts: Counts) -> StepOutcome {
         let mut latencies = Latencies::default();
@@ -360,7 +367,8 @@ pub(super) mod tests {
     fn mark(step: &str, seconds: f64) -> Mark {
         let look =
             Look { pid: 9, resident: (seconds * 1e6) as u64, user: seconds / 2.0, threads: 4, ..Look::default() };
-        let sample = Sample { seconds, looks: vec![look], ..Sample::default() };
+        let machine = Machine { all: (seconds * 200.0) as u64, idle: 0, stolen: (seconds * 30.0) as u64 };
+        let sample = Sample { seconds, looks: vec![look], machine: Some(machine), ..Sample::default() };
         Mark { step: step.to_owned(), sample }
     }
 
@@ -405,6 +413,7 @@ pub(super) mod tests {
         // One second of CPU for 600 messages.
         assert_eq!(step.cpu_micros_per_message, Some(1666.667));
         assert_eq!(results.steps[0].wasted_percent, Some(20.0));
+        assert_eq!((step.busy_percent, step.stolen_percent), (Some(85.0), Some(15.0)));
         assert_eq!((results.fleet_bytes_per_agent, results.broker_bytes_per_agent), (500, None), "too few to tell");
         assert_eq!(results.failures, [("timeout".to_owned(), 2, "<b>late & gone</b>".to_owned())]);
         assert_eq!(results.histograms.answer.count(), 200);

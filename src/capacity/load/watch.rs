@@ -1,4 +1,4 @@
-//! What the kernel says of a process: memory, CPU, descriptors, threads (proc(5)).
+//! What the kernel says of a process, memory, CPU, descriptors, threads, and of the whole machine's time (proc(5)).
 
 use std::fs;
 
@@ -51,6 +51,40 @@ impl Look {
     }
 }
 
+/// What all processors have done since the machine's start, in ticks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// All of it.
+    pub all: u64,
+    /// Nothing.
+    pub idle: u64,
+    /// Stood still although there was work, because the host let others run: a guest's times are too long by that.
+    pub stolen: u64,
+}
+
+impl Machine {
+    /// Looks; `None` where the kernel does not tell.
+    pub fn look() -> Option<Self> {
+        machine(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The parts of the time since `earlier` in which it worked and in which it was stolen, in percent.
+    pub fn since(&self, earlier: &Self) -> Option<(f64, f64)> {
+        let passed = self.all.checked_sub(earlier.all).filter(|&passed| passed > 0)? as f64;
+        let percent = |part: u64| 100.0 * part as f64 / passed;
+        let (idle, stolen) = (self.idle.saturating_sub(earlier.idle), self.stolen.saturating_sub(earlier.stolen));
+        Some((100.0 - percent(idle) - percent(stolen), percent(stolen)))
+    }
+}
+
+/// The first line: user, nice, system, idle, iowait, irq, softirq, steal. What follows is part of the first two.
+fn machine(stat: &str) -> Option<Machine> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+    let fields: Vec<u64> = fields.map(|ticks| ticks.parse().ok()).collect::<Option<_>>()?;
+    let [.., idle, waiting, _, _, stolen] = fields[..] else { return None };
+    Some(Machine { all: fields.iter().sum(), idle: idle + waiting, stolen })
+}
+
 /// User and system time. The name, in parentheses, may hold anything.
 fn cpu(stat: &str) -> Option<(f64, f64)> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -72,6 +106,16 @@ mod tests {
         let look = Look::at(std::process::id()).unwrap();
         assert!(look.resident > 1_000_000 && look.threads >= 1 && look.descriptors.unwrap() >= 3);
         assert!(Look::at(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_machine_works_is_idle_or_has_its_time_stolen() {
+        let before = machine("cpu  100 0 50 800 20 1 9 20 5 0\ncpu0 1 2\n").unwrap();
+        assert_eq!(before, Machine { all: 1000, idle: 820, stolen: 20 });
+        let after = Machine { all: 1200, idle: 860, stolen: 70 };
+        assert_eq!(after.since(&before), Some((55.0, 25.0)));
+        assert_eq!(before.since(&before), None);
+        assert!(machine("cpu  1 2 3 4\n").is_none() && machine("intr 1").is_none() && Machine::look().is_some());
     }
 
     #[test]

@@ -323,6 +323,9 @@ fn tell(results: &Results, output: &mut Output) {
         if let Some(cpu) = step.cpu_micros_per_message {
             output.line(format!("  {cpu} µs of the broker's CPU per message"));
         }
+        if let Some((busy, stolen)) = step.busy_percent.zip(step.stolen_percent) {
+            output.line(format!("  this machine's processors: {busy:.0} % busy, {stolen:.0} % stolen by its host"));
+        }
     }
     if let Some(bytes) = results.broker_bytes_per_agent {
         output.line(format!("The broker has grown by {bytes:.0} bytes per agent."));
