@@ -83,6 +83,17 @@ pub const RESUMED_SERVERS_MAX: usize = 16;
 /// everybody else.
 pub const TURN_ACCEPTS: usize = 64;
 
+/// Connections that a worker drops in one turn because they have waited too long for a handshake, about 20 µs each: after a
+/// storm's first wave thousands have at once.
+pub const TURN_EXPIRIES: usize = 64;
+
+/// New connections within an [`OBSERVE_INTERVAL`] up to which freed memory is given back: that takes the allocator's locks,
+/// and with them the workers' time.
+pub const CALM_CONNECTIONS_MAX: u64 = 128;
+
+/// Intervals after which freed memory is given back although there are more new connections than that: five minutes.
+pub const CALM_LOOKS_MAX: u32 = 60;
+
 /// Pause of accepting after the system gave no connection, for lack of descriptors for instance, so that the loop does
 /// not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,9 +1,11 @@
 //! Memory that was freed and that the allocator keeps: given back to the system when there has been work, which is when
-//! pages become free. The way to do so belongs to the allocator, and so to the binary that has chosen it.
+//! pages become free, but not in the middle of a storm: the allocator holds its locks meanwhile, for tenths of a second if
+//! there is much, and all workers wait. The way to do so belongs to the allocator, and so to the binary that has chosen it.
 
 use std::sync::OnceLock;
 
 use super::metrics::Metrics;
+use crate::limits::{CALM_CONNECTIONS_MAX, CALM_LOOKS_MAX};
 
 /// Has the allocator give back what it keeps.
 static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
@@ -17,6 +19,8 @@ pub fn give_back_with(give_back: fn()) {
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     last: Work,
+    /// Looks since there was work that nothing was given back for.
+    owed: Option<u32>,
 }
 
 /// What changes whenever memory is taken and freed: connections, those in handshake included, messages, also over links, and
@@ -37,16 +41,25 @@ impl Heap {
             messages: metrics.messages_in.get() + metrics.broker_link_messages_in.get(),
             mebibytes: metrics.process.anonymous.get() >> 20,
         };
-        if self.worked(work)
+        if self.is_time(work)
             && let Some(give_back) = GIVE_BACK.get()
         {
             give_back();
         }
     }
 
-    /// Whether there has been work since the last look.
-    fn worked(&mut self, work: Work) -> bool {
-        std::mem::replace(&mut self.last, work) != work
+    /// Whether there has been work, and it is calm by now or has not been for long.
+    fn is_time(&mut self, work: Work) -> bool {
+        let last = std::mem::replace(&mut self.last, work);
+        let is_calm = work.accepted - last.accepted <= CALM_CONNECTIONS_MAX;
+        let waited = match self.owed {
+            Some(looks) => looks + 1,
+            None if work != last => 0,
+            None => return false,
+        };
+        let is_time = is_calm || waited >= CALM_LOOKS_MAX;
+        self.owed = (!is_time).then_some(waited);
+        is_time
     }
 }
 
@@ -57,16 +70,30 @@ mod tests {
     #[test]
     fn once_after_work_and_not_again() {
         let mut heap = Heap::default();
-        assert!(!heap.worked(Work::default()), "nobody has come yet");
+        assert!(!heap.is_time(Work::default()), "nobody has come yet");
         let mut work = Work { accepted: 3, ..Work::default() };
-        assert_eq!([heap.worked(work), heap.worked(work)], [true, false]);
+        assert_eq!([heap.is_time(work), heap.is_time(work)], [true, false]);
         work.open = 3;
-        assert_eq!([heap.worked(work), heap.worked(work)], [true, false]);
+        assert_eq!([heap.is_time(work), heap.is_time(work)], [true, false]);
         work.messages = 1;
-        assert_eq!([heap.worked(work), heap.worked(work)], [true, false]);
+        assert_eq!([heap.is_time(work), heap.is_time(work)], [true, false]);
         work.open = 0;
-        assert_eq!([heap.worked(work), heap.worked(work)], [true, false], "they have gone");
+        assert_eq!([heap.is_time(work), heap.is_time(work)], [true, false], "they have gone");
         work.mebibytes = 1;
-        assert_eq!([heap.worked(work), heap.worked(work)], [true, false]);
+        assert_eq!([heap.is_time(work), heap.is_time(work)], [true, false]);
+    }
+
+    #[test]
+    fn after_a_storm_and_not_in_it_unless_it_does_not_end() {
+        let mut heap = Heap::default();
+        let mut work = Work::default();
+        let mut storm = |heap: &mut Heap| {
+            work.accepted += CALM_CONNECTIONS_MAX + 1;
+            heap.is_time(work)
+        };
+        assert_eq!([storm(&mut heap), storm(&mut heap)], [false, false]);
+        assert_eq!([heap.is_time(heap.last), heap.is_time(heap.last)], [true, false], "it is over");
+        let times = (0..2 * (CALM_LOOKS_MAX + 1)).filter(|_| storm(&mut heap)).count();
+        assert_eq!(times, 2, "whoever never calms down gives back all the same");
     }
 }

@@ -9,7 +9,9 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Moment;
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT, TURN_ACCEPTS, TURN_HANDSHAKES};
+use crate::limits::{
+    ACCEPT_BACKLOG, ACCEPT_PAUSE, ACCEPT_QUEUE_MAX, ACCEPT_QUEUE_WAIT, TURN_ACCEPTS, TURN_EXPIRIES, TURN_HANDSHAKES,
+};
 use crate::link::PeerId;
 use crate::observe::metrics::count;
 use crate::reactor::admission::{Flights, WaitRoom};
@@ -105,7 +107,7 @@ impl Gate {
 
     /// Accepts what there is room for and gives free handshake slots to the newest.
     pub(super) fn turn<M: Send>(&mut self, core: &mut Core<M>) {
-        let expired = self.room.expire(core.now).len();
+        let expired = (0..TURN_EXPIRIES).map_while(|_| self.room.expire(core.now)).count();
         if expired > 0 {
             core.common.options.metrics.accept_queue_expired.inc_by(expired as u64);
             let what = "connections waited too long for a handshake slot and were dropped";

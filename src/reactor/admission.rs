@@ -131,14 +131,11 @@ impl<T> WaitRoom<T> {
         self.change(source, |account| account.turn = account.turn.max(round) + DISPLACED_TURNS);
     }
 
-    /// Takes out those that have waited too long.
-    pub(super) fn expire(&mut self, now: Moment) -> Vec<T> {
-        let mut expired = Vec::new();
-        while let Some(oldest) = self.waiting.first_entry().filter(|oldest| oldest.get().until <= now) {
-            let number = *oldest.key();
-            expired.extend(self.leave(number));
-        }
-        expired
+    /// Takes out the oldest of those that have waited too long.
+    pub(super) fn expire(&mut self, now: Moment) -> Option<T> {
+        let oldest = self.waiting.first_entry().filter(|oldest| oldest.get().until <= now)?;
+        let number = *oldest.key();
+        self.leave(number)
     }
 
     /// When the oldest will have waited too long.

@@ -260,7 +260,8 @@ impl Storm {
     fn expire(&mut self, desk: usize) {
         let now = moment(self.now);
         let Room::Ours(room) = &mut self.desks[desk].room else { return };
-        for (id, attempt) in room.expire(now) {
+        let expired: Vec<_> = std::iter::from_fn(|| room.expire(now)).collect();
+        for (id, attempt) in expired {
             if self.is_current(id, attempt) {
                 self.fail(id);
             }
