@@ -1,6 +1,7 @@
 //! `podium server`: puts broker, orchestrator and API together in one process. The orchestrator's link to the broker is
 //! a pair of bounded queues here; to a broker elsewhere it would be a websocket, and it could not tell.
 
+mod backup;
 mod local_link;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use signal_hook::iterator::Signals;
 use tracing::info;
@@ -35,15 +37,31 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Directory with the configuration files
-    #[arg(long, default_value = "/etc/puppetlabs/podium")]
+    #[arg(long, default_value = "/etc/puppetlabs/podium", global = true)]
     config: PathBuf,
     /// Check the configuration and the files it names, and exit
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What else can be done with what a server keeps.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Copies what the server keeps to a new directory, while it runs or not
+    Backup(backup::BackupArguments),
+    /// Makes the data directory what it was at a backup; the server must not run
+    Restore(backup::RestoreArguments),
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
+    match &arguments.command {
+        Some(Command::Backup(wanted)) => return backup::run_backup(&arguments.config, wanted),
+        Some(Command::Restore(wanted)) => return backup::run_restore(&arguments.config, wanted),
+        None => {}
+    }
     let loaded = load_server(&arguments.config);
     match loaded {
         Ok(Loaded { settings, warnings }) if arguments.check => {

@@ -128,3 +128,12 @@ pub const TASK_DIRECTORY_DEPTH_MAX: usize = 32;
 
 /// Hashes of task files that are remembered.
 pub const FILE_HASHES_MAX: usize = 100_000;
+
+/// Files of a backup, far more than the server has keys.
+pub const BACKUP_FILES_MAX: usize = 64;
+
+/// Bytes of one of the keys in a backup.
+pub const BACKUP_KEY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of a backup's manifest that are read.
+pub const BACKUP_MANIFEST_BYTES_MAX: u64 = 1 << 20;

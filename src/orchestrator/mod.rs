@@ -1,6 +1,7 @@
 //! The orchestrator: accepts commands, commits them, runs them on agents through brokers, keeps what came of it. It is a
 //! PCP client like any other; its link to a broker is a pair of [`crate::link::Port`]s. LIFECYCLE.md walks through a job.
 
+pub mod backup;
 pub mod concurrency;
 pub mod dispatch;
 pub mod events;

@@ -2,7 +2,7 @@
 //! `conformance.rs` is the test suite that every implementation runs.
 
 #[cfg(test)]
-mod conformance;
+pub(super) mod conformance;
 mod rows;
 pub mod sqlite;
 mod writer;

@@ -20,6 +20,9 @@ use crate::orchestrator::model::{Event, Job, JobId, JobOrder, JobQuery, Node, No
 /// The schema's steps; a database of version n has had the first n of them.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs_and_users.sql")];
 
+/// The database's file, below the data directory.
+pub const DATABASE: &str = "podium.db";
+
 /// The store in `<data_dir>/podium.db`.
 pub struct SqliteStore {
     path: PathBuf,
@@ -34,10 +37,8 @@ impl SqliteStore {
     /// Opens or creates the store below `data_dir`, which becomes readable by its owner only.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         create_private_dir(data_dir)?;
-        let lock_path = data_dir.join("lock");
-        let lock = private_file(&lock_path)?;
-        lock.try_lock().map_err(|_| StoreError::InUse(lock_path))?;
-        let path = data_dir.join("podium.db");
+        let lock = lock(data_dir)?;
+        let path = data_dir.join(DATABASE);
         // Created here because SQLite would use the umask; its other files take the mode of this one.
         drop(private_file(&path)?);
         sync_dir(data_dir)?;
@@ -106,8 +107,18 @@ pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Keeps every other process from the data directory as long as the file is open.
+pub fn lock(data_dir: &Path) -> Result<File, StoreError> {
+    let path = data_dir.join("lock");
+    let file = private_file(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(StoreError::InUse(path)),
+    }
+}
+
 /// Opens `path`, creating it with mode 0600.
-fn private_file(path: &Path) -> Result<File, StoreError> {
+pub fn private_file(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map_err(|error| StoreError::File { path: path.to_owned(), cause: error.to_string() })
