@@ -79,6 +79,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         token_lifetime,
         token_lifetime_max,
         brokers,
+        keep_jobs,
     } = now;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
@@ -90,6 +91,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.token-lifetime", start.token_lifetime != *token_lifetime),
         ("orchestrator.token-lifetime-max", start.token_lifetime_max != *token_lifetime_max),
         ("orchestrator.brokers", start.brokers != *brokers),
+        ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
     ];
     changed(&keys).collect()
 }

@@ -94,6 +94,8 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let status_interval =
         reader.duration("orchestrator.status-interval", Bare::Seconds, Duration::from_millis(10)..=DAY);
     let task_timeout = reader.duration("orchestrator.default-task-node-timeout", Bare::Seconds, Duration::ZERO..=year);
+    let prune_days = reader.integer("orchestrator.job-prune-days", 0..=36_500);
+    let prune_days = prune_days.and_then(|days| u32::try_from(days).ok()).unwrap_or(30);
     let lifetimes = Duration::from_secs(1)..=100 * year;
     let token_lifetime = reader.duration("orchestrator.token-lifetime", Bare::Seconds, lifetimes.clone());
     let token_lifetime_max = reader.duration("orchestrator.token-lifetime-max", Bare::Seconds, lifetimes);
@@ -107,6 +109,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         token_lifetime: token_lifetime.unwrap_or(Duration::from_secs(3600)),
         token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
         brokers: brokers(reader),
+        keep_jobs: (prune_days > 0).then(|| prune_days * DAY),
     };
     if settings.token_lifetime > settings.token_lifetime_max {
         let advice = "is longer than orchestrator.token-lifetime-max; shorten it or raise the maximum";
@@ -194,6 +197,7 @@ mod tests {
             orchestrator {{
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
               status-interval: 2s, default-task-node-timeout: 600, token-lifetime: 4h, token-lifetime-max: 1y
+              job-prune-days: 7
               brokers: [compile1.example.com, Compile-2]
             }}"
         ));
@@ -244,6 +248,7 @@ mod tests {
                 token_lifetime: Duration::from_secs(4 * 3600),
                 token_lifetime_max: 365 * DAY,
                 brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
+                keep_jobs: Some(7 * DAY),
             },
         };
         assert_eq!(loaded.settings, expected);

@@ -220,6 +220,8 @@ pub struct OrchestratorSettings {
     pub token_lifetime_max: Duration,
     /// Certificate names of the brokers on compile nodes that may link.
     pub brokers: Vec<String>,
+    /// How long jobs are kept after their end; `None` is for ever.
+    pub keep_jobs: Option<Duration>,
 }
 
 /// `podium agent`.

@@ -137,3 +137,9 @@ pub const BACKUP_KEY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Bytes of a backup's manifest that are read.
 pub const BACKUP_MANIFEST_BYTES_MAX: u64 = 1 << 20;
+
+/// Time between two looks for jobs that ended long ago.
+pub const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Rows of one table that are removed in one step: some milliseconds.
+pub const PRUNE_ROWS_MAX: usize = 500;

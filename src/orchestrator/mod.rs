@@ -15,6 +15,7 @@ pub mod store;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 pub mod vault;
 
 use std::fmt;
@@ -40,6 +41,7 @@ use rbac::Rbac;
 use sources::code_dir::CodeDir;
 use store::sqlite::SqliteStore;
 use store::{Store, StoreError};
+use upkeep::Upkeep;
 use vault::Vault;
 
 /// The orchestrator's handle; cheap to clone. All methods block (on the store or on files), none for long: call them
@@ -59,6 +61,7 @@ struct Inner {
     commands: Sender<Command>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
+    upkeep: Mutex<Option<Upkeep>>,
 }
 
 /// A file that agents may download.
@@ -130,6 +133,9 @@ impl Orchestrator {
         .map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
         })?;
+        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
+            Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
+        })?;
         let inner = Inner {
             store,
             vault,
@@ -140,6 +146,7 @@ impl Orchestrator {
             commands,
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
+            upkeep: Mutex::new(Some(upkeep)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -243,6 +250,7 @@ impl Orchestrator {
             // A panic of the thread has been reported by its own hook.
             let _ = thread.join();
         }
+        drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.inner.store.close();
     }
 }

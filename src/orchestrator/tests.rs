@@ -25,6 +25,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         default_task_timeout: None,
         token_lifetime: Duration::from_secs(3600),
         token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
+        keep_jobs: None,
         brokers: vec![],
     }
 }

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 pub(super) mod conformance;
+mod prune;
 mod rows;
 pub mod sqlite;
 mod writer;
@@ -44,6 +45,9 @@ pub trait Store: Send + Sync {
     /// The jobs that have not ended, ascending, with those of their nodes that have not.
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
 
+    /// Removes about so many rows at most of jobs that ended before a time, the oldest first.
+    fn prune(&self, before: WallTime, rows: usize) -> Result<Pruned, StoreError>;
+
     /// Names that the inventory has ever had, sorted.
     fn known_nodes(&self) -> Result<Vec<String>, StoreError>;
 
@@ -55,6 +59,18 @@ pub trait Store: Send + Sync {
 
     /// Ends writing, after what was asked for before; later writes are refused.
     fn close(&self);
+}
+
+/// What a step of [`Store::prune`] has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pruned {
+    /// There was nothing to remove.
+    Nothing,
+    /// Rows of one job were removed, and perhaps the job with its last one; there may be more.
+    Some {
+        /// Jobs of which nothing is left: 0 or 1.
+        jobs: usize,
+    },
 }
 
 /// A job to be created.

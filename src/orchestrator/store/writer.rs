@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Savepoint, params};
 use serde_json::{Map, Value};
 
 use super::rows::{database, json};
-use super::{Change, NewEvent, NewJob, StoreError, Token, User};
+use super::{Change, NewEvent, NewJob, Pruned, StoreError, Token, User, prune};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
 use crate::orchestrator::model::{JobId, JobState, NodeState};
@@ -18,6 +18,8 @@ pub enum Write {
     Create(Box<NewJob>, Sender<Result<JobId, StoreError>>),
     /// Changes, all or none.
     Commit(Vec<Change>, Sender<Result<(), StoreError>>),
+    /// Rows of old jobs, see [`super::Store::prune`].
+    Prune(WallTime, usize, Sender<Result<Pruned, StoreError>>),
 }
 
 impl Write {
@@ -25,6 +27,7 @@ impl Write {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
             Self::Commit(changes, _) => changes.len(),
+            Self::Prune(_, rows, _) => *rows,
         }
     }
 }
@@ -33,6 +36,7 @@ impl Write {
 enum Outcome {
     Created(Sender<Result<JobId, StoreError>>, Result<JobId, StoreError>),
     Committed(Sender<Result<(), StoreError>>, Result<(), StoreError>),
+    Pruned(Sender<Result<Pruned, StoreError>>, Result<Pruned, StoreError>),
 }
 
 impl Outcome {
@@ -41,6 +45,7 @@ impl Outcome {
         match self {
             Self::Created(to, result) => drop(to.send(commit.clone().and(result))),
             Self::Committed(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::Pruned(to, result) => drop(to.send(commit.clone().and(result))),
         }
     }
 }
@@ -91,6 +96,10 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
         Write::Commit(changes, to) => {
             let result = changes.iter().try_for_each(|change| apply(&savepoint, change));
             Outcome::Committed(to, result.and_then(|()| release(savepoint)))
+        }
+        Write::Prune(before, rows, to) => {
+            let result = prune::step(&savepoint, before, rows);
+            Outcome::Pruned(to, result.and_then(|pruned| release(savepoint).map(|()| pruned)))
         }
     }
 }
