@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -76,20 +77,24 @@ impl Server {
     ) -> Self {
         fs::create_dir(directory.path().join("conf")).unwrap();
         fs::write(directory.path().join("conf/podium.conf"), configuration).unwrap();
-        let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(binary())
-            .args([subcommand, "--config"])
-            .arg(directory.path().join("conf"))
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = launch(subcommand, directory.path(), environment);
         let [address, api] = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let server = Self { child, directory, address, api };
         server.wait("it to be up", || server.log().contains(&format!("the {subcommand} is up")));
         server
+    }
+
+    /// Kills a server with SIGKILL and starts it again on what that has left.
+    pub fn kill_and_start(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = launch("server", self.directory.path(), &[]);
+        self.wait("it to be up again", || self.log().contains("the server is up"));
+    }
+
+    /// A file or directory of its own.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().join(relative)
     }
 
     /// Writes another file of its configuration.
@@ -187,6 +192,20 @@ impl Server {
     pub fn wait_descriptors(&self, most: usize) {
         self.wait(&format!("at most {most} descriptors"), || self.descriptors() <= most);
     }
+}
+
+/// Starts the subcommand with the configuration and a new log in its directory.
+fn launch(subcommand: &str, directory: &Path, environment: &[(&str, &str)]) -> Child {
+    let log = File::create(directory.join("log")).unwrap();
+    Command::new(binary())
+        .args([subcommand, "--config"])
+        .arg(directory.join("conf"))
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// The binary of this build, or another one to be compared with it.

@@ -2,6 +2,7 @@
 //! authorization rules, certificates that change, the life of a service.
 
 mod authorization;
+mod campaign;
 mod certificates;
 mod compile_node;
 mod crash;
