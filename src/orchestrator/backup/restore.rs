@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_backup_that_was_changed_is_not_restored() {
-        let changes: [(&str, fn(&Path)); 5] = [
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 5] = [
             ("SHA-256", |from| {
                 let mut bytes = fs::read(from.join("podium.db")).unwrap();
                 let middle = bytes.len() / 2;
