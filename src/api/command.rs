@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::limits::JSON_DEPTH_MAX;
-use crate::orchestrator::model::{Scope, TaskCommand, is_deeper};
+use crate::orchestrator::model::{Scope, TaskCommand, Terms, is_deeper};
 
 /// Keys of a scope that this server can resolve.
 const SCOPES: [&str; 3] = ["nodes", "query", "node_group"];
@@ -45,15 +45,20 @@ pub(super) fn task(body: &[u8]) -> Result<TaskCommand, Problem> {
         return Err(Problem::invalid("environment must not be empty; leave it out for production."));
     }
     refuse_targets(&mut object)?;
-    Ok(TaskCommand {
+    Ok(TaskCommand { task, params, plan_job: None, terms: terms(&mut object, environment, scope)? })
+}
+
+/// What every command may say.
+fn terms(object: &mut Map<String, Value>, environment: String, scope: Scope) -> Result<Terms, Problem> {
+    Ok(Terms {
         environment,
-        task,
-        params,
         scope,
-        noop: take_bool(&mut object, "noop")?.unwrap_or(false),
-        description: take_string(&mut object, "description")?.unwrap_or_default(),
-        userdata: take_object(&mut object, "userdata")?.unwrap_or_default(),
-        timeout: take_timeout(&mut object)?,
+        noop: take_bool(object, "noop")?.unwrap_or(false),
+        concurrency: take_positive(object, "concurrency", "of nodes")?
+            .map(|nodes| u32::try_from(nodes).unwrap_or(u32::MAX)),
+        timeout: take_positive(object, "timeout", "of seconds")?,
+        description: take_string(object, "description")?.unwrap_or_default(),
+        userdata: take_object(object, "userdata")?.unwrap_or_default(),
     })
 }
 
@@ -94,12 +99,14 @@ fn take_bool(object: &mut Map<String, Value>, key: &str) -> Result<Option<bool>,
     }
 }
 
-fn take_timeout(object: &mut Map<String, Value>) -> Result<Option<u64>, Problem> {
-    match take(object, "timeout") {
+fn take_positive(object: &mut Map<String, Value>, key: &str, unit: &str) -> Result<Option<u64>, Problem> {
+    match take(object, key) {
         None => Ok(None),
         Some(value) => match value.as_u64() {
-            Some(seconds) if seconds > 0 => Ok(Some(seconds)),
-            _ => Err(Problem::invalid(format!("timeout must be a positive integer of seconds, not {value}."))),
+            Some(number) if number > 0 => Ok(Some(number)),
+            _ => {
+                Err(Problem::invalid(format!("{key} must be a positive integer {unit}, not {value}.")).with("key", key))
+            }
         },
     }
 }
@@ -185,14 +192,10 @@ mod tests {
     fn the_least_command_gets_the_defaults() {
         let command = parse(json!({"task": "package", "params": {}, "scope": {"nodes": ["a"]}})).unwrap();
         let expected = TaskCommand {
-            environment: "production".into(),
             task: "package".into(),
             params: Map::new(),
-            scope: Scope::Nodes(vec!["a".into()]),
-            noop: false,
-            description: String::new(),
-            userdata: Map::new(),
-            timeout: None,
+            plan_job: None,
+            terms: Terms::new("production", Scope::Nodes(vec!["a".into()])),
         };
         assert_eq!(command, expected);
     }
@@ -204,9 +207,9 @@ mod tests {
             "environment": null, "description": null, "userdata": null, "targets": [], "plan_job": "7"
         }))
         .unwrap();
-        assert_eq!(command.scope, Scope::Query(json!("nodes {}")));
+        assert_eq!(command.terms.scope, Scope::Query(json!("nodes {}")));
         assert_eq!(command.params["x"], Value::Null);
-        assert!(!command.noop);
+        assert!(!command.terms.noop);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::model::{
-    Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
-    NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
+    Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node, NodeConnection,
+    NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork,
+    Terms, Work,
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
@@ -136,12 +137,12 @@ impl Backend for Fake {
     }
 
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
-        let Scope::Nodes(names) = &command.scope else {
+        let Scope::Nodes(names) = &command.terms.scope else {
             return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
         };
         if names.is_empty() {
             let refusal = Refusal::new(RefusalKind::EmptyTarget, "The scope has no nodes");
-            return Err(refusal.with("environment", "production").with("target", command.scope.kind()));
+            return Err(refusal.with("environment", "production").with("target", command.terms.scope.kind()));
         }
         if command.task != "facter" {
             let message = format!("Unknown task {}", command.task);
@@ -153,15 +154,20 @@ impl Backend for Fake {
         let job = Job {
             id,
             state: JobState::Ready,
-            task: command.task.clone(),
-            params: command.params.clone(),
-            scope: command.scope.clone(),
-            owner: subject.clone(),
+            spec: JobSpec {
+                work: Work::Task(TaskWork {
+                    task: command.task.clone(),
+                    params: command.params.clone(),
+                    sensitive: vec![],
+                    plan_job: command.plan_job,
+                }),
+                terms: command.terms.clone(),
+                owner: subject.clone(),
+            },
             finished: None,
             started: None,
             node_count: nodes.len() as u64,
             node_states: BTreeMap::from([(NodeState::Ready, nodes.len() as u64)]),
-            description: command.description.clone(),
             ..old_job()
         };
         state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
@@ -171,12 +177,15 @@ impl Backend for Fake {
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {
         let state = self.state.lock().unwrap();
-        let mut items: Vec<Job> = state.jobs.values().map(|played| played.job.clone()).collect();
+        let is_asked = |job: &Job| query.kind.is_none_or(|kind| job.spec.work.kind() == kind);
+        let mut items: Vec<Job> =
+            state.jobs.values().map(|played| played.job.clone()).filter(|job| is_asked(job)).collect();
+        let total = items.len() as u64;
         if query.descending {
             items.reverse();
         }
         items.truncate(query.limit as usize);
-        Ok(Page { items, total: state.jobs.len() as u64 })
+        Ok(Page { items, total })
     }
 
     fn job(&self, id: JobId) -> Result<Job, Refusal> {
@@ -313,16 +322,19 @@ fn old_job() -> Job {
     Job {
         id: OLD_JOB,
         state: JobState::Finished,
-        environment: "production".into(),
-        task: "package".into(),
-        params: object(json!({"action": "status", "name": "openssl"})),
-        sensitive: vec!["password".into()],
-        scope: Scope::Nodes(vec!["web01.example.com".into()]),
-        noop: false,
-        description: "check ssl".into(),
-        userdata: Map::new(),
-        timeout: None,
-        owner: ada(),
+        spec: JobSpec {
+            work: Work::Task(TaskWork {
+                task: "package".into(),
+                params: object(json!({"action": "status", "name": "openssl"})),
+                sensitive: vec!["password".into()],
+                plan_job: None,
+            }),
+            terms: Terms {
+                description: "check ssl".into(),
+                ..Terms::new("production", Scope::Nodes(vec!["web01.example.com".into()]))
+            },
+            owner: ada(),
+        },
         created: start,
         started: Some(start),
         finished: Some(finish),

@@ -13,12 +13,12 @@ use super::problem::Problem;
 use super::shared::{Shared, answer};
 use super::{command, render};
 use crate::limits::{API_BODY_BYTES_MAX, API_PAGE_MAX};
-use crate::orchestrator::model::{JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Subject};
+use crate::orchestrator::model::{JobKind, JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Subject};
 
 /// `limit` of `GET /jobs` if the request has none.
 const LIMIT_DEFAULT: u32 = 20;
 
-/// Types of jobs that clients may ask for. This server makes `task` only; of the others there are none.
+/// Types of jobs that clients may ask for. Of those that this server does not make there are none.
 const TYPES: [&str; 9] = [
     "deploy",
     "task",
@@ -63,11 +63,12 @@ pub(super) async fn run_task(
 pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Response<Body> {
     answer(&shared, StatusCode::OK, move |shared| {
         let asked = Listing::parse(&Parameters::of(&uri)?)?;
-        let (items, total) = if asked.kind.as_deref().is_none_or(|kind| kind == "task") {
+        // Jobs of a type that this server does not make are none.
+        let (items, total) = if asked.kind.is_some() && asked.query.kind.is_none() {
+            (Vec::new(), 0)
+        } else {
             let page = shared.backend.jobs(&asked.query)?;
             (page.items.iter().map(|job| render::job_item(&shared.urls, job)).collect(), page.total)
-        } else {
-            (Vec::new(), 0)
         };
         Ok(json!({"items": items, "pagination": asked.pagination(total)}))
     })
@@ -134,6 +135,7 @@ impl Listing {
             offset: parameters.number("offset", u32::MAX)?.unwrap_or(0),
             order_by: parameters.word("order_by", JobOrder::from_word, orders)?.unwrap_or(JobOrder::Timestamp),
             descending: parameters.descending()?,
+            kind: kind.and_then(JobKind::from_word),
             task,
             min_finish: parameters.time("min_finish_timestamp")?,
             max_finish: parameters.time("max_finish_timestamp")?,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
-    Event, InventoryEntry, Job, JobId, JobStatus, Node, Subject, TaskDetail, TaskListing,
+    Event, InventoryEntry, Job, JobId, JobSpec, JobStatus, Node, Subject, TaskDetail, TaskListing, TaskWork, Work,
 };
 
 /// Absolute URLs of this server's resources: identifiers are URLs with the host the server considers its own.
@@ -82,42 +82,58 @@ pub(super) fn job_detail(urls: &Urls, job: &Job) -> Value {
 
 fn job_common(urls: &Urls, job: &Job) -> Value {
     let url = urls.job(job.id);
+    let JobSpec { work, terms, owner } = &job.spec;
+    let kind = work.kind();
     json!({
         "id": url,
         "name": job.id.to_string(),
         "state": job.state.word(),
-        "command": "task",
-        "type": "task",
-        "options": job_options(job),
-        "owner": subject(&job.owner),
-        "description": job.description,
-        "environment": {"name": job.environment},
+        "command": kind.word(),
+        "type": kind.word(),
+        "options": job_options(&job.spec),
+        "owner": subject(owner),
+        "description": terms.description,
+        "environment": {"name": terms.environment},
         "timestamp": job.timestamp.to_seconds_string(),
         "created_timestamp": job.created.to_seconds_string(),
         "started_timestamp": job.started.map(WallTime::to_seconds_string),
         "finished_timestamp": job.finished.map(WallTime::to_seconds_string),
         "duration": job_duration(job),
         "node_count": job.node_count,
-        "userdata": job.userdata,
+        "userdata": terms.userdata,
         "nodes": {"id": format!("{url}/nodes")},
         "report": {"id": format!("{url}/report")},
         "events": {"id": format!("{url}/events")},
     })
 }
 
-fn job_options(job: &Job) -> Value {
-    let mut options = json!({
-        "description": job.description,
-        "transport": "pxp",
-        "noop": job.noop,
-        "task": job.task,
-        "params": job.params,
-        "sensitive": job.sensitive,
-        "scheduled-job-id": null,
-        "scope": job.scope,
-        "environment": job.environment,
-    });
-    if let Some(timeout) = job.timeout {
+fn job_options(spec: &JobSpec) -> Value {
+    let JobSpec { work, terms, .. } = spec;
+    let mut options = match work {
+        Work::Task(TaskWork { task, params, sensitive, plan_job }) => {
+            let mut options = json!({
+                "transport": "pxp", "task": task, "params": params, "sensitive": sensitive, "scheduled-job-id": null,
+            });
+            if let Some(plan_job) = plan_job {
+                options["plan_job"] = json!(plan_job.0);
+            }
+            if let Some(concurrency) = terms.concurrency {
+                options["concurrency"] = json!(concurrency);
+            }
+            options
+        }
+        Work::Deploy(options) => {
+            let mut options = json!(options);
+            options["concurrency"] = json!(terms.concurrency);
+            options["target"] = Value::Null;
+            options
+        }
+    };
+    options["description"] = json!(terms.description);
+    options["noop"] = json!(terms.noop);
+    options["scope"] = json!(terms.scope);
+    options["environment"] = json!(terms.environment);
+    if let Some(timeout) = terms.timeout {
         options["timeout"] = json!(timeout);
     }
     options

@@ -1,9 +1,12 @@
 //! What is written down when something happens to a node: events with their texts, and the result that a task's output
 //! makes (ORCHESTRATOR reference 3.12 and 8.4; puppet-specifications, tasks, output).
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
-use super::model::{EventType, NodeState, is_deeper};
+use super::model::{EventType, NodeState, TaskWork, Work, is_deeper};
 use super::store::{Change, NewEvent, NodeKey};
 use crate::clock::WallTime;
 use crate::limits::JSON_DEPTH_MAX;
@@ -15,6 +18,41 @@ const REDACTED: &str = "Sensitive [value redacted]";
 
 /// The kind of a result that the orchestrator itself had to make.
 pub const EXECUTION_FAILURE: &str = "puppetlabs.orchestrator/execution-failure";
+
+/// What is run on a node, as texts name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A task, by its name.
+    Task(Arc<str>),
+    /// Puppet.
+    Puppet,
+}
+
+impl Action {
+    /// What a job runs.
+    pub fn of(work: &Work) -> Self {
+        match work {
+            Work::Task(TaskWork { task, .. }) => Self::Task(task.as_str().into()),
+            Work::Deploy(_) => Self::Puppet,
+        }
+    }
+
+    fn failed(&self, node: &str, reason: &str) -> String {
+        match self {
+            Self::Task(task) => format!("Task {task} failed on {node}: {reason}"),
+            Self::Puppet => format!("Puppet failed on {node}: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task(task) => write!(f, "task {task}"),
+            Self::Puppet => f.write_str("puppet"),
+        }
+    }
+}
 
 /// How a node ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,31 +67,31 @@ pub struct Ending {
 
 impl Ending {
     /// The orchestrator or the agent could not run the task, or lost sight of it.
-    pub fn errored(task: &str, node: &str, reason: &str) -> Self {
+    pub fn errored(action: &Action, node: &str, reason: &str) -> Self {
         let error = json!({"kind": EXECUTION_FAILURE, "msg": reason, "details": {"node": node}});
-        Self::errored_with(task, node, reason, error)
+        Self::errored_with(action, node, reason, error)
     }
 
-    fn errored_with(task: &str, node: &str, reason: &str, error: Value) -> Self {
+    fn errored_with(action: &Action, node: &str, reason: &str, error: Value) -> Self {
         Self {
             state: NodeState::Errored,
-            message: Some(format!("Error running task {task} on {node}: {reason}")),
+            message: Some(format!("Error running {action} on {node}: {reason}")),
             result: Map::from_iter([("_error".to_owned(), error)]),
         }
     }
 
     /// The agent's own error, as the text in a status answer's `stdout`; other texts are shown as they are.
-    pub fn agent_error(task: &str, node: &str, stdout: Option<&str>) -> Self {
+    pub fn agent_error(action: &Action, node: &str, stdout: Option<&str>) -> Self {
         let error = stdout.and_then(agent_error);
         let message = error.as_ref().and_then(|error| error["msg"].as_str()).map(str::to_owned);
         match (error, message) {
-            (Some(error), Some(message)) => Self::errored_with(task, node, &message, error),
-            _ => Self::errored(task, node, stdout.unwrap_or("the agent gave no reason")),
+            (Some(error), Some(message)) => Self::errored_with(action, node, &message, error),
+            _ => Self::errored(action, node, stdout.unwrap_or("the agent gave no reason")),
         }
     }
 
     /// The task has run, and this is what it left.
-    pub fn ran(task: &str, node: &str, results: &ProcessResults) -> Self {
+    pub fn ran(action: &Action, node: &str, results: &ProcessResults) -> Self {
         let stdout = results.stdout.as_deref().unwrap_or_default();
         let mut result = match serde_json::from_str(stdout) {
             // One that is deeper would make the whole job's answer unreadable for clients: it is shown as text.
@@ -70,7 +108,7 @@ impl Ending {
             return Self { state: NodeState::Finished, message: None, result };
         };
         let reason = error["msg"].as_str().unwrap_or("the task reported an error without a message");
-        let message = format!("Task {task} failed on {node}: {reason}");
+        let message = action.failed(node, reason);
         Self { state: NodeState::Failed, message: Some(message), result }
     }
 
@@ -124,12 +162,12 @@ fn event_details(node: &str, detail: Value) -> Map<String, Value> {
 }
 
 /// A request is about to be sent.
-pub fn started(node: &str, noop: bool) -> NewEvent {
-    NewEvent {
-        kind: EventType::NodeRunning,
-        details: event_details(node, json!({"noop": noop})),
-        message: format!("Started on {node} ..."),
-    }
+pub fn started(action: &Action, node: &str, noop: bool) -> NewEvent {
+    let message = match action {
+        Action::Task(_) => format!("Started on {node} ..."),
+        Action::Puppet => format!("Started puppet run on {node} ..."),
+    };
+    NewEvent { kind: EventType::NodeRunning, details: event_details(node, json!({"noop": noop})), message }
 }
 
 /// The last event of a job.
@@ -145,9 +183,14 @@ pub fn job_finished(succeeded: u64, unsuccessful: u64) -> NewEvent {
 mod tests {
     use super::*;
 
+    fn task() -> Action {
+        Action::Task("t".into())
+    }
+
     fn ran(exitcode: i64, stdout: &str, stderr: &str) -> (NodeState, Value) {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let ending = Ending::ran("t", "n", &ProcessResults { exitcode, stdout: some(stdout), stderr: some(stderr) });
+        let ending =
+            Ending::ran(&task(), "n", &ProcessResults { exitcode, stdout: some(stdout), stderr: some(stderr) });
         (ending.state, ending.result.into())
     }
 
@@ -185,16 +228,16 @@ mod tests {
         let deep = nested(JSON_DEPTH_MAX + 1);
         assert_eq!(ran(0, &deep, "").1, json!({"_output": deep}));
         let error = format!("{{\"_error\": {{\"msg\": \"m\", \"details\": {deep}}}}}");
-        let ending = Ending::agent_error("t", "n", Some(&error));
+        let ending = Ending::agent_error(&task(), "n", Some(&error));
         assert_eq!(ending.result["_error"]["kind"], EXECUTION_FAILURE);
     }
 
     #[test]
     fn agents_errors_keep_their_kind() {
         let stdout = crate::pxp::status::execution_error("no such file");
-        let ending = Ending::agent_error("t", "n", Some(&stdout));
+        let ending = Ending::agent_error(&task(), "n", Some(&stdout));
         assert_eq!(ending.result["_error"]["kind"], crate::pxp::status::EXECUTION_ERROR_KIND);
         assert_eq!(ending.message.unwrap(), "Error running task t on n: no such file");
-        assert_eq!(Ending::agent_error("t", "n", Some("x")).result["_error"]["kind"], EXECUTION_FAILURE);
+        assert_eq!(Ending::agent_error(&task(), "n", Some("x")).result["_error"]["kind"], EXECUTION_FAILURE);
     }
 }

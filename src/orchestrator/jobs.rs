@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command};
-use super::model::{JobId, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
+use super::model::{JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work};
 use super::scope;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
@@ -22,25 +22,20 @@ use crate::pxp::task::TaskRun;
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
     let (task, metadata, checked) = check(inner, &command)?;
-    let names = scope::resolve(&command.scope, &command.environment)?;
+    let names = scope::resolve(&command.terms.scope, &command.terms.environment)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
-    let timeout = command.timeout.or(inner.default_timeout);
+    let TaskCommand { plan_job, mut terms, .. } = command;
+    terms.timeout = terms.timeout.or(inner.default_timeout);
+    let work = TaskWork { task: task.name, params: checked.shown, sensitive: checked.sensitive, plan_job };
+    let spec = JobSpec { work: Work::Task(work), terms, owner: subject.clone() };
+    create(inner, spec, names, params)
+}
+
+/// Commits a job and hands it to the dispatcher.
+fn create(inner: &Inner, spec: JobSpec, names: Vec<String>, params: Box<RawValue>) -> Result<JobId, Refusal> {
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
-    let job = NewJob {
-        environment: command.environment,
-        task: task.name,
-        params: checked.shown,
-        sensitive: checked.sensitive,
-        scope: command.scope,
-        noop: command.noop,
-        description: command.description,
-        userdata: command.userdata,
-        timeout,
-        owner: subject.clone(),
-        created: WallTime::now(),
-        payload: inner.vault.seal(params.get().as_bytes()),
-        nodes,
-    };
+    let payload = inner.vault.seal(params.get().as_bytes());
+    let job = NewJob { spec, created: WallTime::now(), payload, nodes };
     let mut accepted = AcceptedJob { job: unfinished(&job), params: Ok(params) };
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;
@@ -49,7 +44,8 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
         inner.unfinished_nodes.fetch_sub(reserved, Ordering::Relaxed);
     })?;
     accepted.job.id = id;
-    tracing::info!(job = %id, task = accepted.job.task, nodes = reserved, by = subject.login, "accepted a job");
+    let JobSpec { work, owner, .. } = &accepted.job.spec;
+    tracing::info!(job = %id, kind = work.kind().word(), nodes = reserved, by = owner.login, "accepted a job");
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)
@@ -57,7 +53,7 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
 
 /// The task, and its parameters if they are right.
 fn check(inner: &Inner, command: &TaskCommand) -> Result<(TaskDetail, TaskMetadata, CheckedParameters), Refusal> {
-    let environment = inner.code_dir.environment(&command.environment)?;
+    let environment = inner.code_dir.environment(&command.terms.environment)?;
     let (module, name) = split_name(&command.task).ok_or_else(|| {
         let message = format!("\"{}\" is not a valid task name.", command.task);
         Refusal::new(RefusalKind::ValidationError, message).with("task", command.task.as_str())
@@ -65,7 +61,7 @@ fn check(inner: &Inner, command: &TaskCommand) -> Result<(TaskDetail, TaskMetada
     let (task, metadata) = inner.code_dir.task(&environment, module, name)?;
     let alias = |name: &str| inner.code_dir.type_alias(&environment, name);
     let mut problems = Vec::new();
-    if command.noop && !metadata.supports_noop {
+    if command.terms.noop && !metadata.supports_noop {
         problems.push("does not support noop: its metadata has no `supports_noop: true`".to_owned());
     }
     match parameters::check(&metadata, &command.params, &alias) {
@@ -84,7 +80,7 @@ fn request_params(
     metadata: &TaskMetadata,
     mut input: Map<String, Value>,
 ) -> Result<Box<RawValue>, Refusal> {
-    if command.noop {
+    if command.terms.noop {
         input.insert("_noop".to_owned(), true.into());
     }
     let run = TaskRun {
@@ -122,7 +118,7 @@ fn reserve(inner: &Inner, nodes: usize) -> Result<(), Refusal> {
 /// A new job as the dispatcher sees it.
 fn unfinished(job: &NewJob) -> UnfinishedJob {
     let nodes = job.nodes.iter().map(|node| (node.name.clone(), node.transaction));
-    UnfinishedJob { noop: job.noop, timeout: job.timeout, ..UnfinishedJob::new(JobId(0), &job.task, nodes) }
+    UnfinishedJob::new(JobId(0), job.spec.clone(), nodes)
 }
 
 /// The jobs that have not ended, with their parameters opened.

@@ -61,7 +61,7 @@ fn command_task() {
         answer.json(),
         json!({"job": {"id": "https://orch.example.com:8143/orchestrator/v1/jobs/83", "name": "83"}})
     );
-    assert_eq!(api.fake.commands()[0].scope, Scope::Nodes(vec!["web01.example.com".into()]));
+    assert_eq!(api.fake.commands()[0].terms.scope, Scope::Nodes(vec!["web01.example.com".into()]));
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Dispatcher {
     }
 
     fn ran(&mut self, now: Now, key: NodeKey, results: &ProcessResults, out: &mut Output) {
-        let ending = Ending::ran(&self.jobs[&key.job].task, &self.running[&key].name, results);
+        let ending = Ending::ran(&self.jobs[&key.job].action, &self.running[&key].name, results);
         self.end(now, key, ending, out);
     }
 
@@ -205,7 +205,7 @@ impl Dispatcher {
     }
 
     fn agent_error(&mut self, now: Now, key: NodeKey, stdout: Option<&str>, out: &mut Output) {
-        let ending = Ending::agent_error(&self.jobs[&key.job].task, &self.running[&key].name, stdout);
+        let ending = Ending::agent_error(&self.jobs[&key.job].action, &self.running[&key].name, stdout);
         self.end(now, key, ending, out);
     }
 

@@ -25,7 +25,7 @@ pub use driver::{Command, Driver, DriverParts};
 pub use links::Attached;
 
 use super::concurrency::Turns;
-use super::events::{self, Ending};
+use super::events::{self, Action, Ending};
 use super::inventory::{Inventory, LinkIndex};
 use super::model::{JobId, JobState};
 use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
@@ -129,7 +129,7 @@ enum Grace {
 
 /// A job that has not ended.
 struct ActiveJob {
-    task: Arc<str>,
+    action: Action,
     noop: bool,
     timeout: Option<u64>,
     params: Result<Box<RawValue>, String>,
@@ -172,9 +172,9 @@ impl Dispatcher {
         let AcceptedJob { job, params } = accepted;
         let left = u64::try_from(job.nodes.len()).unwrap_or(u64::MAX);
         let active = ActiveJob {
-            task: job.task.into(),
-            noop: job.noop,
-            timeout: job.timeout,
+            action: Action::of(&job.spec.work),
+            noop: job.spec.terms.noop,
+            timeout: job.spec.terms.timeout,
             params,
             state: job.state,
             succeeded: job.succeeded,
@@ -277,14 +277,14 @@ impl Dispatcher {
             (Err(reason), _) => reason.clone(),
             (Ok(_), None) => format!("{name} is not connected to the PCP broker"),
             (Ok(_), Some(link)) => {
-                let event = events::started(&name, job.noop);
+                let event = events::started(&job.action, &name, job.noop);
                 out.changes.push(Change::NodeStarted { node: key, at: now.wall, event });
                 self.add_running(now, key, name, transaction, Delivery::Sent, Duration::ZERO);
                 self.send_request(key, link, out);
                 return;
             }
         };
-        let ending = Ending::errored(&job.task, &name, &reason);
+        let ending = Ending::errored(&job.action, &name, &reason);
         self.record_end(now, key, &name, ending, out);
     }
 

@@ -223,7 +223,7 @@ impl Dispatcher {
 
     /// Ends a running node as errored.
     pub(super) fn give_up(&mut self, now: Now, key: NodeKey, reason: &str, out: &mut Output) {
-        let ending = Ending::errored(&self.jobs[&key.job].task, &self.running[&key].name, reason);
+        let ending = Ending::errored(&self.jobs[&key.job].action, &self.running[&key].name, reason);
         self.end(now, key, ending, out);
     }
 

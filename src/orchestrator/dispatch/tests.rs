@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::messages::Received;
 use super::*;
 use crate::limits::START_GRACE;
-use crate::orchestrator::model::{EventType, NodeState};
+use crate::orchestrator::model::{EventType, JobSpec, NodeState, Scope, Subject};
 use crate::pcp::Outgoing;
 use crate::pxp::status::execution_error;
 
@@ -76,7 +76,7 @@ impl Bench {
 
     fn job_with(&mut self, names: &[&str], params: &str, change: impl FnOnce(&mut UnfinishedJob)) {
         let nodes = names.iter().zip(0..).map(|(name, position)| ((*name).to_owned(), transaction(position)));
-        let mut job = UnfinishedJob::new(JobId(1), "demo", nodes);
+        let mut job = UnfinishedJob::new(JobId(1), spec("ada"), nodes);
         change(&mut job);
         let params = Ok(RawValue::from_string(params.to_owned()).unwrap());
         self.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
@@ -143,6 +143,12 @@ impl Bench {
     fn requests(&self) -> usize {
         self.sends.iter().filter(|send| send["data"]["module"] == "task").count()
     }
+}
+
+/// The task `demo`, asked for by this user.
+fn spec(login: &str) -> JobSpec {
+    let owner = Subject { login: login.to_owned(), ..Subject::default() };
+    JobSpec::of_task("demo", Scope::Nodes(vec![]), owner)
 }
 
 fn transaction(position: u32) -> Uuid {
@@ -313,7 +319,7 @@ fn an_agent_that_each_query_disconnects_is_asked_in_turn_and_given_up() {
 fn a_timeout_ends_the_node_and_counts_from_the_start() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |job| {
-        job.timeout = Some(40);
+        job.spec.terms.timeout = Some(40);
         job.state = JobState::Running;
         job.nodes[0].start = Some(WallTime::from_millis(1_000));
     });
@@ -389,7 +395,7 @@ fn an_unanswered_subscription_is_repeated() {
 #[test]
 fn a_job_without_readable_parameters_ends() {
     let mut bench = Bench::connected();
-    let job = UnfinishedJob::new(JobId(9), "demo", [("a".to_owned(), transaction(0))]);
+    let job = UnfinishedJob::new(JobId(9), spec("ada"), [("a".to_owned(), transaction(0))]);
     let params = Err("the key is gone".to_owned());
     bench.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
     assert_eq!((bench.requests(), bench.error()), (0, "the key is gone".to_owned()));

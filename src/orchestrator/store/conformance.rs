@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{Change, NewEvent, NewJob, NewNode, NodeKey, Store, Token, User};
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
-    EventType, JobId, JobOrder, JobQuery, JobState, NodeOrder, NodeQuery, NodeState, Scope, Subject,
+    DeployOptions, EventType, JobId, JobKind, JobOrder, JobQuery, JobSpec, JobState, NodeOrder, NodeQuery, NodeState,
+    Scope, Subject, TaskWork, Terms, Work,
 };
 
 /// Opens the store on data that stays the same during one run of the suite.
@@ -33,30 +34,32 @@ fn owner(login: &str) -> Subject {
         id: "1".into(),
         login: login.into(),
         display_name: login.to_uppercase(),
-        email: String::new(),
-        is_superuser: false,
-        is_remote: false,
-        is_revoked: false,
-        is_group: false,
         last_login: Some("2026-03-01T09:00:00.000Z".into()),
         role_ids: vec![2],
+        ..Subject::default()
     }
 }
 
 /// A job of `ada` on these nodes.
 pub fn new_job(task: &str, names: &[&str]) -> NewJob {
     let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-    NewJob {
-        environment: "production".into(),
+    let work = TaskWork {
         task: task.into(),
         params: object(json!({"a": [1, null, "é\u{0}"]})),
         sensitive: vec!["secret".into()],
-        scope: Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect()),
+        plan_job: None,
+    };
+    let scope = Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect());
+    let terms = Terms {
         noop: true,
+        concurrency: Some(7),
         description: "d".into(),
         userdata: object(json!({"u": 1})),
         timeout: Some(60),
-        owner: owner("ada"),
+        ..Terms::new("production", scope)
+    };
+    NewJob {
+        spec: JobSpec { work: Work::Task(work), terms, owner: owner("ada") },
         created: at(1_000),
         payload: vec![0, 1, 255],
         nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
@@ -95,6 +98,7 @@ pub fn all_jobs() -> JobQuery {
         offset: 0,
         order_by: JobOrder::Name,
         descending: false,
+        kind: None,
         task: None,
         min_finish: None,
         max_finish: None,
@@ -121,8 +125,7 @@ fn a_job_goes_through_its_life(open: Open<'_>) {
     let id = store.create_job(asked.clone()).unwrap();
     let job = store.job(id).unwrap().unwrap();
     assert_eq!((job.state, job.node_count, job.node_states[&NodeState::Ready]), (JobState::Ready, 3, 3));
-    assert_eq!((&job.params, &job.scope, &job.owner), (&asked.params, &asked.scope, &asked.owner));
-    assert_eq!((job.timeout, job.noop, &job.sensitive), (Some(60), true, &asked.sensitive));
+    assert_eq!(job.spec, asked.spec);
     store
         .commit(vec![
             entered(id, JobState::Running, 2_000, None),
@@ -139,6 +142,7 @@ fn a_job_goes_through_its_life(open: Open<'_>) {
     let unfinished = store.unfinished().unwrap();
     let [recovered] = unfinished.as_slice() else { panic!("one job has not ended: {unfinished:?}") };
     assert_eq!((recovered.id, recovered.state, &recovered.payload), (id, JobState::Running, &asked.payload));
+    assert_eq!((&recovered.spec, recovered.is_forced), (&asked.spec, false));
     assert_eq!((recovered.succeeded, recovered.unsuccessful, recovered.nodes.len()), (0, 1, 2));
     let [b, a] = recovered.nodes.as_slice() else { panic!("two nodes have not ended") };
     assert_eq!((b.position, b.name.as_str(), b.transaction), (0, "b", asked.nodes[0].transaction));
@@ -186,7 +190,7 @@ fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
     let before = store.jobs(&all_jobs()).unwrap().total;
     for (task, login) in [("list::x", "zoe"), ("list::y", "bob"), ("other", "eve")] {
         let mut job = new_job(task, &["a", "b"]);
-        job.owner = owner(login);
+        job.spec.owner = owner(login);
         let id = store.create_job(job).unwrap();
         store.commit(vec![entered(id, JobState::Finished, 5_000 + id.0, None)]).unwrap();
     }
@@ -202,6 +206,14 @@ fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
     let last = at(5_000 + i64::try_from(before).unwrap() + 3);
     assert_eq!(ids(&JobQuery { min_finish: Some(last), ..all_jobs() }), (vec![3], 1));
     assert_eq!(store.jobs(&JobQuery { max_finish: Some(at(1)), ..all_jobs() }).unwrap().total, 0);
+    let mut run = new_job("", &["a"]);
+    let options = DeployOptions { no_noop: true, tags: Some("ssh".into()), filetimeout: Some(3), ..Default::default() };
+    run.spec.work = Work::Deploy(options);
+    let id = store.create_job(run.clone()).unwrap();
+    assert_eq!(store.unfinished().unwrap().pop().unwrap().spec, run.spec);
+    store.commit(vec![entered(id, JobState::Finished, 9_000, None)]).unwrap();
+    let deploys = JobQuery { kind: Some(JobKind::Deploy), ..all_jobs() };
+    assert_eq!((ids(&deploys), store.job(id).unwrap().unwrap().spec), ((vec![4], 1), run.spec));
     let id = JobId(i64::try_from(before).unwrap() + 1);
     store.commit(vec![started(key(id, 1), 10), ended(key(id, 1), NodeState::Finished, 20)]).unwrap();
     let names = |query: &NodeQuery| {

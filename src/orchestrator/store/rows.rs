@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::{StoreError, Token, UnfinishedNode, User};
 use crate::clock::WallTime;
-use crate::orchestrator::model::{Event, EventType, Job, JobId, JobState, JobStatus, Node, NodeState};
+use crate::orchestrator::model::{
+    Event, EventType, Job, JobId, JobKind, JobSpec, JobState, JobStatus, Node, NodeState, PlanJobId, TaskWork, Terms,
+    Work,
+};
 
 /// Names what was being done when the database failed.
 pub fn database(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
@@ -51,16 +54,7 @@ pub fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(Job {
         id: JobId(row.get("id")?),
         state: column(row, "state", |word| JobState::from_word(&word))?,
-        environment: row.get("environment")?,
-        task: row.get("task")?,
-        params: parsed(row, "params")?,
-        sensitive: parsed(row, "sensitive")?,
-        scope: parsed(row, "scope")?,
-        noop: row.get("noop")?,
-        description: row.get("description")?,
-        userdata: parsed(row, "userdata")?,
-        timeout: seconds(row)?,
-        owner: parsed(row, "owner")?,
+        spec: spec(row)?,
         created: time(row, "created")?,
         started: time_option(row, "started")?,
         finished: time_option(row, "finished")?,
@@ -71,9 +65,27 @@ pub fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// The column `timeout`.
-pub fn seconds(row: &Row<'_>) -> rusqlite::Result<Option<u64>> {
-    Ok(row.get::<_, Option<i64>>("timeout")?.map(i64::unsigned_abs))
+/// What a row of `jobs` says was asked for.
+pub fn spec(row: &Row<'_>) -> rusqlite::Result<JobSpec> {
+    let work = match column(row, "kind", |word| JobKind::from_word(&word))? {
+        JobKind::Deploy => Work::Deploy(parsed(row, "options")?),
+        JobKind::Task | JobKind::PlanTask => Work::Task(TaskWork {
+            task: row.get("task")?,
+            params: parsed(row, "params")?,
+            sensitive: parsed(row, "sensitive")?,
+            plan_job: row.get::<_, Option<i64>>("plan_job")?.map(PlanJobId),
+        }),
+    };
+    let terms = Terms {
+        environment: row.get("environment")?,
+        scope: parsed(row, "scope")?,
+        noop: row.get("noop")?,
+        concurrency: row.get("concurrency")?,
+        timeout: row.get::<_, Option<i64>>("timeout")?.map(i64::unsigned_abs),
+        description: row.get("description")?,
+        userdata: parsed(row, "userdata")?,
+    };
+    Ok(JobSpec { work, terms, owner: parsed(row, "owner")? })
 }
 
 /// Adds to a job what other tables say of it.

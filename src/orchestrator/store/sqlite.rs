@@ -15,10 +15,11 @@ use super::rows::{self, database};
 use super::writer::{self, Write};
 use super::{Change, NewJob, Store, StoreError, Token, UnfinishedJob, User};
 use crate::limits::{EVENTS_PAGE_MAX, STORE_ANSWER_BYTES_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
-use crate::orchestrator::model::{Event, Job, JobId, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
+use crate::orchestrator::model::{Event, Job, JobId, JobKind, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
 
 /// The schema's steps; a database of version n has had the first n of them.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs_and_users.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_jobs_and_users.sql"), include_str!("migrations/0002_kinds.sql")];
 
 /// The store in `<data_dir>/podium.db`.
 pub struct SqliteStore {
@@ -261,17 +262,18 @@ fn list_jobs(
         JobOrder::State => "state",
     };
     let direction = if query.descending { "DESC" } else { "ASC" };
-    let filter =
-        "(?1 IS NULL OR instr(task, ?1) > 0) AND (?2 IS NULL OR finished >= ?2) AND (?3 IS NULL OR finished <= ?3)";
+    let filter = "(?1 IS NULL OR instr(task, ?1) > 0) AND (?2 IS NULL OR finished >= ?2) AND \
+                  (?3 IS NULL OR finished <= ?3) AND (?4 IS NULL OR kind = ?4)";
     let (min, max) = (query.min_finish.map(|time| time.as_millis()), query.max_finish.map(|time| time.as_millis()));
-    let filters: [&dyn ToSql; 3] = [&query.task, &min, &max];
+    let kind = query.kind.map(JobKind::word);
+    let filters: [&dyn ToSql; 4] = [&query.task, &min, &max, &kind];
     let total: i64 = connection
         .prepare_cached(&format!("SELECT count(*) FROM jobs WHERE {filter}"))?
         .query_row(filters, |row| row.get(0))?;
     let sql =
-        format!("SELECT * FROM jobs WHERE {filter} ORDER BY {order} {direction}, id {direction} LIMIT ?4 OFFSET ?5");
+        format!("SELECT * FROM jobs WHERE {filter} ORDER BY {order} {direction}, id {direction} LIMIT ?5 OFFSET ?6");
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query(params![query.task, min, max, query.limit, query.offset])?;
+    let found = statement.query(params![query.task, min, max, kind, query.limit, query.offset])?;
     let mut items = match within(found, &["params", "scope", "description", "userdata"], bytes_max, rows::job)? {
         Ok(items) => items,
         Err(error) => return Ok(Err(error)),
@@ -321,9 +323,8 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
         Ok(UnfinishedJob {
             id: JobId(row.get("id")?),
             state: rows::job_state(row)?,
-            task: row.get("task")?,
-            noop: row.get("noop")?,
-            timeout: rows::seconds(row)?,
+            spec: rows::spec(row)?,
+            is_forced: row.get("forced")?,
             payload: row.get::<_, Option<Vec<u8>>>("payload")?.unwrap_or_default(),
             succeeded: 0,
             unsuccessful: 0,
@@ -473,6 +474,10 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).unwrap();
         drop(connection);
         let error = SqliteStore::open(dir.path()).err().unwrap();
-        assert!(matches!(error, StoreError::NewerSchema { found: 99, supported: 1, .. }), "{error}");
+        let newest = i64::try_from(MIGRATIONS.len()).unwrap();
+        assert!(
+            matches!(error, StoreError::NewerSchema { found: 99, supported, .. } if supported == newest),
+            "{error}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::rows::{database, json};
 use super::{Change, NewEvent, NewJob, StoreError, Token, User};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
-use crate::orchestrator::model::{JobId, JobState, NodeState};
+use crate::orchestrator::model::{JobId, JobSpec, JobState, NodeState, Work};
 
 /// A request to the writer, with where to put its outcome.
 pub enum Write {
@@ -102,24 +102,33 @@ fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) ->
 
 fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError> {
     let created = job.created.as_millis();
+    let JobSpec { work, terms, owner } = &job.spec;
+    let (task, options, plan_job) = match work {
+        Work::Task(task) => (Some(task), "{}".to_owned(), task.plan_job),
+        Work::Deploy(options) => (None, json(options), None),
+    };
     execute(
         connection,
-        "INSERT INTO jobs (state, environment, task, params, sensitive, scope, noop, description, userdata, timeout, \
-         owner, owner_login, created, timestamp, node_count, payload) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+        "INSERT INTO jobs (state, kind, environment, task, params, sensitive, options, plan_job, scope, noop, \
+         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19)",
         params![
             JobState::Ready.word(),
-            job.environment,
-            job.task,
-            json(&job.params),
-            json(&job.sensitive),
-            json(&job.scope),
-            job.noop,
-            job.description,
-            json(&job.userdata),
-            job.timeout.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
-            json(&job.owner),
-            job.owner.login,
+            work.kind().word(),
+            terms.environment,
+            task.map_or("", |task| &task.task),
+            task.map_or_else(|| "{}".to_owned(), |task| json(&task.params)),
+            task.map_or_else(|| "[]".to_owned(), |task| json(&task.sensitive)),
+            options,
+            plan_job.map(|plan| plan.0),
+            json(&terms.scope),
+            terms.noop,
+            terms.concurrency,
+            terms.description,
+            json(&terms.userdata),
+            terms.timeout.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
+            json(owner),
+            owner.login,
             created,
             i64::try_from(job.nodes.len()).unwrap_or(i64::MAX),
             job.payload,

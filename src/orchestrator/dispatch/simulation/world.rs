@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::brokers::{Broker, uri};
 use super::ledger::{Ledger, Tally};
 use super::*;
+use crate::orchestrator::model::{JobSpec, Scope, Subject};
 use crate::pcp::{Envelope, Outgoing};
 use crate::pxp::status::execution_error;
 use crate::random::Random;
@@ -157,7 +158,8 @@ impl World {
     pub fn job(&mut self, id: i64, names: &[String]) {
         let random = &mut self.random;
         let transaction = |name: &String| (name.clone(), Uuid::from_u64_pair(random.next_u64(), random.next_u64()));
-        let job = UnfinishedJob::new(JobId(id), "demo", names.iter().map(transaction));
+        let spec = JobSpec::of_task("demo", Scope::Nodes(vec![]), Subject::default());
+        let job = UnfinishedJob::new(JobId(id), spec, names.iter().map(transaction));
         self.ledger.jobs.insert(job.id, job.clone());
         self.act(|dispatcher, now, out| dispatcher.accept(now, accepted(job), out));
     }
