@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::orchestrator::model::{
-    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Subject, TaskCommand, TaskDetail,
-    TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Subject, TaskCommand,
+    TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
@@ -15,6 +15,8 @@ pub trait Backend: Send + Sync + 'static {
     fn attach(&self, link: BrokerLink) -> Result<(), NotAttached>;
     /// See [`Orchestrator::run_task`].
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal>;
+    /// See [`Orchestrator::run_puppet`].
+    fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal>;
     /// See [`Orchestrator::jobs`].
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal>;
     /// See [`Orchestrator::job`].
@@ -52,6 +54,10 @@ impl Backend for Orchestrator {
 
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
         Orchestrator::run_task(self, subject, command)
+    }
+
+    fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+        Orchestrator::run_puppet(self, subject, command)
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {

@@ -1,11 +1,15 @@
-//! `POST /command/task`: from bytes to a [`TaskCommand`], with an error that names the key. Optional keys may be null,
+//! The bodies of commands: from bytes to a [`TaskCommand`] and the like, with an error that names the key. Optional keys may be null,
 //! as Bolt sends them; unknown keys are let through, as newer clients may send more.
+
+mod deploy;
 
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::limits::JSON_DEPTH_MAX;
 use crate::orchestrator::model::{Scope, TaskCommand, Terms, is_deeper};
+
+pub(super) use deploy::deploy;
 
 /// Keys of a scope that this server can resolve.
 const SCOPES: [&str; 3] = ["nodes", "query", "node_group"];

@@ -15,9 +15,9 @@ use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::model::{
-    Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node, NodeConnection,
-    NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork,
-    Terms, Work,
+    DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
+    NodeConnection, NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail,
+    TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
@@ -76,6 +76,24 @@ impl Fake {
     /// The next link of a broker that nobody has taken yet.
     pub(crate) fn link(&self) -> Option<BrokerLink> {
         self.state.lock().unwrap().links.pop()
+    }
+
+    fn create(&self, spec: JobSpec, names: &[String]) -> JobId {
+        let mut state = self.state.lock().unwrap();
+        let id = JobId(state.jobs.keys().last().map_or(1, |last| last + 1));
+        let nodes: Vec<Node> = names.iter().map(|name| fresh_node(name)).collect();
+        let job = Job {
+            id,
+            state: JobState::Ready,
+            spec,
+            finished: None,
+            started: None,
+            node_count: nodes.len() as u64,
+            node_states: BTreeMap::from([(NodeState::Ready, nodes.len() as u64)]),
+            ..old_job()
+        };
+        state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
+        id
     }
 
     fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
@@ -148,31 +166,24 @@ impl Backend for Fake {
             let message = format!("Unknown task {}", command.task);
             return Err(Refusal::new(RefusalKind::UnknownTask, message).with("task", command.task));
         }
-        let mut state = self.state.lock().unwrap();
-        let id = JobId(state.jobs.keys().last().map_or(1, |last| last + 1));
-        let nodes: Vec<Node> = names.iter().map(|name| fresh_node(name)).collect();
-        let job = Job {
-            id,
-            state: JobState::Ready,
-            spec: JobSpec {
-                work: Work::Task(TaskWork {
-                    task: command.task.clone(),
-                    params: command.params.clone(),
-                    sensitive: vec![],
-                    plan_job: command.plan_job,
-                }),
-                terms: command.terms.clone(),
-                owner: subject.clone(),
-            },
-            finished: None,
-            started: None,
-            node_count: nodes.len() as u64,
-            node_states: BTreeMap::from([(NodeState::Ready, nodes.len() as u64)]),
-            ..old_job()
-        };
-        state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
-        state.commands.push(command);
+        let work = Work::Task(TaskWork {
+            task: command.task.clone(),
+            params: command.params.clone(),
+            sensitive: vec![],
+            plan_job: command.plan_job,
+        });
+        let id = self.create(JobSpec { work, terms: command.terms.clone(), owner: subject.clone() }, names);
+        self.state.lock().unwrap().commands.push(command);
         Ok(id)
+    }
+
+    fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+        let DeployCommand { options, terms } = command;
+        check_environment(&terms.environment)?;
+        let Scope::Nodes(names) = terms.scope.clone() else {
+            return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
+        };
+        Ok(self.create(JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() }, &names))
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {

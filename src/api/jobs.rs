@@ -1,19 +1,18 @@
-//! `/command/task` and `/jobs`: starting jobs and following them.
+//! `/jobs`: what has become of jobs.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode, Uri};
-use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::parameters::{Parameters, job_id};
 use super::problem::Problem;
+use super::render;
 use super::shared::{Shared, answer};
-use super::{command, render};
-use crate::limits::{API_BODY_BYTES_MAX, API_PAGE_MAX};
-use crate::orchestrator::model::{JobKind, JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Subject};
+use crate::limits::API_PAGE_MAX;
+use crate::orchestrator::model::{JobKind, JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState};
 
 /// `limit` of `GET /jobs` if the request has none.
 const LIMIT_DEFAULT: u32 = 20;
@@ -40,24 +39,6 @@ const ALL_NODES: NodeQuery = NodeQuery {
     state: None,
     with_results: false,
 };
-
-/// `POST /command/task`.
-pub(super) async fn run_task(
-    State(shared): State<Arc<Shared>>,
-    Extension(subject): Extension<Subject>,
-    request: Request,
-) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let body = match shared.read_body(&head.headers, body, API_BODY_BYTES_MAX).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    answer(&shared, StatusCode::ACCEPTED, move |shared| {
-        let id = shared.backend.run_task(&subject, command::task(&body)?)?;
-        Ok(render::accepted(&shared.urls, id))
-    })
-    .await
-}
 
 /// `GET /jobs`.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Response<Body> {

@@ -48,7 +48,7 @@ pub(super) fn root(urls: &Urls) -> Value {
         },
         "status": link("status", "status"),
         "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("tasks", "tasks")],
-        "commands": [link("task", "command/task")],
+        "commands": [link("deploy", "command/deploy"), link("task", "command/task")],
     })
 }
 
@@ -180,7 +180,8 @@ fn node(node: &Node) -> Value {
         "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
         "timestamp": node.timestamp.to_seconds_string(),
         "duration": node_duration(node),
-        "transaction_uuid": null,
+        // The one of the report: Puppet runs have it among their details.
+        "transaction_uuid": node.details.get("transaction_uuid"),
         "latest-event-id": node.latest_event_id,
         "details": node.details,
     });

@@ -11,12 +11,11 @@ use axum::routing::{any, get, post};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
-use super::{auth, broker_link, files, jobs, render, sources, status};
+use super::{auth, broker_link, commands, files, jobs, render, sources, status};
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer; Bolt takes a 404 to
 /// `command/plan_start` for a server without plans.
-const NOT_OFFERED: [&str; 18] = [
-    "command/deploy",
+const NOT_OFFERED: [&str; 17] = [
     "command/stop",
     "command/stop_plan",
     "command/task_target",
@@ -42,7 +41,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator", get(root))
         .route("/orchestrator/v1", get(root))
         .route("/orchestrator/v1/status", get(status::services))
-        .route("/orchestrator/v1/command/task", post(jobs::run_task))
+        .route("/orchestrator/v1/command/task", post(commands::run_task))
+        .route("/orchestrator/v1/command/deploy", post(commands::deploy))
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))

@@ -37,10 +37,11 @@ impl Action {
         }
     }
 
-    fn failed(&self, node: &str, reason: &str) -> String {
+    /// It ran, and failed.
+    pub fn failed(&self, node: &str, reason: &str) -> String {
         match self {
             Self::Task(task) => format!("Task {task} failed on {node}: {reason}"),
-            Self::Puppet => format!("Puppet failed on {node}: {reason}"),
+            Self::Puppet => format!("Puppet run failed on {node}: {reason}"),
         }
     }
 }
@@ -63,6 +64,10 @@ pub struct Ending {
     pub message: Option<String>,
     /// For people and programs.
     pub result: Map<String, Value>,
+    /// Shown with the node, beside the message.
+    pub details: Map<String, Value>,
+    /// Shown with the event.
+    pub detail: Map<String, Value>,
 }
 
 impl Ending {
@@ -77,6 +82,8 @@ impl Ending {
             state: NodeState::Errored,
             message: Some(format!("Error running {action} on {node}: {reason}")),
             result: Map::from_iter([("_error".to_owned(), error)]),
+            details: Map::new(),
+            detail: Map::new(),
         }
     }
 
@@ -90,8 +97,9 @@ impl Ending {
         }
     }
 
-    /// The task has run, and this is what it left.
+    /// A process has run, and this is what it left.
     pub fn ran(action: &Action, node: &str, results: &ProcessResults) -> Self {
+        let (details, detail) = (Map::new(), Map::new());
         let stdout = results.stdout.as_deref().unwrap_or_default();
         let mut result = match serde_json::from_str(stdout) {
             // One that is deeper would make the whole job's answer unreadable for clients: it is shown as text.
@@ -105,25 +113,30 @@ impl Ending {
             result.insert("_error".to_owned(), task_error(results));
         }
         let Some(error) = result.get("_error") else {
-            return Self { state: NodeState::Finished, message: None, result };
+            return Self { state: NodeState::Finished, message: None, result, details, detail };
         };
         let reason = error["msg"].as_str().unwrap_or("the task reported an error without a message");
         let message = action.failed(node, reason);
-        Self { state: NodeState::Failed, message: Some(message), result }
+        Self { state: NodeState::Failed, message: Some(message), result, details, detail }
     }
 
     /// As a change of the store.
-    pub fn into_change(self, node: NodeKey, name: &str, at: WallTime) -> Change {
-        let kind = match self.state {
+    pub fn into_change(self, action: &Action, node: NodeKey, name: &str, at: WallTime) -> Change {
+        let Self { state, message, result, mut details, detail } = self;
+        let kind = match state {
             NodeState::Finished => EventType::NodeFinished,
             NodeState::Failed => EventType::NodeFailed,
             NodeState::Skipped => EventType::NodeSkipped,
             _ => EventType::NodeErrored,
         };
-        let text = self.message.clone().unwrap_or_else(|| format!("Finished on node {name}"));
-        let details = self.message.map(|message| ("message".to_owned(), message.into())).into_iter().collect();
-        let event = NewEvent { kind, details: event_details(name, json!({})), message: text };
-        Change::NodeEnded { node, state: self.state, at, details, result: self.result.into(), event }
+        let text = message.clone().unwrap_or_else(|| match action {
+            Action::Task(_) => format!("Finished on node {name}"),
+            // The blank at the end is there in the messages of the original.
+            Action::Puppet => format!("Finished puppet run on {name} - Success! "),
+        });
+        details.extend(message.map(|message| ("message".to_owned(), message.into())));
+        let event = NewEvent { kind, details: event_details(name, detail.into()), message: text };
+        Change::NodeEnded { node, state, at, details, result: result.into(), event }
     }
 }
 

@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command};
-use super::model::{JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work};
+use super::model::{
+    DeployCommand, JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work,
+};
+use super::puppet_run;
 use super::scope;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
@@ -25,27 +28,47 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
     let names = scope::resolve(&command.terms.scope, &command.terms.environment)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let TaskCommand { plan_job, mut terms, .. } = command;
-    terms.timeout = terms.timeout.or(inner.default_timeout);
+    terms.timeout = terms.timeout.or(inner.default_task_timeout);
     let work = TaskWork { task: task.name, params: checked.shown, sensitive: checked.sensitive, plan_job };
     let spec = JobSpec { work: Work::Task(work), terms, owner: subject.clone() };
-    create(inner, spec, names, params)
+    create(inner, spec, names, Some(params))
 }
 
-/// Commits a job and hands it to the dispatcher.
-fn create(inner: &Inner, spec: JobSpec, names: Vec<String>, params: Box<RawValue>) -> Result<JobId, Refusal> {
+/// As [`run_task`], for Puppet.
+pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+    let DeployCommand { options, mut terms } = command;
+    // The empty one leaves it to the nodes.
+    if !terms.environment.is_empty() {
+        inner.code_dir.environment(&terms.environment)?;
+    }
+    let names = scope::resolve(&terms.scope, &terms.environment)?;
+    terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
+    let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
+    create(inner, spec, names, None)
+}
+
+/// Commits a job and hands it to the dispatcher. A task has its parameters; those of a Puppet run follow from the rest.
+fn create(
+    inner: &Inner,
+    spec: JobSpec,
+    names: Vec<String>,
+    task_params: Option<Box<RawValue>>,
+) -> Result<JobId, Refusal> {
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
-    let payload = inner.vault.seal(params.get().as_bytes());
+    let payload = task_params.as_ref().map(|params| inner.vault.seal(params.get().as_bytes())).unwrap_or_default();
     let job = NewJob { spec, created: WallTime::now(), payload, nodes };
-    let mut accepted = AcceptedJob { job: unfinished(&job), params: Ok(params) };
+    let mut unfinished = unfinished(&job);
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;
     let created = inner.store.create_job(job);
     let id = created.inspect_err(|_| {
         inner.unfinished_nodes.fetch_sub(reserved, Ordering::Relaxed);
     })?;
-    accepted.job.id = id;
-    let JobSpec { work, owner, .. } = &accepted.job.spec;
+    unfinished.id = id;
+    let JobSpec { work, owner, .. } = &unfinished.spec;
     tracing::info!(job = %id, kind = work.kind().word(), nodes = reserved, by = owner.login, "accepted a job");
+    let params = Ok(task_params.unwrap_or_else(|| puppet_params(&unfinished)));
+    let accepted = AcceptedJob { job: unfinished, params };
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)
@@ -121,9 +144,18 @@ fn unfinished(job: &NewJob) -> UnfinishedJob {
     UnfinishedJob::new(JobId(0), job.spec.clone(), nodes)
 }
 
+fn puppet_params(job: &UnfinishedJob) -> Box<RawValue> {
+    let Work::Deploy(options) = &job.spec.work else { return RawValue::NULL.to_owned() };
+    puppet_run::request_params(job.id, options, &job.spec.terms)
+}
+
 /// The jobs that have not ended, with their parameters opened.
 pub(super) fn recover(store: &dyn Store, vault: &Vault) -> Result<Vec<AcceptedJob>, StoreError> {
     let open = |mut job: UnfinishedJob| {
+        if matches!(job.spec.work, Work::Deploy(_)) {
+            let params = Ok(puppet_params(&job));
+            return AcceptedJob { job, params };
+        }
         let plain = vault.unseal(&std::mem::take(&mut job.payload));
         let params = plain.and_then(|plain| {
             let text = String::from_utf8(plain).map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ pub mod events;
 pub mod inventory;
 mod jobs;
 pub mod model;
+pub mod puppet_run;
 pub mod rbac;
 pub mod scope;
 pub mod sources;
@@ -32,8 +33,8 @@ use crate::link::Port;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts};
 use inventory::{Inventory, LinkedBroker};
 use model::{
-    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject, TaskCommand,
-    TaskDetail, TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject,
+    TaskCommand, TaskDetail, TaskListing,
 };
 use rbac::Rbac;
 use sources::code_dir::CodeDir;
@@ -54,7 +55,8 @@ struct Inner {
     code_dir: CodeDir,
     rbac: Rbac,
     inventory: Arc<RwLock<Inventory>>,
-    default_timeout: Option<u64>,
+    default_task_timeout: Option<u64>,
+    default_deploy_timeout: Option<u64>,
     commands: Sender<Command>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
@@ -111,7 +113,8 @@ impl Orchestrator {
         let unfinished_nodes = Arc::new(AtomicUsize::new(nodes));
         let clock = Clock::start();
         let dispatch = DispatchSettings {
-            concurrency: settings.task_concurrency,
+            task_concurrency: settings.task_concurrency,
+            deploy_concurrency: settings.deploy_concurrency,
             allowed_status_requests: settings.allowed_status_requests,
             status_interval: settings.status_interval,
         };
@@ -135,7 +138,8 @@ impl Orchestrator {
             code_dir: CodeDir::new(&settings.code_dir),
             rbac,
             inventory,
-            default_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
+            default_task_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
+            default_deploy_timeout: settings.default_deploy_timeout.map(|timeout| timeout.as_secs()),
             commands,
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
@@ -159,12 +163,23 @@ impl Orchestrator {
 
     /// Accepts a task job; what it returns is committed and survives a crash.
     pub fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
-        if !self.is_dispatching() {
-            let message = "No job is accepted because nothing would come of it: the dispatcher has stopped. The server's log \
-                           says why; restart the server once that is mended.";
-            return Err(Refusal::new(RefusalKind::UnknownError, message));
-        }
+        self.check_dispatching()?;
         jobs::run_task(&self.inner, subject, command)
+    }
+
+    /// Accepts a job that runs Puppet; what it returns is committed and survives a crash.
+    pub fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+        self.check_dispatching()?;
+        jobs::run_puppet(&self.inner, subject, command)
+    }
+
+    fn check_dispatching(&self) -> Result<(), Refusal> {
+        if self.is_dispatching() {
+            return Ok(());
+        }
+        let message = "No command is accepted because nothing would come of it: the dispatcher has stopped. The server's \
+                       log says why; restart the server once that is mended.";
+        Err(Refusal::new(RefusalKind::UnknownError, message))
     }
 
     /// A slice of all jobs.

@@ -37,8 +37,12 @@ fn transaction(position: u32) -> Uuid {
 
 impl World {
     fn new() -> Self {
-        let settings =
-            DispatchSettings { concurrency: 8, allowed_status_requests: 3, status_interval: Duration::from_secs(12) };
+        let settings = DispatchSettings {
+            task_concurrency: 8,
+            deploy_concurrency: 2,
+            allowed_status_requests: 3,
+            status_interval: Duration::from_secs(12),
+        };
         let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
         let counter = Mutex::new(0);
         let new_id = move || {

@@ -317,8 +317,12 @@ mod tests {
     /// A driver with so many links, and what brokers hold of them.
     fn driver(links: usize) -> (tempfile::TempDir, Driver, Vec<Sender<Bytes>>, Sender<Command>) {
         let dir = tempfile::tempdir().unwrap();
-        let settings =
-            DispatchSettings { concurrency: 1, allowed_status_requests: 1, status_interval: Duration::from_secs(1) };
+        let settings = DispatchSettings {
+            task_concurrency: 1,
+            deploy_concurrency: 1,
+            allowed_status_requests: 1,
+            status_interval: Duration::from_secs(1),
+        };
         let (clock, inventory) = (Clock::start(), Arc::new(RwLock::new(Inventory::new(Vec::new()))));
         let (commander, commands) = unbounded();
         let parts = DriverParts {

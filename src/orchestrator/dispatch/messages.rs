@@ -9,11 +9,13 @@ use uuid::Uuid;
 
 use super::node::{Delivery, Query};
 use super::{Dispatcher, Now, Output};
-use crate::orchestrator::events::{self, Ending};
+use crate::orchestrator::events::{self, Action, Ending};
 use crate::orchestrator::inventory::{Arrivals, LinkIndex};
+use crate::orchestrator::puppet_run;
 use crate::orchestrator::store::{Change, NodeKey};
 use crate::pcp::message::{InventoryResponse, InventoryUpdate, error_text};
 use crate::pcp::{Envelope, PcpUri};
+use crate::pxp::puppet_run::RunResults;
 use crate::pxp::response::{ProcessResults, ProvisionalResponse, Response, RpcError};
 use crate::pxp::status::{StatusResults, TransactionStatus};
 
@@ -131,7 +133,12 @@ impl Dispatcher {
             Ok(key) => key,
             Err(received) => return Ok(received),
         };
-        match serde_json::from_str::<ProcessResults>(response.results.get()) {
+        let results = response.results.get();
+        if self.jobs[&key.job].action == Action::Puppet {
+            self.puppet_ran(now, key, results, out);
+            return Ok(Received::Used);
+        }
+        match serde_json::from_str::<ProcessResults>(results) {
             Ok(results) => self.ran(now, key, &results, out),
             Err(error) => {
                 let reason = format!("the agent's answer is not the result of a process: {error}");
@@ -143,6 +150,19 @@ impl Dispatcher {
 
     fn ran(&mut self, now: Now, key: NodeKey, results: &ProcessResults, out: &mut Output) {
         let ending = Ending::ran(&self.jobs[&key.job].action, &self.running[&key].name, results);
+        self.end(now, key, ending, out);
+    }
+
+    /// `results` is the JSON that the agent's Puppet module has written.
+    fn puppet_ran(&mut self, now: Now, key: NodeKey, results: &str, out: &mut Output) {
+        let name = &self.running[&key].name;
+        let ending = match serde_json::from_str::<RunResults>(results) {
+            Ok(results) => puppet_run::ending(name, self.jobs[&key.job].noop, &results),
+            Err(error) => {
+                let reason = format!("the agent's answer is not the result of a Puppet run: {error}");
+                Ending::errored(&Action::Puppet, name, &reason)
+            }
+        };
         self.end(now, key, ending, out);
     }
 
@@ -193,7 +213,10 @@ impl Dispatcher {
         if status == TransactionStatus::Failure && events::is_agent_error(stdout) {
             return self.agent_error(now, key, stdout, out);
         }
-        self.ran(now, key, results, out);
+        match self.jobs[&key.job].action {
+            Action::Task(_) => self.ran(now, key, results, out),
+            Action::Puppet => self.puppet_ran(now, key, stdout.unwrap_or_default(), out),
+        }
     }
 
     fn unknown(&mut self, now: Now, key: NodeKey, stdout: Option<&str>, out: &mut Output) {

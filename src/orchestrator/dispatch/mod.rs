@@ -24,10 +24,11 @@ use uuid::Uuid;
 pub use driver::{Command, Driver, DriverParts};
 pub use links::Attached;
 
-use super::concurrency::Turns;
+use super::concurrency::{Pool, Turns};
 use super::events::{self, Action, Ending};
 use super::inventory::{Inventory, LinkIndex};
-use super::model::{JobId, JobState};
+use super::model::{JobId, JobSpec, JobState, Work};
+use super::puppet_run::Noop;
 use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
 use crate::clock::{Moment, WallTime};
 use crate::limits::{DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, START_GRACE};
@@ -37,8 +38,10 @@ use node::{Delivery, RunningNode};
 /// What an operator can set.
 #[derive(Debug, Clone)]
 pub struct DispatchSettings {
-    /// Nodes that run at once over all jobs.
-    pub concurrency: usize,
+    /// Nodes that run a task at once, over all jobs.
+    pub task_concurrency: usize,
+    /// Nodes that run Puppet at once, over all jobs.
+    pub deploy_concurrency: usize,
     /// Unanswered status requests in a row after which a node is given up.
     pub allowed_status_requests: u32,
     /// Time between status requests to one node.
@@ -130,7 +133,7 @@ enum Grace {
 /// A job that has not ended.
 struct ActiveJob {
     action: Action,
-    noop: bool,
+    noop: Noop,
     timeout: Option<u64>,
     params: Result<Box<RawValue>, String>,
     state: JobState,
@@ -151,7 +154,7 @@ impl Dispatcher {
         now: Moment,
     ) -> Self {
         Self {
-            turns: Turns::new(settings.concurrency),
+            turns: Turns::new(settings.task_concurrency, settings.deploy_concurrency),
             settings,
             new_id,
             inventory,
@@ -171,10 +174,16 @@ impl Dispatcher {
     pub fn accept(&mut self, now: Now, accepted: AcceptedJob, out: &mut Output) {
         let AcceptedJob { job, params } = accepted;
         let left = u64::try_from(job.nodes.len()).unwrap_or(u64::MAX);
+        let JobSpec { work, terms, owner } = job.spec;
+        let (pool, no_noop) = match &work {
+            Work::Task(_) => (Pool::Tasks, false),
+            Work::Deploy(options) => (Pool::PuppetRuns, options.no_noop),
+        };
+        self.turns.enter(job.id, pool, &owner.login, terms.concurrency);
         let active = ActiveJob {
-            action: Action::of(&job.spec.work),
-            noop: job.spec.terms.noop,
-            timeout: job.spec.terms.timeout,
+            action: Action::of(&work),
+            noop: Noop { noop: terms.noop, no_noop },
+            timeout: terms.timeout,
             params,
             state: job.state,
             succeeded: job.succeeded,
@@ -277,7 +286,7 @@ impl Dispatcher {
             (Err(reason), _) => reason.clone(),
             (Ok(_), None) => format!("{name} is not connected to the PCP broker"),
             (Ok(_), Some(link)) => {
-                let event = events::started(&job.action, &name, job.noop);
+                let event = events::started(&job.action, &name, job.noop.noop);
                 out.changes.push(Change::NodeStarted { node: key, at: now.wall, event });
                 self.add_running(now, key, name, transaction, Delivery::Sent, Duration::ZERO);
                 self.send_request(key, link, out);
@@ -309,7 +318,7 @@ impl Dispatcher {
         }
         job.left -= 1;
         out.ended += 1;
-        out.changes.push(ending.into_change(key, name, now.wall));
+        out.changes.push(ending.into_change(&job.action, key, name, now.wall));
         if job.left == 0 {
             self.end_job(now, key.job, out);
         }

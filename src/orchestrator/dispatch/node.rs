@@ -9,13 +9,13 @@ use uuid::Uuid;
 use super::{Dispatcher, Now, Output, Send};
 use crate::clock::Moment;
 use crate::limits::{DISPATCH_STEP_BYTES_MAX, STATUS_PAUSE_MAX};
-use crate::orchestrator::events::Ending;
+use crate::orchestrator::events::{Action, Ending};
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::{Change, NodeKey};
 use crate::pcp::Outgoing;
-use crate::pxp::message_type;
 use crate::pxp::request::{BlockingRequest, NonBlockingRequest};
 use crate::pxp::status::StatusQuery;
+use crate::pxp::{message_type, puppet_run};
 
 /// What is known of a request's way to its agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +97,16 @@ impl Dispatcher {
     pub(super) fn send_request(&mut self, key: NodeKey, link: LinkIndex, out: &mut Output) {
         let id = (self.new_id)();
         let node = self.running.get_mut(&key).expect("only running nodes are sent requests");
-        let Ok(params) = &self.jobs[&key.job].params else { return };
+        let job = &self.jobs[&key.job];
+        let Ok(params) = &job.params else { return };
+        let module = match job.action {
+            Action::Task(_) => "task",
+            Action::Puppet => puppet_run::MODULE,
+        };
         let request = NonBlockingRequest {
             transaction_id: node.transaction.to_string(),
             notify_outcome: true,
-            module: "task".to_owned(),
+            module: module.to_owned(),
             action: "run".to_owned(),
             params: Some(params),
         };

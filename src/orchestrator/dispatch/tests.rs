@@ -1,5 +1,6 @@
 //! The dispatcher, message by message, in virtual time. What holds for every order of events is in the simulation.
 
+mod deploy;
 mod links;
 mod silence;
 
@@ -27,8 +28,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let settings =
-            DispatchSettings { concurrency: 8, allowed_status_requests: 3, status_interval: Duration::from_secs(12) };
+        let settings = DispatchSettings {
+            task_concurrency: 8,
+            deploy_concurrency: 2,
+            allowed_status_requests: 3,
+            status_interval: Duration::from_secs(12),
+        };
         let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
         let mut id = 0;
         let new_id = move || {
