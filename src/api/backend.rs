@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Subject, TaskCommand,
     TaskDetail, TaskListing,
@@ -17,6 +18,8 @@ pub trait Backend: Send + Sync + 'static {
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal>;
     /// See [`Orchestrator::run_puppet`].
     fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal>;
+    /// See [`Orchestrator::stop_job`].
+    fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal>;
     /// See [`Orchestrator::jobs`].
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal>;
     /// See [`Orchestrator::job`].
@@ -58,6 +61,10 @@ impl Backend for Orchestrator {
 
     fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
         Orchestrator::run_puppet(self, subject, command)
+    }
+
+    fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
+        Orchestrator::stop_job(self, subject, id, stop)
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {

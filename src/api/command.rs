@@ -5,9 +5,11 @@ mod deploy;
 
 use serde_json::{Map, Value};
 
+use super::parameters::job_id;
 use super::problem::Problem;
 use crate::limits::JSON_DEPTH_MAX;
-use crate::orchestrator::model::{Scope, TaskCommand, Terms, is_deeper};
+use crate::orchestrator::dispatch::Stop;
+use crate::orchestrator::model::{JobId, Scope, TaskCommand, Terms, is_deeper};
 
 pub(super) use deploy::deploy;
 
@@ -50,6 +52,19 @@ pub(super) fn task(body: &[u8]) -> Result<TaskCommand, Problem> {
     }
     refuse_targets(&mut object)?;
     Ok(TaskCommand { task, params, plan_job: None, terms: terms(&mut object, environment, scope)? })
+}
+
+/// Reads `POST /command/stop`. Numbers of jobs are texts; a number is taken for one.
+pub(super) fn stop(body: &[u8]) -> Result<(JobId, Stop), Problem> {
+    let mut object = object(body)?;
+    let job = match take(&mut object, "job") {
+        Some(Value::String(text)) => job_id(&text)?,
+        Some(Value::Number(number)) => job_id(&number.to_string())?,
+        Some(other) => return Err(wrong_type("job", "a string", &other)),
+        None => return Err(missing("job")),
+    };
+    let is_forced = take_bool(&mut object, "force")?.unwrap_or(false);
+    Ok((job, if is_forced { Stop::ByForce } else { Stop::Gently }))
 }
 
 /// What every command may say.
@@ -252,6 +267,19 @@ mod tests {
             command[key] = value;
             assert_eq!(parse(command).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn which_job_to_stop_and_how() {
+        let parse = |value: Value| stop(value.to_string().as_bytes()).map_err(|problem| problem.message().to_owned());
+        assert_eq!(parse(json!({"job": "81", "force": null})), Ok((JobId(81), Stop::Gently)));
+        assert_eq!(parse(json!({"job": 81, "force": true})), Ok((JobId(81), Stop::ByForce)));
+        assert_eq!(parse(json!({})).unwrap_err(), "The required key job is missing.");
+        assert_eq!(
+            parse(json!({"job": "x"})).unwrap_err(),
+            "Invalid value \"x\" for id: the id of a job is an integer."
+        );
+        assert_eq!(parse(json!({"job": "1", "force": 1})).unwrap_err(), "force must be a boolean, not a number.");
     }
 
     #[test]

@@ -41,6 +41,16 @@ pub(super) async fn deploy(
     .await
 }
 
+/// `POST /command/stop`.
+pub(super) async fn stop(shared: State<Arc<Shared>>, subject: Extension<Subject>, request: Request) -> Response<Body> {
+    carry_out(shared, subject, request, |shared, subject, body| {
+        let (id, stop) = command::stop(body)?;
+        let job = shared.backend.stop_job(subject, id, stop)?;
+        Ok(render::stopped(&shared.urls, &job))
+    })
+    .await
+}
+
 async fn carry_out(
     State(shared): State<Arc<Shared>>,
     Extension(subject): Extension<Subject>,

@@ -14,6 +14,7 @@ use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
+use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
     NodeConnection, NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail,
@@ -184,6 +185,15 @@ impl Backend for Fake {
             return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
         };
         Ok(self.create(JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() }, &names))
+    }
+
+    fn stop_job(&self, _subject: &Subject, id: JobId, _stop: Stop) -> Result<Job, Refusal> {
+        self.with_job(id, |played, _| {
+            if !played.job.state.is_final() {
+                played.job.state = JobState::Stopping;
+            }
+            played.job.clone()
+        })
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {

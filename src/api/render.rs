@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
-    Event, InventoryEntry, Job, JobId, JobSpec, JobStatus, Node, Subject, TaskDetail, TaskListing, TaskWork, Work,
+    Event, InventoryEntry, Job, JobId, JobSpec, JobStatus, Node, NodeState, Subject, TaskDetail, TaskListing, TaskWork,
+    Work,
 };
 
 /// Absolute URLs of this server's resources: identifiers are URLs with the host the server considers its own.
@@ -48,13 +49,21 @@ pub(super) fn root(urls: &Urls) -> Value {
         },
         "status": link("status", "status"),
         "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("tasks", "tasks")],
-        "commands": [link("deploy", "command/deploy"), link("task", "command/task")],
+        "commands": [link("deploy", "command/deploy"), link("stop", "command/stop"), link("task", "command/task")],
     })
 }
 
 /// The answer to a command that made a job.
 pub(super) fn accepted(urls: &Urls, id: JobId) -> Value {
     json!({"job": {"id": urls.job(id), "name": id.to_string()}})
+}
+
+/// The answer to `POST /command/stop`: the job's nodes by state, every state counted.
+pub(super) fn stopped(urls: &Urls, job: &Job) -> Value {
+    let count = |state: &NodeState| job.node_states.get(state).copied().unwrap_or(0);
+    let nodes: Map<String, Value> =
+        NodeState::ALL.iter().map(|state| (state.word().to_owned(), json!(count(state)))).collect();
+    json!({"job": {"id": urls.job(job.id), "name": job.id.to_string(), "nodes": nodes}})
 }
 
 /// An item of `GET /jobs`.

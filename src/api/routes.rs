@@ -15,8 +15,7 @@ use super::{auth, broker_link, commands, files, jobs, render, sources, status};
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer; Bolt takes a 404 to
 /// `command/plan_start` for a server without plans.
-const NOT_OFFERED: [&str; 17] = [
-    "command/stop",
+const NOT_OFFERED: [&str; 16] = [
     "command/stop_plan",
     "command/task_target",
     "command/plan_run",
@@ -43,6 +42,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/status", get(status::services))
         .route("/orchestrator/v1/command/task", post(commands::run_task))
         .route("/orchestrator/v1/command/deploy", post(commands::deploy))
+        .route("/orchestrator/v1/command/stop", post(commands::stop))
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))

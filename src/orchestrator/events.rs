@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::model::{EventType, NodeState, TaskWork, Work, is_deeper};
+use super::model::{EventType, JobState, NodeState, TaskWork, Work, is_deeper};
 use super::store::{Change, NewEvent, NodeKey};
 use crate::clock::WallTime;
 use crate::limits::JSON_DEPTH_MAX;
@@ -87,6 +87,19 @@ impl Ending {
         }
     }
 
+    /// The job was stopped before the node's turn came, or before the request reached it.
+    pub fn skipped(node: &str) -> Self {
+        let message = format!("Skipped {node}: the job was stopped before anything ran there");
+        let error = json!({"kind": "puppetlabs.tasks/skipped-node", "msg": message, "details": {"node": node}});
+        Self {
+            state: NodeState::Skipped,
+            message: Some(message),
+            result: Map::from_iter([("_error".to_owned(), error)]),
+            details: Map::new(),
+            detail: Map::new(),
+        }
+    }
+
     /// The agent's own error, as the text in a status answer's `stdout`; other texts are shown as they are.
     pub fn agent_error(action: &Action, node: &str, stdout: Option<&str>) -> Self {
         let error = stdout.and_then(agent_error);
@@ -125,7 +138,7 @@ impl Ending {
         let Self { state, message, result, mut details, detail } = self;
         let kind = match state {
             NodeState::Finished => EventType::NodeFinished,
-            NodeState::Failed => EventType::NodeFailed,
+            NodeState::Failed | NodeState::Stopped => EventType::NodeFailed,
             NodeState::Skipped => EventType::NodeSkipped,
             _ => EventType::NodeErrored,
         };
@@ -183,13 +196,23 @@ pub fn started(action: &Action, node: &str, noop: bool) -> NewEvent {
     NewEvent { kind: EventType::NodeRunning, details: event_details(node, json!({"noop": noop})), message }
 }
 
-/// The last event of a job.
-pub fn job_finished(succeeded: u64, unsuccessful: u64) -> NewEvent {
-    let message = match unsuccessful {
-        0 => format!("Job finished. {succeeded} nodes succeeded."),
-        _ => format!("Job failed. {unsuccessful} nodes failed, {succeeded} nodes succeeded."),
+/// Nothing of the job is started any more.
+pub fn job_stopping() -> NewEvent {
+    let message = "Job stopping. Nodes that have not started are skipped.".to_owned();
+    NewEvent { kind: EventType::JobStopping, details: Map::new(), message }
+}
+
+/// The last event of a job that ends in this state.
+pub fn job_ended(state: JobState, succeeded: u64, unsuccessful: u64) -> NewEvent {
+    let (kind, message) = match state {
+        JobState::Stopped => (
+            EventType::JobAborted,
+            format!("Job stopped. {succeeded} nodes succeeded, {unsuccessful} failed or were not run."),
+        ),
+        JobState::Finished => (EventType::JobFinished, format!("Job finished. {succeeded} nodes succeeded.")),
+        _ => (EventType::JobFinished, format!("Job failed. {unsuccessful} nodes failed, {succeeded} nodes succeeded.")),
     };
-    NewEvent { kind: EventType::JobFinished, details: Map::new(), message }
+    NewEvent { kind, details: Map::new(), message }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From a command to a committed job, and from a stored job back to the dispatcher after a restart.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use serde_json::value::RawValue;
@@ -7,9 +8,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Inner;
-use super::dispatch::{AcceptedJob, Command};
+use super::dispatch::{AcceptedJob, Command, Stop};
 use super::model::{
-    DeployCommand, JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work,
+    DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work,
 };
 use super::puppet_run;
 use super::scope;
@@ -60,6 +61,7 @@ fn create(
     let mut unfinished = unfinished(&job);
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;
+    let _handing_over = inner.handing_over.read().unwrap_or_else(PoisonError::into_inner);
     let created = inner.store.create_job(job);
     let id = created.inspect_err(|_| {
         inner.unfinished_nodes.fetch_sub(reserved, Ordering::Relaxed);
@@ -142,6 +144,25 @@ fn reserve(inner: &Inner, nodes: usize) -> Result<(), Refusal> {
 fn unfinished(job: &NewJob) -> UnfinishedJob {
     let nodes = job.nodes.iter().map(|node| (node.name.clone(), node.transaction));
     UnfinishedJob::new(JobId(0), job.spec.clone(), nodes)
+}
+
+/// Has the dispatcher stop a job, and shows it as it stands then. One that has ended stays as it is.
+pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
+    let found = || super::known(id, inner.store.job(id));
+    let job = found()?;
+    if job.state.is_final() {
+        return Ok(job);
+    }
+    drop(inner.handing_over.write().unwrap_or_else(PoisonError::into_inner));
+    let (to, answer) = crossbeam_channel::bounded(1);
+    let is_told = inner.commands.send(Command::Stop(id, stop, to)).is_ok() && answer.recv().is_ok();
+    if !is_told {
+        let message = "The job is not stopped: the dispatcher has stopped. The server's log says why; restart the server \
+                       once that is mended, and stop the job then.";
+        return Err(Refusal::new(RefusalKind::UnknownError, message));
+    }
+    tracing::info!(job = %id, ?stop, by = subject.login, "stops a job");
+    found()
 }
 
 fn puppet_params(job: &UnfinishedJob) -> Box<RawValue> {

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
-use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts};
+use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
 use inventory::{Inventory, LinkedBroker};
 use model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject,
@@ -58,6 +58,9 @@ struct Inner {
     default_task_timeout: Option<u64>,
     default_deploy_timeout: Option<u64>,
     commands: Sender<Command>,
+    /// Held for reading from before a job is stored until the dispatcher has it, so that whoever holds it for writing
+    /// knows that the dispatcher has every job that is stored.
+    handing_over: RwLock<()>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
@@ -141,6 +144,7 @@ impl Orchestrator {
             default_task_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
             default_deploy_timeout: settings.default_deploy_timeout.map(|timeout| timeout.as_secs()),
             commands,
+            handing_over: RwLock::new(()),
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
         };
@@ -171,6 +175,11 @@ impl Orchestrator {
     pub fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
         self.check_dispatching()?;
         jobs::run_puppet(&self.inner, subject, command)
+    }
+
+    /// Stops a job; what it returns is committed and survives a crash. The job is as it stands right after that.
+    pub fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
+        jobs::stop(&self.inner, subject, id, stop)
     }
 
     fn check_dispatching(&self) -> Result<(), Refusal> {
@@ -251,7 +260,7 @@ impl Orchestrator {
     /// next start.
     pub fn stop(&self) {
         // A dispatcher that has stopped by itself takes no command.
-        let _ = self.inner.commands.send(Command::Stop);
+        let _ = self.inner.commands.send(Command::Quit);
         let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the thread has been reported by its own hook.

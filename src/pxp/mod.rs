@@ -7,6 +7,7 @@ pub mod puppet_run;
 pub mod request;
 pub mod response;
 pub mod status;
+pub mod stop;
 pub mod task;
 
 /// Message types between controllers and agents.

@@ -47,7 +47,7 @@ fn root() {
     assert_eq!(root["status"], json!({"name": "status", "id": at("status")}));
     assert_eq!(root["collections"][1], json!({"name": "jobs", "id": at("jobs")}));
     let command = |name: &str| json!({"name": name, "id": at(&format!("command/{name}"))});
-    assert_eq!(root["commands"], json!([command("deploy"), command("task")]));
+    assert_eq!(root["commands"], json!([command("deploy"), command("stop"), command("task")]));
     assert_eq!(api.ok("/orchestrator/v1"), root);
     assert_eq!(api.ok(&format!("/orchestrator/v1?token={TOKEN}")), root);
 }
@@ -87,6 +87,21 @@ fn command_deploy() {
                "trace": false, "evaltrace": false, "enforce_environment": true, "tags": "ssh", "concurrency": 5,
                "target": null, "scope": {"nodes": ["web01.example.com"]}})
     );
+}
+
+#[test]
+fn command_stop() {
+    let api = Api::new();
+    let expected = json!({"job": {
+        "id": "https://orch.example.com:8143/orchestrator/v1/jobs/82", "name": "82",
+        "nodes": {"new": 0, "ready": 0, "running": 0, "finished": 1, "failed": 0, "errored": 0, "skipped": 0, "stopped": 0}
+    }});
+    for body in [json!({"job": "82"}), json!({"job": "82", "force": true})] {
+        let answer = api.post("/orchestrator/v1/command/stop", body.to_string());
+        assert_eq!((answer.status.as_u16(), answer.json()), (202, expected.clone()));
+    }
+    assert_eq!(api.post("/orchestrator/v1/command/stop", r#"{"job": "99"}"#).status, 404);
+    assert_eq!(api.post("/orchestrator/v1/command/stop", r#"{"job": "x"}"#).status, 400);
 }
 
 #[test]

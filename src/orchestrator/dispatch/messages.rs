@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::node::{Delivery, Query};
+use super::stop::Ended;
 use super::{Dispatcher, Now, Output};
 use crate::orchestrator::events::{self, Action, Ending};
 use crate::orchestrator::inventory::{Arrivals, LinkIndex};
@@ -150,7 +151,7 @@ impl Dispatcher {
 
     fn ran(&mut self, now: Now, key: NodeKey, results: &ProcessResults, out: &mut Output) {
         let ending = Ending::ran(&self.jobs[&key.job].action, &self.running[&key].name, results);
-        self.end(now, key, ending, out);
+        self.end_by_agent(now, key, ending, out);
     }
 
     /// `results` is the JSON that the agent's Puppet module has written.
@@ -163,7 +164,7 @@ impl Dispatcher {
                 Ending::errored(&Action::Puppet, name, &reason)
             }
         };
-        self.end(now, key, ending, out);
+        self.end_by_agent(now, key, ending, out);
     }
 
     fn status(&mut self, now: Now, envelope: &Envelope<'_>, out: &mut Output) -> Handled {
@@ -174,6 +175,7 @@ impl Dispatcher {
         };
         let node = &self.running[&key];
         let is_current = matches!(node.query, Query::Asked(id) if id.to_string() == response.transaction_id);
+        let is_ending = node.is_stop(&response.transaction_id);
         let StatusResults { status, exitcode, stdout, stderr, .. } = response.results;
         // An end is an end whichever query it answers; anything else may have been overtaken by a second request.
         match status {
@@ -188,6 +190,9 @@ impl Dispatcher {
             }
             _ if !is_current => return Ok(Received::Stale),
             TransactionStatus::Running => {
+                if is_ending {
+                    self.will_end(key);
+                }
                 self.settle_query(key);
                 self.acknowledge(key, out);
             }
@@ -222,6 +227,10 @@ impl Dispatcher {
     fn unknown(&mut self, now: Now, key: NodeKey, stdout: Option<&str>, out: &mut Output) {
         let never_seen = events::agent_error_message(stdout).is_some_and(|message| message.contains(NEVER_SEEN));
         match self.running[&key].delivery {
+            Delivery::Sent if never_seen && self.jobs[&key.job].stop.is_some() => {
+                let ending = Ending::skipped(&self.running[&key].name);
+                self.end(now, key, ending, out);
+            }
             Delivery::Sent if never_seen => self.resend(key, out),
             _ => self.agent_error(now, key, stdout, out),
         }
@@ -229,6 +238,9 @@ impl Dispatcher {
 
     fn agent_error(&mut self, now: Now, key: NodeKey, stdout: Option<&str>, out: &mut Output) {
         let ending = Ending::agent_error(&self.jobs[&key.job].action, &self.running[&key].name, stdout);
+        if self.running[&key].ended == Ended::Confirmed {
+            return self.end_by_agent(now, key, ending, out);
+        }
         self.end(now, key, ending, out);
     }
 
@@ -241,6 +253,9 @@ impl Dispatcher {
             found => found,
         };
         match key {
+            Ok(key) if self.running[&key].is_stop(&error.transaction_id) => {
+                self.cannot_end(key, &error.description, out);
+            }
             Ok(key) => self.give_up(now, key, &error.description, out),
             Err(received) => return Ok(received),
         }

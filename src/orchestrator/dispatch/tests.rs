@@ -3,6 +3,7 @@
 mod deploy;
 mod links;
 mod silence;
+mod stop;
 
 use serde_json::{Value, json};
 
@@ -170,6 +171,8 @@ fn words(changes: &[Change]) -> Vec<&'static str> {
         Change::NodeStarted { event, .. } | Change::NodeEnded { event, .. } => event.kind.word(),
         Change::NodeAcknowledged(_) => "acknowledged",
         Change::NodeResent(_) => "resent",
+        Change::JobForced(_) => "forced",
+        Change::NodeNoted { .. } => "noted",
         Change::NodesSeen(_) => "seen",
         _ => "other",
     };

@@ -19,6 +19,7 @@ pub fn run(open: Open<'_>) {
     job_numbers_have_no_gaps(open);
     a_job_goes_through_its_life(open);
     lists_are_sliced_sorted_and_filtered(open);
+    a_stop_is_kept(open);
     a_failed_commit_changes_nothing(open);
     names_users_and_tokens(open);
     many_threads_write_at_once(open);
@@ -133,12 +134,15 @@ fn a_job_goes_through_its_life(open: Open<'_>) {
             started(key(id, 1), 2_001),
             Change::NodeAcknowledged(key(id, 0)),
             Change::NodeResent(key(id, 1)),
+            Change::NodeNoted { node: key(id, 0), message: "noted".into() },
             ended(key(id, 2), NodeState::Errored, 2_002),
         ])
         .unwrap();
     drop(store);
 
     let store = open();
+    let noted = &store.nodes(id, &all_nodes()).unwrap().unwrap().items[1];
+    assert_eq!((noted.name.as_str(), &noted.details["message"]), ("b", &json!("noted")));
     let unfinished = store.unfinished().unwrap();
     let [recovered] = unfinished.as_slice() else { panic!("one job has not ended: {unfinished:?}") };
     assert_eq!((recovered.id, recovered.state, &recovered.payload), (id, JobState::Running, &asked.payload));
@@ -225,6 +229,22 @@ fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
     }
     assert_eq!(names(&NodeQuery { state: Some(NodeState::Finished), ..all_nodes() }), (vec!["b".into()], 1));
     assert_eq!(names(&NodeQuery { limit: Some(1), descending: true, ..all_nodes() }), (vec!["b".into()], 2));
+}
+
+fn a_stop_is_kept(open: Open<'_>) {
+    let store = open();
+    let id = store.create_job(new_job("long", &["a"])).unwrap();
+    let stopping = event(EventType::JobStopping, "stopping");
+    store.commit(vec![entered(id, JobState::Stopping, 2_000, Some(stopping)), Change::JobForced(id)]).unwrap();
+    drop(store);
+    let store = open();
+    let recovered = store.unfinished().unwrap().pop().unwrap();
+    assert_eq!((recovered.id, recovered.state, recovered.is_forced), (id, JobState::Stopping, true));
+    store
+        .commit(vec![ended(key(id, 0), NodeState::Skipped, 3_000), entered(id, JobState::Stopped, 3_000, None)])
+        .unwrap();
+    let job = store.job(id).unwrap().unwrap();
+    assert_eq!((job.state, job.started, job.node_states[&NodeState::Skipped]), (JobState::Stopped, None, 1));
 }
 
 fn a_failed_commit_changes_nothing(open: Open<'_>) {

@@ -112,6 +112,15 @@ pub enum Change {
         /// Goes with it, after everything that happened to the nodes.
         event: Option<NewEvent>,
     },
+    /// The job is being stopped by force.
+    JobForced(JobId),
+    /// Something about a node that runs.
+    NodeNoted {
+        /// Which.
+        node: NodeKey,
+        /// For people.
+        message: String,
+    },
     /// A request is about to be sent.
     NodeStarted {
         /// Which.

@@ -161,6 +161,13 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
             enter_job_state(connection, *job, *state, *at)?;
             event.iter().try_for_each(|event| add_event(connection, *job, *at, event).map(drop))
         }
+        Change::JobForced(job) => {
+            execute(connection, "UPDATE jobs SET forced = 1 WHERE id = ?1", params![job.0]).map(drop)
+        }
+        Change::NodeNoted { node, message } => {
+            let sql = "UPDATE nodes SET details = json_object('message', ?3) WHERE job = ?1 AND position = ?2";
+            execute(connection, sql, params![node.job.0, node.position, message]).map(drop)
+        }
         Change::NodeStarted { node, at, event } => {
             let event = add_event(connection, node.job, *at, event)?;
             let sql = "UPDATE nodes SET state = ?3, start = ?4, timestamp = ?4, latest_event_id = ?5 \

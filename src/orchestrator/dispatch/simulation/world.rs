@@ -51,8 +51,8 @@ pub enum Happening {
     AtAgent(usize, Vec<u8>),
     /// From the broker or an agent.
     AtOrchestrator(Way, Vec<u8>),
-    /// The task of a transaction ends.
-    TaskEnds(usize, String),
+    /// The task of a transaction ends, by itself or not.
+    TaskEnds(usize, String, Task),
     /// The agent forgets a transaction.
     Purge(usize, String),
     /// The agent's connection ends.
@@ -72,6 +72,8 @@ pub enum Happening {
     /// The orchestrator notices that a link is gone.
     LinkLost(Way),
     Kill,
+    /// A job is stopped.
+    Stop(i64, Stop),
 }
 
 impl Happening {
@@ -80,12 +82,30 @@ impl Happening {
     }
 }
 
+/// How a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    Running,
+    Done,
+    Killed,
+}
+
+impl Task {
+    fn results(self) -> Value {
+        match self {
+            Self::Running => json!({"status": "running"}),
+            Self::Done => json!({"status": "success", "exitcode": 0, "stdout": "done"}),
+            Self::Killed => json!({"status": "failure", "exitcode": 15}),
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Agent {
     /// The broker to which it is connected.
     pub at: Option<usize>,
-    /// Transactions: whether the task has ended.
-    spool: HashMap<String, bool>,
+    /// Transactions.
+    spool: HashMap<String, Task>,
 }
 
 pub struct World {
@@ -104,6 +124,11 @@ pub struct World {
     pub happenings: BTreeMap<(Moment, u64), Happening>,
     count: u64,
     executions: HashMap<String, u32>,
+}
+
+/// Every other agent is one of ours.
+pub const fn ends_tasks(agent: usize) -> bool {
+    agent.is_multiple_of(2)
 }
 
 fn dispatcher(random: &mut Random, limit: usize, now: Moment) -> Dispatcher {
@@ -172,6 +197,10 @@ impl World {
         self.ledger.ended_jobs.contains(&JobId(job))
     }
 
+    pub fn is_stopping(&self, job: i64) -> bool {
+        self.ledger.jobs.get(&JobId(job)).is_some_and(|job| job.state == JobState::Stopping)
+    }
+
     pub fn advance(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
@@ -217,12 +246,16 @@ impl World {
                 }
             }
             Happening::AtAgent(agent, message) => self.at_agent(agent, &message),
-            Happening::TaskEnds(agent, transaction) => {
-                self.agents[agent].spool.insert(transaction.clone(), true);
+            Happening::TaskEnds(agent, transaction, how) => {
+                match self.agents[agent].spool.get_mut(&transaction) {
+                    Some(task) if *task == Task::Running => *task = how,
+                    _ => return,
+                }
                 if self.faults.spools && self.random.percent(30) {
                     self.plan(5_000, Happening::Purge(agent, transaction.clone()));
                 }
-                let results = json!({"exitcode": 0, "stdout": "done"});
+                let exitcode = if how == Task::Killed { 15 } else { 0 };
+                let results = json!({"exitcode": exitcode, "stdout": "done"});
                 let data = json!({"transaction_id": transaction, "results": results});
                 self.agent_says(agent, "rpc_non_blocking_response", &data);
             }
@@ -252,6 +285,9 @@ impl World {
             Happening::LinkUp(broker) => self.link_up(broker),
             Happening::LinkLost(way) => self.link_lost(way),
             Happening::Kill => self.restart(),
+            Happening::Stop(job, stop) => {
+                self.act(|dispatcher, now, out| _ = dispatcher.stop(now, JobId(job), stop, out))
+            }
         }
     }
 
@@ -327,23 +363,30 @@ impl World {
         let envelope = Envelope::decode(message).unwrap();
         let data: Value = envelope.data_as().unwrap();
         let transaction = data["transaction_id"].as_str().unwrap().to_owned();
-        if data["module"] == "status" {
+        let is_stop = data["module"] == "podium";
+        if is_stop && !ends_tasks(agent) {
+            let error =
+                json!({"transaction_id": transaction, "id": "1-1-1-1-1", "description": "unknown module: podium"});
+            return self.agent_says(agent, "rpc_error_message", &error);
+        }
+        if is_stop || data["module"] == "status" {
             let asked = data["params"]["transaction_id"].as_str().unwrap();
-            let results = match self.agents[agent].spool.get(asked) {
+            let mut results = match self.agents[agent].spool.get(asked) {
                 None => json!({"status": "unknown", "stdout": execution_error("found no results directory")}),
-                Some(false) => json!({"status": "running"}),
-                Some(true) => json!({"status": "success", "exitcode": 0, "stdout": "done"}),
+                Some(task) => task.results(),
             };
-            let mut results = results;
+            if is_stop {
+                self.plan(500, Happening::TaskEnds(agent, asked.to_owned(), Task::Killed));
+            }
             results["transaction_id"] = asked.into();
             let answer = json!({"transaction_id": transaction, "results": results});
             return self.agent_says(agent, "rpc_blocking_response", &answer);
         }
         if !self.agents[agent].spool.contains_key(&transaction) {
-            self.agents[agent].spool.insert(transaction.clone(), false);
+            self.agents[agent].spool.insert(transaction.clone(), Task::Running);
             *self.executions.entry(transaction.clone()).or_default() += 1;
             let time = self.random.below(u64::try_from(TASK_SECONDS_MAX.as_millis()).unwrap());
-            self.plan(time, Happening::TaskEnds(agent, transaction.clone()));
+            self.plan(time, Happening::TaskEnds(agent, transaction.clone(), Task::Done));
         }
         self.agent_says(agent, "rpc_provisional_response", &json!({"transaction_id": transaction}));
     }
