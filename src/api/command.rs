@@ -2,6 +2,7 @@
 //! as Bolt sends them; unknown keys are let through, as newer clients may send more.
 
 mod deploy;
+mod plan;
 
 use serde_json::{Map, Value};
 
@@ -12,6 +13,7 @@ use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{JobId, Scope, TaskCommand, Terms, is_deeper};
 
 pub(super) use deploy::deploy;
+pub(super) use plan::{plan_finish, plan_start, plan_task};
 
 /// Keys of a scope that this server can resolve.
 const SCOPES: [&str; 3] = ["nodes", "query", "node_group"];
@@ -35,7 +37,10 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
 
 /// Reads the command.
 pub(super) fn task(body: &[u8]) -> Result<TaskCommand, Problem> {
-    let mut object = object(body)?;
+    task_of(object(body)?)
+}
+
+fn task_of(mut object: Map<String, Value>) -> Result<TaskCommand, Problem> {
     let task = match take(&mut object, "task") {
         Some(Value::String(task)) => task,
         Some(other) => return Err(wrong_type("task", "a string", &other)),

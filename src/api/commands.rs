@@ -51,6 +51,47 @@ pub(super) async fn stop(shared: State<Arc<Shared>>, subject: Extension<Subject>
     .await
 }
 
+/// `POST /command/plan_start`.
+pub(super) async fn plan_start(
+    shared: State<Arc<Shared>>,
+    subject: Extension<Subject>,
+    request: Request,
+) -> Response<Body> {
+    carry_out(shared, subject, request, |shared, subject, body| {
+        let id = shared.backend.start_plan(subject, command::plan_start(body)?)?;
+        Ok(render::plans::started(id))
+    })
+    .await
+}
+
+/// `POST /command/plan_task`.
+pub(super) async fn plan_task(
+    shared: State<Arc<Shared>>,
+    subject: Extension<Subject>,
+    request: Request,
+) -> Response<Body> {
+    carry_out(shared, subject, request, |shared, subject, body| {
+        let id = shared.backend.run_task(subject, command::plan_task(body)?)?;
+        Ok(render::accepted(&shared.urls, id))
+    })
+    .await
+}
+
+/// `POST /command/plan_finish`.
+pub(super) async fn plan_finish(
+    shared: State<Arc<Shared>>,
+    subject: Extension<Subject>,
+    request: Request,
+) -> Response<Body> {
+    carry_out(shared, subject, request, |shared, subject, body| {
+        let end = command::plan_finish(body)?;
+        let id = end.plan_job;
+        shared.backend.finish_plan(subject, end)?;
+        Ok(render::plans::started(id))
+    })
+    .await
+}
+
 async fn carry_out(
     State(shared): State<Arc<Shared>>,
     Extension(subject): Extension<Subject>,

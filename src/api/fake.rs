@@ -1,6 +1,8 @@
 //! Tests only: an orchestrator that knows one finished job and plays new ones a step further each time their events are
 //! asked for, and a server with real certificates in front of it.
 
+mod plans;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -17,8 +19,8 @@ use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
-    NodeConnection, NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail,
-    TaskListing, TaskWork, Terms, Work,
+    NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
+    PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
@@ -229,6 +231,33 @@ impl Backend for Fake {
             let next = events.last().map_or(start, |event| event.id + 1);
             (events, next)
         })
+    }
+
+    fn start_plan(&self, _subject: &Subject, _command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        Ok(PlanJobId(39))
+    }
+
+    fn finish_plan(&self, _subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
+        plans::finish(&end)
+    }
+
+    fn plan_jobs(&self, query: &PlanQuery) -> Result<Page<PlanJob>, Refusal> {
+        Ok(Page { items: vec![plans::job(query.with_results)], total: 1 })
+    }
+
+    fn plan_job(&self, id: PlanJobId) -> Result<PlanDetail, Refusal> {
+        plans::detail(id)
+    }
+
+    fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal> {
+        let events: Vec<PlanEvent> = plans::events(id)?.into_iter().filter(|event| event.id >= start).collect();
+        let next = events.last().map_or(start, |event| event.id + 1);
+        Ok((events, next))
+    }
+
+    fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
+        let found = plans::events(id)?.into_iter().find(|found| found.id == event);
+        found.ok_or_else(|| Refusal::new(RefusalKind::MismatchedJobEventId, "not of this plan job"))
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {

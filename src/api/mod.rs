@@ -17,6 +17,7 @@ mod files;
 mod gate;
 mod jobs;
 mod parameters;
+mod plan_jobs;
 mod problem;
 mod render;
 mod routes;

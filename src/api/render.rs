@@ -1,5 +1,7 @@
 //! The JSON of jobs, nodes, events, tasks and inventory, key by key as the orchestrator API v1 documents it.
 
+pub(super) mod plans;
+
 use serde_json::{Map, Value, json};
 
 use crate::clock::WallTime;
@@ -48,7 +50,7 @@ pub(super) fn root(urls: &Urls) -> Value {
             "license": {"name": "Apache License, Version 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0.html"},
         },
         "status": link("status", "status"),
-        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("tasks", "tasks")],
+        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("plan_jobs", "plan_jobs"), link("tasks", "tasks")],
         "commands": [link("deploy", "command/deploy"), link("stop", "command/stop"), link("task", "command/task")],
     })
 }
@@ -78,15 +80,16 @@ pub(super) fn job_item(urls: &Urls, job: &Job) -> Value {
 /// `GET /jobs/:id`: an item with the job's history. It keeps `node_states` too, which costs nobody anything.
 pub(super) fn job_detail(urls: &Urls, job: &Job) -> Value {
     let mut shown = job_item(urls, job);
-    let stretch = |status: &JobStatus| {
-        json!({
-            "state": status.state.word(),
-            "enter_time": status.enter.to_seconds_string(),
-            "exit_time": status.exit.map(WallTime::to_seconds_string),
-        })
-    };
-    shown["status"] = job.status.iter().map(stretch).collect();
+    shown["status"] = job.status.iter().map(status).collect();
     shown
+}
+
+fn status(status: &JobStatus) -> Value {
+    json!({
+        "state": status.state.word(),
+        "enter_time": status.enter.to_seconds_string(),
+        "exit_time": status.exit.map(WallTime::to_seconds_string),
+    })
 }
 
 fn job_common(urls: &Urls, job: &Job) -> Value {

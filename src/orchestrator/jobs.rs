@@ -12,6 +12,7 @@ use super::dispatch::{AcceptedJob, Command, Stop};
 use super::model::{
     DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work,
 };
+use super::plan_jobs;
 use super::puppet_run;
 use super::scope;
 use super::sources::code_dir::split_name;
@@ -25,6 +26,7 @@ use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
+    command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, plan_job))?;
     let (task, metadata, checked) = check(inner, &command)?;
     let names = scope::resolve(&command.terms.scope, &command.terms.environment)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;

@@ -7,6 +7,7 @@ pub mod events;
 pub mod inventory;
 mod jobs;
 pub mod model;
+mod plan_jobs;
 pub mod puppet_run;
 pub mod rbac;
 pub mod scope;
@@ -33,8 +34,9 @@ use crate::link::Port;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
 use inventory::{Inventory, LinkedBroker};
 use model::{
-    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject,
-    TaskCommand, TaskDetail, TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
+    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail,
+    TaskListing,
 };
 use rbac::Rbac;
 use sources::code_dir::CodeDir;
@@ -180,6 +182,36 @@ impl Orchestrator {
     /// Stops a job; what it returns is committed and survives a crash. The job is as it stands right after that.
     pub fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
         jobs::stop(&self.inner, subject, id, stop)
+    }
+
+    /// Starts a plan job of a plan that runs elsewhere.
+    pub fn start_plan(&self, subject: &Subject, command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        plan_jobs::start(&self.inner, subject, command)
+    }
+
+    /// Ends a plan job of a plan that runs elsewhere.
+    pub fn finish_plan(&self, subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
+        plan_jobs::finish(&self.inner, subject, end)
+    }
+
+    /// A slice of all plan jobs.
+    pub fn plan_jobs(&self, query: &PlanQuery) -> Result<Page<PlanJob>, Refusal> {
+        plan_jobs::list(&self.inner, query)
+    }
+
+    /// One plan job.
+    pub fn plan_job(&self, id: PlanJobId) -> Result<PlanDetail, Refusal> {
+        plan_jobs::show(&self.inner, id)
+    }
+
+    /// Events of a plan job from number `start` on, and the number to ask for next.
+    pub fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal> {
+        plan_jobs::events(&self.inner, id, start)
+    }
+
+    /// One event of a plan job.
+    pub fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
+        plan_jobs::event(&self.inner, id, event)
     }
 
     fn check_dispatching(&self) -> Result<(), Refusal> {

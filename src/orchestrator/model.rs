@@ -11,6 +11,7 @@ pub use job::{
     DeployCommand, DeployOptions, Job, JobKind, JobQuery, JobSpec, JobStatus, PlanJobId, TaskCommand, TaskWork, Terms,
     Work,
 };
+pub use plan::{PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanQuery, PlanState};
 
 /// A job's number. They grow by one, for ever: clients count jobs by subtraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,7 @@ macro_rules! words {
 }
 
 mod job;
+mod plan;
 
 words! {
     /// State of a job: `new → ready → running → finished | failed`.
@@ -334,6 +336,10 @@ words! {
         UnknownJob = "unknown-job",
         /// 404.
         UnknownTask = "unknown-task",
+        /// 404.
+        MismatchedJobEventId = "mismatched-job-event-id",
+        /// 500, as Bolt expects it: it starts another plan job and goes on.
+        PlanAlreadyFinished = "plan-already-finished",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -345,8 +351,8 @@ impl RefusalKind {
         match self {
             Self::ValidationError | Self::EmptyTarget | Self::QueryError => 400,
             Self::NotPermitted => 403,
-            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask => 404,
-            Self::UnknownError => 500,
+            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask | Self::MismatchedJobEventId => 404,
+            Self::UnknownError | Self::PlanAlreadyFinished => 500,
         }
     }
 }

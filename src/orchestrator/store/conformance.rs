@@ -1,6 +1,8 @@
 //! What every [`Store`] must do. An implementation calls [`run`] with a function that opens its store, again and again on
 //! the same data: everything acknowledged must still be there, however the one before ended.
 
+mod plans;
+
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -20,6 +22,7 @@ pub fn run(open: Open<'_>) {
     a_job_goes_through_its_life(open);
     lists_are_sliced_sorted_and_filtered(open);
     a_stop_is_kept(open);
+    plans::run(open);
     a_failed_commit_changes_nothing(open);
     names_users_and_tokens(open);
     many_threads_write_at_once(open);

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod plans;
 mod rows;
 pub mod sqlite;
 mod writer;
@@ -13,13 +14,15 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use plans::PlanStore;
+
 use super::model::{
     Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
 };
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: Send + Sync {
+pub trait Store: PlanStore + Send + Sync {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;

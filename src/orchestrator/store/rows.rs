@@ -33,19 +33,22 @@ pub fn json(value: &impl Serialize) -> String {
 }
 
 /// A column that fails to be what it should be is an error of the conversion, with the column's name.
-fn column<T>(row: &Row<'_>, name: &str, convert: impl Fn(String) -> Option<T>) -> rusqlite::Result<T> {
+pub fn column<T>(row: &Row<'_>, name: &str, convert: impl Fn(String) -> Option<T>) -> rusqlite::Result<T> {
     convert(row.get(name)?).ok_or_else(|| rusqlite::Error::InvalidColumnName(format!("{name} holds an unknown value")))
 }
 
-fn parsed<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> rusqlite::Result<T> {
+/// A column with JSON text.
+pub fn parsed<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> rusqlite::Result<T> {
     column(row, name, |text| serde_json::from_str(&text).ok())
 }
 
-fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<WallTime> {
+/// A column with a time.
+pub fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<WallTime> {
     row.get(name).map(WallTime::from_millis)
 }
 
-fn time_option(row: &Row<'_>, name: &str) -> rusqlite::Result<Option<WallTime>> {
+/// A column with a time or nothing.
+pub fn time_option(row: &Row<'_>, name: &str) -> rusqlite::Result<Option<WallTime>> {
     Ok(row.get::<_, Option<i64>>(name)?.map(WallTime::from_millis))
 }
 
@@ -98,15 +101,18 @@ pub fn complete(connection: &Connection, job: &mut Job) -> rusqlite::Result<()> 
         job.node_states.insert(state, row.get::<_, i64>("n")?.unsigned_abs());
     }
     let mut history = connection.prepare_cached("SELECT * FROM job_status WHERE job = ?1 ORDER BY seq")?;
-    let statuses = history.query_map(params![job.id.0], |row| {
-        Ok(JobStatus {
-            state: column(row, "state", |word| JobState::from_word(&word))?,
-            enter: time(row, "enter")?,
-            exit: time_option(row, "exit")?,
-        })
-    })?;
+    let statuses = history.query_map(params![job.id.0], job_status)?;
     job.status = statuses.collect::<Result<_, _>>()?;
     Ok(())
+}
+
+/// A row of `job_status`.
+pub fn job_status(row: &Row<'_>) -> rusqlite::Result<JobStatus> {
+    Ok(JobStatus {
+        state: column(row, "state", |word| JobState::from_word(&word))?,
+        enter: time(row, "enter")?,
+        exit: time_option(row, "exit")?,
+    })
 }
 
 /// A row of `nodes`.

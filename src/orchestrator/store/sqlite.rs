@@ -2,6 +2,8 @@
 //! a killed process nor a loss of power takes back what a caller was told. One thread writes; readers have connections
 //! of their own and never wait for it.
 
+pub(super) mod plans;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};

@@ -6,16 +6,22 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, OptionalExtension, Savepoint, params};
 use serde_json::{Map, Value};
 
+use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
+use super::sqlite::plans;
 use super::{Change, NewEvent, NewJob, StoreError, Token, User};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
-use crate::orchestrator::model::{JobId, JobSpec, JobState, NodeState, Work};
+use crate::orchestrator::model::{JobId, JobSpec, JobState, NodeState, PlanEnd, PlanJobId, Work};
 
 /// A request to the writer, with where to put its outcome.
 pub enum Write {
     /// A new job.
     Create(Box<NewJob>, Sender<Result<JobId, StoreError>>),
+    /// A new plan job.
+    StartPlan(Box<NewPlanJob>, Sender<Result<PlanJobId, StoreError>>),
+    /// The end of a plan job.
+    FinishPlan(Box<PlanEnd>, WallTime, Sender<Result<PlanFinish, StoreError>>),
     /// Changes, all or none.
     Commit(Vec<Change>, Sender<Result<(), StoreError>>),
 }
@@ -24,6 +30,7 @@ impl Write {
     fn weight(&self) -> usize {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
+            Self::StartPlan(..) | Self::FinishPlan(..) => 1,
             Self::Commit(changes, _) => changes.len(),
         }
     }
@@ -32,6 +39,8 @@ impl Write {
 /// An outcome that is told once the transaction is on disk.
 enum Outcome {
     Created(Sender<Result<JobId, StoreError>>, Result<JobId, StoreError>),
+    PlanStarted(Sender<Result<PlanJobId, StoreError>>, Result<PlanJobId, StoreError>),
+    PlanFinished(Sender<Result<PlanFinish, StoreError>>, Result<PlanFinish, StoreError>),
     Committed(Sender<Result<(), StoreError>>, Result<(), StoreError>),
 }
 
@@ -40,6 +49,8 @@ impl Outcome {
     fn tell(self, commit: &Result<(), StoreError>) {
         match self {
             Self::Created(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::PlanStarted(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::PlanFinished(to, result) => drop(to.send(commit.clone().and(result))),
             Self::Committed(to, result) => drop(to.send(commit.clone().and(result))),
         }
     }
@@ -88,6 +99,14 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
             let result = create_job(&savepoint, &job).and_then(|id| release(savepoint).map(|()| id));
             Outcome::Created(to, result)
         }
+        Write::StartPlan(plan, to) => {
+            let result = plans::start(&savepoint, &plan).and_then(|id| release(savepoint).map(|()| id));
+            Outcome::PlanStarted(to, result)
+        }
+        Write::FinishPlan(end, at, to) => {
+            let result = plans::finish(&savepoint, &end, at).and_then(|finish| release(savepoint).map(|()| finish));
+            Outcome::PlanFinished(to, result)
+        }
         Write::Commit(changes, to) => {
             let result = changes.iter().try_for_each(|change| apply(&savepoint, change));
             Outcome::Committed(to, result.and_then(|()| release(savepoint)))
@@ -95,7 +114,8 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
     }
 }
 
-fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
+/// Executes one statement.
+pub fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(database("prepare a change"))?;
     statement.execute(values).map_err(database("write a row"))
 }
@@ -135,6 +155,9 @@ fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError
         ],
     )?;
     let id = connection.last_insert_rowid();
+    if let Some(plan_job) = plan_job {
+        plans::add_task(connection, plan_job, JobId(id), job.created)?;
+    }
     let status = "INSERT INTO job_status (job, seq, state, enter, exit) VALUES (?1, ?2, ?3, ?4, ?5)";
     execute(connection, status, params![id, 0, JobState::New.word(), created, created])?;
     execute(connection, status, params![id, 1, JobState::Ready.word(), created, None::<i64>])?;
