@@ -11,6 +11,7 @@ use super::parameters::{Parameters, job_id};
 use super::problem::Problem;
 use super::render;
 use super::shared::{Shared, answer};
+use crate::clock::WallTime;
 use crate::limits::API_PAGE_MAX;
 use crate::orchestrator::model::{JobKind, JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState};
 
@@ -71,7 +72,7 @@ pub(super) async fn nodes(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
         let id = job_id(&id)?;
         let query = node_query(&Parameters::of(&uri)?)?;
         let page = shared.backend.nodes(id, &query)?;
-        Ok(render::nodes(&shared.urls, id, &page.items))
+        Ok(render::nodes(&shared.urls, id, &page.items, WallTime::now()))
     })
     .await
 }

@@ -175,21 +175,21 @@ pub(super) fn subject(subject: &Subject) -> Value {
 }
 
 /// `GET /jobs/:id/nodes`. The events to ask for next begin after the newest that these nodes show.
-pub(super) fn nodes(urls: &Urls, id: JobId, nodes: &[Node]) -> Value {
+pub(super) fn nodes(urls: &Urls, id: JobId, nodes: &[Node], now: WallTime) -> Value {
     let next = nodes.iter().map(|node| node.latest_event_id).max().unwrap_or(0) + 1;
     json!({
         "next-events": next_events(urls, id, next),
-        "items": nodes.iter().map(node).collect::<Vec<_>>(),
+        "items": nodes.iter().map(|shown| node(shown, now)).collect::<Vec<_>>(),
     })
 }
 
-fn node(node: &Node) -> Value {
+fn node(node: &Node, now: WallTime) -> Value {
     let mut shown = json!({
         "name": node.name,
         "state": node.state.word(),
         "transport": "pcp",
         "start_timestamp": node.start.map(WallTime::to_seconds_string),
-        "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
+        "finish_timestamp": finish(node).map(WallTime::to_seconds_string),
         "timestamp": node.timestamp.to_seconds_string(),
         "duration": node_duration(node),
         // The one of the report: Puppet runs have it among their details.
@@ -197,14 +197,22 @@ fn node(node: &Node) -> Value {
         "latest-event-id": node.latest_event_id,
         "details": node.details,
     });
+    if let (NodeState::Running, Some(start)) = (node.state, node.start) {
+        shown["details"]["run-time"] = json!(seconds_between(start, now) as u64);
+    }
     if let Some(result) = &node.result {
         shown["result"] = result.clone();
     }
     shown
 }
 
+/// Nodes that were skipped have never begun, so they have not ended either.
+fn finish(node: &Node) -> Option<WallTime> {
+    node.finish.filter(|_| node.state != NodeState::Skipped)
+}
+
 fn node_duration(node: &Node) -> Option<f64> {
-    Some(seconds_between(node.start?, node.finish?))
+    Some(seconds_between(node.start?, finish(node)?))
 }
 
 /// `GET /jobs/:id/report`, under the key of the manual and under the one of recorded answers.
@@ -215,7 +223,7 @@ pub(super) fn report(nodes: &[Node]) -> Value {
             "state": node.state.word(),
             "timestamp": node.timestamp.to_seconds_string(),
             "start_timestamp": node.start.map(WallTime::to_seconds_string),
-            "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
+            "finish_timestamp": finish(node).map(WallTime::to_seconds_string),
             "events": [],
         })
     };

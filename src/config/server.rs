@@ -182,6 +182,22 @@ mod tests {
         problems.to_string().replace(&prefix, "").lines().map(str::to_owned).collect()
     }
 
+    fn orchestrator_set(dir: &Path) -> OrchestratorSettings {
+        OrchestratorSettings {
+            data_dir: dir.join("data"),
+            code_dir: dir.join("code"),
+            task_concurrency: 7,
+            deploy_concurrency: 3,
+            allowed_status_requests: 5,
+            status_interval: Duration::from_secs(2),
+            default_task_timeout: Some(Duration::from_secs(600)),
+            default_deploy_timeout: Some(Duration::from_secs(3600)),
+            token_lifetime: Duration::from_secs(4 * 3600),
+            token_lifetime_max: 365 * DAY,
+            brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
+        }
+    }
+
     #[test]
     fn everything_set() {
         let dir = directory(&format!(
@@ -238,19 +254,7 @@ mod tests {
                 drain_timeout: limits::DRAIN_TIMEOUT,
             },
             api_listen: "[::1]:0".parse().unwrap(),
-            orchestrator: OrchestratorSettings {
-                data_dir: at("data"),
-                code_dir: at("code"),
-                task_concurrency: 7,
-                deploy_concurrency: 3,
-                allowed_status_requests: 5,
-                status_interval: Duration::from_secs(2),
-                default_task_timeout: Some(Duration::from_secs(600)),
-                default_deploy_timeout: Some(Duration::from_secs(3600)),
-                token_lifetime: Duration::from_secs(4 * 3600),
-                token_lifetime_max: 365 * DAY,
-                brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
-            },
+            orchestrator: orchestrator_set(dir.path()),
         };
         assert_eq!(loaded.settings, expected);
     }
