@@ -8,6 +8,7 @@ mod crash;
 pub mod hostile;
 pub mod lab;
 mod service;
+mod stop;
 mod task;
 mod v1;
 mod watch;
