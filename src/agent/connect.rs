@@ -195,7 +195,7 @@ impl<E: Executor> Agent<E> {
     fn refuse(&mut self, peer: PeerId, order: &Order, shell: &mut dyn Shell<Mail>) {
         let origin = match order {
             Order::Run(order) => &order.origin,
-            Order::Query(order) => &order.origin,
+            Order::Query(order) | Order::Stop(order) => &order.origin,
             Order::Purge => return,
         };
         let reply = origin.error("the agent has too many requests waiting; try again later");

@@ -80,7 +80,10 @@ fn supervise(spool: &Spool, wrapper: &WrapperCommand, id: &TransactionId, job: &
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut stdin = process.stdin.take();
     // The wrapper does nothing before it has its job, so the task never runs without its process being on record.
-    let recorded = spool.write_pid(id, process.id());
+    let recorded = spool.write_pid(id, process.id()).and_then(|()| match spool.is_refused(id) {
+        true => Err(io::Error::other("it was stopped before it began")),
+        false => Ok(()),
+    });
     if let (Ok(()), Some(stdin)) = (&recorded, &mut stdin) {
         let job = serde_json::to_vec(job).expect("jobs have string keys only");
         // If the wrapper has died, its exit code is missing, which says enough.

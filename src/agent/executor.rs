@@ -1,4 +1,4 @@
-//! The agent's threads: one admits tasks, one answers status queries, one per running task, one that watches what an
+//! The agent's threads: one admits tasks, one answers status queries, one ends tasks by order, one per running task, one that watches what an
 //! earlier life of the agent left running. They take [`Order`]s and mail replies back; the connection never waits.
 //!
 //! A task's order of events: claim, metadata on disk, provisional response, process id on disk, process, output and
@@ -21,10 +21,12 @@ use super::reply::{Origin, Reply};
 use super::requests::{Mode, Order, QueryOrder, RunOrder, TASK, is_loaded};
 use super::spool::{Claim, Claimed, Process, Spool};
 use super::status::{self, Answer};
+use super::stop;
 use super::task_cache::TaskCache;
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
 use crate::limits::{AGENT_ACTION_STACK_BYTES, AGENT_ACTIONS_MAX, AGENT_ORDERS_MAX};
+use crate::pxp::status::TransactionStatus;
 
 /// Hands mail to the application; gives it back if the mailbox is full.
 pub type Post = Arc<dyn Fn(Mail) -> Result<(), Mail> + Send + Sync>;
@@ -54,6 +56,7 @@ pub struct Workshop {
 pub struct Threads {
     runs: Sender<RunOrder>,
     queries: Sender<QueryOrder>,
+    stops: Sender<QueryOrder>,
     workshop: Arc<Workshop>,
 }
 
@@ -63,11 +66,13 @@ impl Threads {
         let workshop = Arc::new(workshop);
         let (runs, run_orders) = bounded(AGENT_ORDERS_MAX);
         let (queries, query_orders) = bounded(AGENT_ORDERS_MAX);
+        let (stops, stop_orders) = bounded(AGENT_ORDERS_MAX);
         let slots = Arc::new(AtomicUsize::new(0));
         spawn("admission", &workshop, move |workshop| admit_all(workshop, &run_orders, &slots))?;
         spawn("queries", &workshop, move |workshop| answer_all(workshop, &query_orders))?;
+        spawn("stops", &workshop, move |workshop| stop::end_all(workshop, &stop_orders))?;
         spawn("leftovers", &workshop, |workshop| watch(&workshop.spool))?;
-        Ok(Self { runs, queries, workshop })
+        Ok(Self { runs, queries, stops, workshop })
     }
 }
 
@@ -76,6 +81,7 @@ impl Executor for Threads {
         match order {
             Order::Run(order) => self.runs.try_send(order).map_err(|error| Order::Run(error.into_inner())),
             Order::Query(order) => self.queries.try_send(order).map_err(|error| Order::Query(error.into_inner())),
+            Order::Stop(order) => self.stops.try_send(order).map_err(|error| Order::Stop(error.into_inner())),
             Order::Purge => spawn("purge", &self.workshop, |workshop| purge(workshop)).map_err(|_| Order::Purge),
         }
     }
@@ -210,6 +216,22 @@ impl Workshop {
         }
     }
 
+    /// Answers how a transaction stands; returns what was answered, unless that was too large.
+    pub(super) fn answer_query(&self, order: &QueryOrder) -> Option<TransactionStatus> {
+        let QueryOrder { origin, transaction_id } = order;
+        match status::query(&self.spool, transaction_id, is_loaded) {
+            Answer::Results(results) => {
+                let status = results.status;
+                self.send(origin.response(Kind::Blocking, results, self.data_max));
+                Some(status)
+            }
+            Answer::TooLarge(size) => {
+                self.send(origin.error(&Label::too_large(size, self.data_max)));
+                None
+            }
+        }
+    }
+
     fn record(&self, id: &TransactionId, ending: &Ending) {
         if let Err(error) = self.spool.finish(id, ending) {
             tracing::error!("transaction {id}: its end cannot be recorded: {error}; check the disk of the spool");
@@ -224,11 +246,8 @@ impl Workshop {
 }
 
 fn answer_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
-    for QueryOrder { origin, transaction_id } in orders {
-        workshop.send(match status::query(&workshop.spool, &transaction_id, is_loaded) {
-            Answer::Results(results) => origin.response(Kind::Blocking, results, workshop.data_max),
-            Answer::TooLarge(size) => origin.error(&Label::too_large(size, workshop.data_max)),
-        });
+    for order in orders {
+        workshop.answer_query(&order);
     }
 }
 

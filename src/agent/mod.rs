@@ -7,6 +7,7 @@
 //! * [`executor`] has the threads; it takes orders from `connect` and mails replies back.
 //! * [`task`] chooses what to run, [`task_cache`] gets it, [`execute`] runs it under the [`wrapper`], a process of its
 //!   own that outlives the agent.
+//! * [`stop`] ends what runs by order.
 //! * [`spool`], [`metadata`] and [`status`] remember transactions on disk and answer questions about them.
 
 pub mod assemble;
@@ -21,6 +22,7 @@ pub mod reply;
 pub mod requests;
 pub mod spool;
 pub mod status;
+pub mod stop;
 pub mod task;
 pub mod task_cache;
 pub mod transaction;

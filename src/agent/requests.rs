@@ -14,6 +14,7 @@ use crate::pcp::message_type::ERROR_MESSAGE;
 use crate::pxp::message_type::{BLOCKING_REQUEST, NON_BLOCKING_REQUEST};
 use crate::pxp::request::{BlockingRequest, NonBlockingRequest};
 use crate::pxp::status::StatusQuery;
+use crate::pxp::stop;
 use crate::pxp::task::TaskRun;
 
 /// What to do about a message.
@@ -37,6 +38,8 @@ pub enum Order {
     Run(RunOrder),
     /// Look up a transaction.
     Query(QueryOrder),
+    /// End what runs for a transaction, and answer as to a query.
+    Stop(QueryOrder),
     /// Remove what is too old.
     Purge,
 }
@@ -97,8 +100,13 @@ pub struct QueryOrder {
 pub const TASK: (&str, &str) = ("task", "run");
 
 /// Modules with their actions, and whether they can be asked for without blocking.
-const ACTIONS: [(&str, &str, bool); 4] =
-    [("echo", "echo", false), ("ping", "ping", false), ("status", "query", false), (TASK.0, TASK.1, true)];
+const ACTIONS: [(&str, &str, bool); 5] = [
+    ("echo", "echo", false),
+    ("ping", "ping", false),
+    ("status", "query", false),
+    (stop::MODULE, stop::ACTION, false),
+    (TASK.0, TASK.1, true),
+];
 
 /// Whether this agent has an action.
 pub fn is_loaded(module: &str, action: &str) -> bool {
@@ -204,9 +212,10 @@ fn dispatch(asked: Asked, data_max: usize) -> Verdict {
             Some(Ping { .. }) => Verdict::Answer(answer(&asked, json!({"request_hops": []}), data_max)),
             None => refuse(&invalid),
         },
-        "status" => match params::<StatusQuery>(&asked) {
+        "status" | stop::MODULE => match params::<StatusQuery>(&asked) {
             Some(StatusQuery { transaction_id }) => {
-                Verdict::Order(Order::Query(QueryOrder { origin: asked.origin, transaction_id }))
+                let kind = if module == stop::MODULE { Order::Stop } else { Order::Query };
+                Verdict::Order(kind(QueryOrder { origin: asked.origin, transaction_id }))
             }
             None => refuse(&invalid),
         },
@@ -335,7 +344,7 @@ pub(crate) mod tests {
         assert_eq!(refusal(&blocking("foo", "bar", none())), "unknown module: foo");
         assert_eq!(refusal(&blocking("task", "bar", none())), "unknown action 'bar' for module 'task'");
         assert_eq!(refusal(&non_blocking("7", "echo", "bar", none())), "unknown action 'bar' for module 'echo'");
-        for (module, action) in [("echo", "echo"), ("ping", "ping"), ("status", "query")] {
+        for (module, action) in [("echo", "echo"), ("ping", "ping"), ("status", "query"), ("podium", "stop")] {
             assert_eq!(
                 refusal(&non_blocking("7", module, action, none())),
                 format!("the module '{module}' supports only blocking PXP requests")
@@ -346,6 +355,7 @@ pub(crate) mod tests {
             ("echo", "echo", json!({"argument": "", "more": 1})),
             ("ping", "ping", json!({"more": 1})),
             ("status", "query", none()),
+            ("podium", "stop", none()),
             ("task", "run", none()),
         ];
         for (module, action, params) in cases {

@@ -26,12 +26,20 @@ pub struct Spool {
 #[derive(Default)]
 struct Busy {
     ids: Mutex<HashSet<TransactionId>>,
+    /// Those of them that may not start any more.
+    refused: Mutex<HashSet<TransactionId>>,
     released: Condvar,
 }
 
 impl Busy {
     fn lock(&self) -> MutexGuard<'_, HashSet<TransactionId>> {
         self.ids.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Busy {
+    fn lock_refused(&self) -> MutexGuard<'_, HashSet<TransactionId>> {
+        self.refused.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -59,6 +67,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.busy.lock().remove(&self.id);
+        self.busy.lock_refused().remove(&self.id);
         self.busy.released.notify_all();
     }
 }
@@ -121,6 +130,19 @@ impl Spool {
     /// Whether a thread of this process has the transaction in hand.
     pub fn is_busy(&self, id: &TransactionId) -> bool {
         self.busy.lock().contains(id)
+    }
+
+    /// A transaction that a thread of this process has in hand may not start any more, if it has not.
+    pub fn refuse(&self, id: &TransactionId) {
+        let busy = self.busy.lock();
+        if busy.contains(id) {
+            self.busy.lock_refused().insert(id.clone());
+        }
+    }
+
+    /// Whether the transaction may not start any more.
+    pub fn is_refused(&self, id: &TransactionId) -> bool {
+        self.busy.lock_refused().contains(id)
     }
 
     /// Waits at most `limit` until no thread has the transaction in hand; tells whether that came true.
@@ -208,6 +230,15 @@ impl Spool {
             }),
             Err(_) => Ending::Invalid(label.invalid_utf8()),
         })
+    }
+
+    /// The recorded process, if it is there: the leader of the session in which everything of the transaction runs.
+    pub fn leader(&self, id: &TransactionId) -> Option<rustix::process::Pid> {
+        if self.process(id) != Process::Alive {
+            return None;
+        }
+        let text = fs::read_to_string(self.directory(id).join("pid")).ok()?;
+        rustix::process::Pid::from_raw(text.trim().parse().ok()?)
     }
 
     /// Whether the recorded process is there. A process that only inherited the number, after a reboot for instance,

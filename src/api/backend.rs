@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
-    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Subject, TaskCommand, TaskDetail,
-    TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
+    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
@@ -15,6 +16,10 @@ pub trait Backend: Send + Sync + 'static {
     fn attach(&self, link: BrokerLink) -> Result<(), NotAttached>;
     /// See [`Orchestrator::run_task`].
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal>;
+    /// See [`Orchestrator::run_puppet`].
+    fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal>;
+    /// See [`Orchestrator::stop_job`].
+    fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal>;
     /// See [`Orchestrator::jobs`].
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal>;
     /// See [`Orchestrator::job`].
@@ -23,6 +28,18 @@ pub trait Backend: Send + Sync + 'static {
     fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Page<Node>, Refusal>;
     /// See [`Orchestrator::events`].
     fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal>;
+    /// See [`Orchestrator::start_plan`].
+    fn start_plan(&self, subject: &Subject, command: PlanCommand) -> Result<PlanJobId, Refusal>;
+    /// See [`Orchestrator::finish_plan`].
+    fn finish_plan(&self, subject: &Subject, end: PlanEnd) -> Result<(), Refusal>;
+    /// See [`Orchestrator::plan_jobs`].
+    fn plan_jobs(&self, query: &PlanQuery) -> Result<Page<PlanJob>, Refusal>;
+    /// See [`Orchestrator::plan_job`].
+    fn plan_job(&self, id: PlanJobId) -> Result<PlanDetail, Refusal>;
+    /// See [`Orchestrator::plan_events`].
+    fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal>;
+    /// See [`Orchestrator::plan_event`].
+    fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal>;
     /// See [`Orchestrator::tasks`].
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal>;
     /// See [`Orchestrator::task`].
@@ -54,6 +71,14 @@ impl Backend for Orchestrator {
         Orchestrator::run_task(self, subject, command)
     }
 
+    fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+        Orchestrator::run_puppet(self, subject, command)
+    }
+
+    fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
+        Orchestrator::stop_job(self, subject, id, stop)
+    }
+
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {
         Orchestrator::jobs(self, query)
     }
@@ -68,6 +93,30 @@ impl Backend for Orchestrator {
 
     fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal> {
         Orchestrator::events(self, id, start)
+    }
+
+    fn start_plan(&self, subject: &Subject, command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        Orchestrator::start_plan(self, subject, command)
+    }
+
+    fn finish_plan(&self, subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
+        Orchestrator::finish_plan(self, subject, end)
+    }
+
+    fn plan_jobs(&self, query: &PlanQuery) -> Result<Page<PlanJob>, Refusal> {
+        Orchestrator::plan_jobs(self, query)
+    }
+
+    fn plan_job(&self, id: PlanJobId) -> Result<PlanDetail, Refusal> {
+        Orchestrator::plan_job(self, id)
+    }
+
+    fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal> {
+        Orchestrator::plan_events(self, id, start)
+    }
+
+    fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
+        Orchestrator::plan_event(self, id, event)
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {

@@ -1,11 +1,19 @@
-//! `POST /command/task`: from bytes to a [`TaskCommand`], with an error that names the key. Optional keys may be null,
+//! The bodies of commands: from bytes to a [`TaskCommand`] and the like, with an error that names the key. Optional keys may be null,
 //! as Bolt sends them; unknown keys are let through, as newer clients may send more.
+
+mod deploy;
+mod plan;
 
 use serde_json::{Map, Value};
 
+use super::parameters::job_id;
 use super::problem::Problem;
 use crate::limits::JSON_DEPTH_MAX;
-use crate::orchestrator::model::{Scope, TaskCommand, is_deeper};
+use crate::orchestrator::dispatch::Stop;
+use crate::orchestrator::model::{JobId, Scope, TaskCommand, Terms, is_deeper};
+
+pub(super) use deploy::deploy;
+pub(super) use plan::{plan_finish, plan_start, plan_task};
 
 /// Keys of a scope that this server can resolve.
 const SCOPES: [&str; 3] = ["nodes", "query", "node_group"];
@@ -29,7 +37,10 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
 
 /// Reads the command.
 pub(super) fn task(body: &[u8]) -> Result<TaskCommand, Problem> {
-    let mut object = object(body)?;
+    task_of(object(body)?)
+}
+
+fn task_of(mut object: Map<String, Value>) -> Result<TaskCommand, Problem> {
     let task = match take(&mut object, "task") {
         Some(Value::String(task)) => task,
         Some(other) => return Err(wrong_type("task", "a string", &other)),
@@ -45,15 +56,33 @@ pub(super) fn task(body: &[u8]) -> Result<TaskCommand, Problem> {
         return Err(Problem::invalid("environment must not be empty; leave it out for production."));
     }
     refuse_targets(&mut object)?;
-    Ok(TaskCommand {
+    Ok(TaskCommand { task, params, plan_job: None, terms: terms(&mut object, environment, scope)? })
+}
+
+/// Reads `POST /command/stop`. Numbers of jobs are texts; a number is taken for one.
+pub(super) fn stop(body: &[u8]) -> Result<(JobId, Stop), Problem> {
+    let mut object = object(body)?;
+    let job = match take(&mut object, "job") {
+        Some(Value::String(text)) => job_id(&text)?,
+        Some(Value::Number(number)) => job_id(&number.to_string())?,
+        Some(other) => return Err(wrong_type("job", "a string", &other)),
+        None => return Err(missing("job")),
+    };
+    let is_forced = take_bool(&mut object, "force")?.unwrap_or(false);
+    Ok((job, if is_forced { Stop::ByForce } else { Stop::Gently }))
+}
+
+/// What every command may say.
+fn terms(object: &mut Map<String, Value>, environment: String, scope: Scope) -> Result<Terms, Problem> {
+    Ok(Terms {
         environment,
-        task,
-        params,
         scope,
-        noop: take_bool(&mut object, "noop")?.unwrap_or(false),
-        description: take_string(&mut object, "description")?.unwrap_or_default(),
-        userdata: take_object(&mut object, "userdata")?.unwrap_or_default(),
-        timeout: take_timeout(&mut object)?,
+        noop: take_bool(object, "noop")?.unwrap_or(false),
+        concurrency: take_positive(object, "concurrency", "of nodes")?
+            .map(|nodes| u32::try_from(nodes).unwrap_or(u32::MAX)),
+        timeout: take_positive(object, "timeout", "of seconds")?,
+        description: take_string(object, "description")?.unwrap_or_default(),
+        userdata: take_object(object, "userdata")?.unwrap_or_default(),
     })
 }
 
@@ -94,12 +123,14 @@ fn take_bool(object: &mut Map<String, Value>, key: &str) -> Result<Option<bool>,
     }
 }
 
-fn take_timeout(object: &mut Map<String, Value>) -> Result<Option<u64>, Problem> {
-    match take(object, "timeout") {
+fn take_positive(object: &mut Map<String, Value>, key: &str, unit: &str) -> Result<Option<u64>, Problem> {
+    match take(object, key) {
         None => Ok(None),
         Some(value) => match value.as_u64() {
-            Some(seconds) if seconds > 0 => Ok(Some(seconds)),
-            _ => Err(Problem::invalid(format!("timeout must be a positive integer of seconds, not {value}."))),
+            Some(number) if number > 0 => Ok(Some(number)),
+            _ => {
+                Err(Problem::invalid(format!("{key} must be a positive integer {unit}, not {value}.")).with("key", key))
+            }
         },
     }
 }
@@ -185,14 +216,10 @@ mod tests {
     fn the_least_command_gets_the_defaults() {
         let command = parse(json!({"task": "package", "params": {}, "scope": {"nodes": ["a"]}})).unwrap();
         let expected = TaskCommand {
-            environment: "production".into(),
             task: "package".into(),
             params: Map::new(),
-            scope: Scope::Nodes(vec!["a".into()]),
-            noop: false,
-            description: String::new(),
-            userdata: Map::new(),
-            timeout: None,
+            plan_job: None,
+            terms: Terms::new("production", Scope::Nodes(vec!["a".into()])),
         };
         assert_eq!(command, expected);
     }
@@ -204,9 +231,9 @@ mod tests {
             "environment": null, "description": null, "userdata": null, "targets": [], "plan_job": "7"
         }))
         .unwrap();
-        assert_eq!(command.scope, Scope::Query(json!("nodes {}")));
+        assert_eq!(command.terms.scope, Scope::Query(json!("nodes {}")));
         assert_eq!(command.params["x"], Value::Null);
-        assert!(!command.noop);
+        assert!(!command.terms.noop);
     }
 
     #[test]
@@ -245,6 +272,19 @@ mod tests {
             command[key] = value;
             assert_eq!(parse(command).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn which_job_to_stop_and_how() {
+        let parse = |value: Value| stop(value.to_string().as_bytes()).map_err(|problem| problem.message().to_owned());
+        assert_eq!(parse(json!({"job": "81", "force": null})), Ok((JobId(81), Stop::Gently)));
+        assert_eq!(parse(json!({"job": 81, "force": true})), Ok((JobId(81), Stop::ByForce)));
+        assert_eq!(parse(json!({})).unwrap_err(), "The required key job is missing.");
+        assert_eq!(
+            parse(json!({"job": "x"})).unwrap_err(),
+            "Invalid value \"x\" for id: the id of a job is an integer."
+        );
+        assert_eq!(parse(json!({"job": "1", "force": 1})).unwrap_err(), "force must be a boolean, not a number.");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Tests only: an orchestrator that knows one finished job and plays new ones a step further each time their events are
 //! asked for, and a server with real certificates in front of it.
 
+mod plans;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -14,9 +16,11 @@ use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
+use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
-    Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
-    NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
+    DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
+    NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
+    PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
@@ -75,6 +79,24 @@ impl Fake {
     /// The next link of a broker that nobody has taken yet.
     pub(crate) fn link(&self) -> Option<BrokerLink> {
         self.state.lock().unwrap().links.pop()
+    }
+
+    fn create(&self, spec: JobSpec, names: &[String]) -> JobId {
+        let mut state = self.state.lock().unwrap();
+        let id = JobId(state.jobs.keys().last().map_or(1, |last| last + 1));
+        let nodes: Vec<Node> = names.iter().map(|name| fresh_node(name)).collect();
+        let job = Job {
+            id,
+            state: JobState::Ready,
+            spec,
+            finished: None,
+            started: None,
+            node_count: nodes.len() as u64,
+            node_states: BTreeMap::from([(NodeState::Ready, nodes.len() as u64)]),
+            ..old_job()
+        };
+        state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
+        id
     }
 
     fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
@@ -136,47 +158,57 @@ impl Backend for Fake {
     }
 
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
-        let Scope::Nodes(names) = &command.scope else {
+        let Scope::Nodes(names) = &command.terms.scope else {
             return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
         };
         if names.is_empty() {
             let refusal = Refusal::new(RefusalKind::EmptyTarget, "The scope has no nodes");
-            return Err(refusal.with("environment", "production").with("target", command.scope.kind()));
+            return Err(refusal.with("environment", "production").with("target", command.terms.scope.kind()));
         }
         if command.task != "facter" {
             let message = format!("Unknown task {}", command.task);
             return Err(Refusal::new(RefusalKind::UnknownTask, message).with("task", command.task));
         }
-        let mut state = self.state.lock().unwrap();
-        let id = JobId(state.jobs.keys().last().map_or(1, |last| last + 1));
-        let nodes: Vec<Node> = names.iter().map(|name| fresh_node(name)).collect();
-        let job = Job {
-            id,
-            state: JobState::Ready,
+        let work = Work::Task(TaskWork {
             task: command.task.clone(),
             params: command.params.clone(),
-            scope: command.scope.clone(),
-            owner: subject.clone(),
-            finished: None,
-            started: None,
-            node_count: nodes.len() as u64,
-            node_states: BTreeMap::from([(NodeState::Ready, nodes.len() as u64)]),
-            description: command.description.clone(),
-            ..old_job()
-        };
-        state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
-        state.commands.push(command);
+            sensitive: vec![],
+            plan_job: command.plan_job,
+        });
+        let id = self.create(JobSpec { work, terms: command.terms.clone(), owner: subject.clone() }, names);
+        self.state.lock().unwrap().commands.push(command);
         Ok(id)
+    }
+
+    fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+        let DeployCommand { options, terms } = command;
+        check_environment(&terms.environment)?;
+        let Scope::Nodes(names) = terms.scope.clone() else {
+            return Err(Refusal::new(RefusalKind::QueryError, "PuppetDB is not configured"));
+        };
+        Ok(self.create(JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() }, &names))
+    }
+
+    fn stop_job(&self, _subject: &Subject, id: JobId, _stop: Stop) -> Result<Job, Refusal> {
+        self.with_job(id, |played, _| {
+            if !played.job.state.is_final() {
+                played.job.state = JobState::Stopping;
+            }
+            played.job.clone()
+        })
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page<Job>, Refusal> {
         let state = self.state.lock().unwrap();
-        let mut items: Vec<Job> = state.jobs.values().map(|played| played.job.clone()).collect();
+        let is_asked = |job: &Job| query.kind.is_none_or(|kind| job.spec.work.kind() == kind);
+        let mut items: Vec<Job> =
+            state.jobs.values().map(|played| played.job.clone()).filter(|job| is_asked(job)).collect();
+        let total = items.len() as u64;
         if query.descending {
             items.reverse();
         }
         items.truncate(query.limit as usize);
-        Ok(Page { items, total: state.jobs.len() as u64 })
+        Ok(Page { items, total })
     }
 
     fn job(&self, id: JobId) -> Result<Job, Refusal> {
@@ -199,6 +231,33 @@ impl Backend for Fake {
             let next = events.last().map_or(start, |event| event.id + 1);
             (events, next)
         })
+    }
+
+    fn start_plan(&self, _subject: &Subject, _command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        Ok(PlanJobId(39))
+    }
+
+    fn finish_plan(&self, _subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
+        plans::finish(&end)
+    }
+
+    fn plan_jobs(&self, query: &PlanQuery) -> Result<Page<PlanJob>, Refusal> {
+        Ok(Page { items: vec![plans::job(query.with_results)], total: 1 })
+    }
+
+    fn plan_job(&self, id: PlanJobId) -> Result<PlanDetail, Refusal> {
+        plans::detail(id)
+    }
+
+    fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal> {
+        let events: Vec<PlanEvent> = plans::events(id)?.into_iter().filter(|event| event.id >= start).collect();
+        let next = events.last().map_or(start, |event| event.id + 1);
+        Ok((events, next))
+    }
+
+    fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
+        let found = plans::events(id)?.into_iter().find(|found| found.id == event);
+        found.ok_or_else(|| Refusal::new(RefusalKind::MismatchedJobEventId, "not of this plan job"))
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {
@@ -313,16 +372,19 @@ fn old_job() -> Job {
     Job {
         id: OLD_JOB,
         state: JobState::Finished,
-        environment: "production".into(),
-        task: "package".into(),
-        params: object(json!({"action": "status", "name": "openssl"})),
-        sensitive: vec!["password".into()],
-        scope: Scope::Nodes(vec!["web01.example.com".into()]),
-        noop: false,
-        description: "check ssl".into(),
-        userdata: Map::new(),
-        timeout: None,
-        owner: ada(),
+        spec: JobSpec {
+            work: Work::Task(TaskWork {
+                task: "package".into(),
+                params: object(json!({"action": "status", "name": "openssl"})),
+                sensitive: vec!["password".into()],
+                plan_job: None,
+            }),
+            terms: Terms {
+                description: "check ssl".into(),
+                ..Terms::new("production", Scope::Nodes(vec!["web01.example.com".into()]))
+            },
+            owner: ada(),
+        },
         created: start,
         started: Some(start),
         finished: Some(finish),

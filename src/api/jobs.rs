@@ -1,24 +1,24 @@
-//! `/command/task` and `/jobs`: starting jobs and following them.
+//! `/jobs`: what has become of jobs.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode, Uri};
-use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::parameters::{Parameters, job_id};
 use super::problem::Problem;
+use super::render;
 use super::shared::{Shared, answer};
-use super::{command, render};
-use crate::limits::{API_BODY_BYTES_MAX, API_PAGE_MAX};
-use crate::orchestrator::model::{JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Subject};
+use crate::clock::WallTime;
+use crate::limits::API_PAGE_MAX;
+use crate::orchestrator::model::{JobKind, JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState};
 
 /// `limit` of `GET /jobs` if the request has none.
 const LIMIT_DEFAULT: u32 = 20;
 
-/// Types of jobs that clients may ask for. This server makes `task` only; of the others there are none.
+/// Types of jobs that clients may ask for. Of those that this server does not make there are none.
 const TYPES: [&str; 9] = [
     "deploy",
     "task",
@@ -41,33 +41,16 @@ const ALL_NODES: NodeQuery = NodeQuery {
     with_results: false,
 };
 
-/// `POST /command/task`.
-pub(super) async fn run_task(
-    State(shared): State<Arc<Shared>>,
-    Extension(subject): Extension<Subject>,
-    request: Request,
-) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let body = match shared.read_body(&head.headers, body, API_BODY_BYTES_MAX).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    answer(&shared, StatusCode::ACCEPTED, move |shared| {
-        let id = shared.backend.run_task(&subject, command::task(&body)?)?;
-        Ok(render::accepted(&shared.urls, id))
-    })
-    .await
-}
-
 /// `GET /jobs`.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Response<Body> {
     answer(&shared, StatusCode::OK, move |shared| {
         let asked = Listing::parse(&Parameters::of(&uri)?)?;
-        let (items, total) = if asked.kind.as_deref().is_none_or(|kind| kind == "task") {
+        // Jobs of a type that this server does not make are none.
+        let (items, total) = if asked.kind.is_some() && asked.query.kind.is_none() {
+            (Vec::new(), 0)
+        } else {
             let page = shared.backend.jobs(&asked.query)?;
             (page.items.iter().map(|job| render::job_item(&shared.urls, job)).collect(), page.total)
-        } else {
-            (Vec::new(), 0)
         };
         Ok(json!({"items": items, "pagination": asked.pagination(total)}))
     })
@@ -89,7 +72,7 @@ pub(super) async fn nodes(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
         let id = job_id(&id)?;
         let query = node_query(&Parameters::of(&uri)?)?;
         let page = shared.backend.nodes(id, &query)?;
-        Ok(render::nodes(&shared.urls, id, &page.items))
+        Ok(render::nodes(&shared.urls, id, &page.items, WallTime::now()))
     })
     .await
 }
@@ -134,6 +117,7 @@ impl Listing {
             offset: parameters.number("offset", u32::MAX)?.unwrap_or(0),
             order_by: parameters.word("order_by", JobOrder::from_word, orders)?.unwrap_or(JobOrder::Timestamp),
             descending: parameters.descending()?,
+            kind: kind.and_then(JobKind::from_word),
             task,
             min_finish: parameters.time("min_finish_timestamp")?,
             max_finish: parameters.time("max_finish_timestamp")?,

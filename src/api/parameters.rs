@@ -5,7 +5,7 @@ use axum::http::Uri;
 
 use super::problem::Problem;
 use crate::clock::WallTime;
-use crate::orchestrator::model::JobId;
+use crate::orchestrator::model::{JobId, PlanJobId};
 
 /// The query parameters of a request. Of a repeated one the last counts.
 pub(super) struct Parameters(Vec<(String, String)>);
@@ -83,6 +83,16 @@ impl Parameters {
 /// The number of a job in a path.
 pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
     text.parse().map(JobId).map_err(|_| bad("id", text, "the id of a job is an integer"))
+}
+
+/// The number of a plan job in a path or a command.
+pub(super) fn plan_job_id(text: &str) -> Result<PlanJobId, Problem> {
+    text.parse().map(PlanJobId).map_err(|_| bad("id", text, "the id of a plan job is an integer"))
+}
+
+/// The number of an event in a path.
+pub(super) fn event_id(text: &str) -> Result<i64, Problem> {
+    text.parse().map_err(|_| bad("event-id", text, "the id of an event is an integer"))
 }
 
 fn bad(name: &str, value: &str, rule: &str) -> Problem {

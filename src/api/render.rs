@@ -1,10 +1,13 @@
 //! The JSON of jobs, nodes, events, tasks and inventory, key by key as the orchestrator API v1 documents it.
 
+pub(super) mod plans;
+
 use serde_json::{Map, Value, json};
 
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
-    Event, InventoryEntry, Job, JobId, JobStatus, Node, Subject, TaskDetail, TaskListing,
+    Event, InventoryEntry, Job, JobId, JobSpec, JobStatus, Node, NodeState, Subject, TaskDetail, TaskListing, TaskWork,
+    Work,
 };
 
 /// Absolute URLs of this server's resources: identifiers are URLs with the host the server considers its own.
@@ -47,14 +50,22 @@ pub(super) fn root(urls: &Urls) -> Value {
             "license": {"name": "Apache License, Version 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0.html"},
         },
         "status": link("status", "status"),
-        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("tasks", "tasks")],
-        "commands": [link("task", "command/task")],
+        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("plan_jobs", "plan_jobs"), link("tasks", "tasks")],
+        "commands": [link("deploy", "command/deploy"), link("stop", "command/stop"), link("task", "command/task")],
     })
 }
 
 /// The answer to a command that made a job.
 pub(super) fn accepted(urls: &Urls, id: JobId) -> Value {
     json!({"job": {"id": urls.job(id), "name": id.to_string()}})
+}
+
+/// The answer to `POST /command/stop`: the job's nodes by state, every state counted.
+pub(super) fn stopped(urls: &Urls, job: &Job) -> Value {
+    let count = |state: &NodeState| job.node_states.get(state).copied().unwrap_or(0);
+    let nodes: Map<String, Value> =
+        NodeState::ALL.iter().map(|state| (state.word().to_owned(), json!(count(state)))).collect();
+    json!({"job": {"id": urls.job(job.id), "name": job.id.to_string(), "nodes": nodes}})
 }
 
 /// An item of `GET /jobs`.
@@ -69,55 +80,72 @@ pub(super) fn job_item(urls: &Urls, job: &Job) -> Value {
 /// `GET /jobs/:id`: an item with the job's history. It keeps `node_states` too, which costs nobody anything.
 pub(super) fn job_detail(urls: &Urls, job: &Job) -> Value {
     let mut shown = job_item(urls, job);
-    let stretch = |status: &JobStatus| {
-        json!({
-            "state": status.state.word(),
-            "enter_time": status.enter.to_seconds_string(),
-            "exit_time": status.exit.map(WallTime::to_seconds_string),
-        })
-    };
-    shown["status"] = job.status.iter().map(stretch).collect();
+    shown["status"] = job.status.iter().map(status).collect();
     shown
+}
+
+fn status(status: &JobStatus) -> Value {
+    json!({
+        "state": status.state.word(),
+        "enter_time": status.enter.to_seconds_string(),
+        "exit_time": status.exit.map(WallTime::to_seconds_string),
+    })
 }
 
 fn job_common(urls: &Urls, job: &Job) -> Value {
     let url = urls.job(job.id);
+    let JobSpec { work, terms, owner } = &job.spec;
+    let kind = work.kind();
     json!({
         "id": url,
         "name": job.id.to_string(),
         "state": job.state.word(),
-        "command": "task",
-        "type": "task",
-        "options": job_options(job),
-        "owner": subject(&job.owner),
-        "description": job.description,
-        "environment": {"name": job.environment},
+        "command": kind.word(),
+        "type": kind.word(),
+        "options": job_options(&job.spec),
+        "owner": subject(owner),
+        "description": terms.description,
+        "environment": {"name": terms.environment},
         "timestamp": job.timestamp.to_seconds_string(),
         "created_timestamp": job.created.to_seconds_string(),
         "started_timestamp": job.started.map(WallTime::to_seconds_string),
         "finished_timestamp": job.finished.map(WallTime::to_seconds_string),
         "duration": job_duration(job),
         "node_count": job.node_count,
-        "userdata": job.userdata,
+        "userdata": terms.userdata,
         "nodes": {"id": format!("{url}/nodes")},
         "report": {"id": format!("{url}/report")},
         "events": {"id": format!("{url}/events")},
     })
 }
 
-fn job_options(job: &Job) -> Value {
-    let mut options = json!({
-        "description": job.description,
-        "transport": "pxp",
-        "noop": job.noop,
-        "task": job.task,
-        "params": job.params,
-        "sensitive": job.sensitive,
-        "scheduled-job-id": null,
-        "scope": job.scope,
-        "environment": job.environment,
-    });
-    if let Some(timeout) = job.timeout {
+fn job_options(spec: &JobSpec) -> Value {
+    let JobSpec { work, terms, .. } = spec;
+    let mut options = match work {
+        Work::Task(TaskWork { task, params, sensitive, plan_job }) => {
+            let mut options = json!({
+                "transport": "pxp", "task": task, "params": params, "sensitive": sensitive, "scheduled-job-id": null,
+            });
+            if let Some(plan_job) = plan_job {
+                options["plan_job"] = json!(plan_job.0);
+            }
+            if let Some(concurrency) = terms.concurrency {
+                options["concurrency"] = json!(concurrency);
+            }
+            options
+        }
+        Work::Deploy(options) => {
+            let mut options = json!(options);
+            options["concurrency"] = json!(terms.concurrency);
+            options["target"] = Value::Null;
+            options
+        }
+    };
+    options["description"] = json!(terms.description);
+    options["noop"] = json!(terms.noop);
+    options["scope"] = json!(terms.scope);
+    options["environment"] = json!(terms.environment);
+    if let Some(timeout) = terms.timeout {
         options["timeout"] = json!(timeout);
     }
     options
@@ -147,35 +175,44 @@ pub(super) fn subject(subject: &Subject) -> Value {
 }
 
 /// `GET /jobs/:id/nodes`. The events to ask for next begin after the newest that these nodes show.
-pub(super) fn nodes(urls: &Urls, id: JobId, nodes: &[Node]) -> Value {
+pub(super) fn nodes(urls: &Urls, id: JobId, nodes: &[Node], now: WallTime) -> Value {
     let next = nodes.iter().map(|node| node.latest_event_id).max().unwrap_or(0) + 1;
     json!({
         "next-events": next_events(urls, id, next),
-        "items": nodes.iter().map(node).collect::<Vec<_>>(),
+        "items": nodes.iter().map(|shown| node(shown, now)).collect::<Vec<_>>(),
     })
 }
 
-fn node(node: &Node) -> Value {
+fn node(node: &Node, now: WallTime) -> Value {
     let mut shown = json!({
         "name": node.name,
         "state": node.state.word(),
         "transport": "pcp",
         "start_timestamp": node.start.map(WallTime::to_seconds_string),
-        "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
+        "finish_timestamp": finish(node).map(WallTime::to_seconds_string),
         "timestamp": node.timestamp.to_seconds_string(),
         "duration": node_duration(node),
-        "transaction_uuid": null,
+        // The one of the report: Puppet runs have it among their details.
+        "transaction_uuid": node.details.get("transaction_uuid"),
         "latest-event-id": node.latest_event_id,
         "details": node.details,
     });
+    if let (NodeState::Running, Some(start)) = (node.state, node.start) {
+        shown["details"]["run-time"] = json!(seconds_between(start, now) as u64);
+    }
     if let Some(result) = &node.result {
         shown["result"] = result.clone();
     }
     shown
 }
 
+/// Nodes that were skipped have never begun, so they have not ended either.
+fn finish(node: &Node) -> Option<WallTime> {
+    node.finish.filter(|_| node.state != NodeState::Skipped)
+}
+
 fn node_duration(node: &Node) -> Option<f64> {
-    Some(seconds_between(node.start?, node.finish?))
+    Some(seconds_between(node.start?, finish(node)?))
 }
 
 /// `GET /jobs/:id/report`, under the key of the manual and under the one of recorded answers.
@@ -186,7 +223,7 @@ pub(super) fn report(nodes: &[Node]) -> Value {
             "state": node.state.word(),
             "timestamp": node.timestamp.to_seconds_string(),
             "start_timestamp": node.start.map(WallTime::to_seconds_string),
-            "finish_timestamp": node.finish.map(WallTime::to_seconds_string),
+            "finish_timestamp": finish(node).map(WallTime::to_seconds_string),
             "events": [],
         })
     };

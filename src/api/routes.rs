@@ -11,13 +11,10 @@ use axum::routing::{any, get, post};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
-use super::{auth, broker_link, files, jobs, render, sources, status};
+use super::{auth, broker_link, commands, files, jobs, plan_jobs, render, sources, status};
 
-/// Parts of the orchestrator API v1 that clients know and this server does not offer; Bolt takes a 404 to
-/// `command/plan_start` for a server without plans.
-const NOT_OFFERED: [&str; 18] = [
-    "command/deploy",
-    "command/stop",
+/// Parts of the orchestrator API v1 that clients know and this server does not offer.
+const NOT_OFFERED: [&str; 12] = [
     "command/stop_plan",
     "command/task_target",
     "command/plan_run",
@@ -25,10 +22,6 @@ const NOT_OFFERED: [&str; 18] = [
     "command/schedule_deploy",
     "command/schedule_task",
     "command/schedule_plan",
-    "command/plan_start",
-    "command/plan_task",
-    "command/plan_finish",
-    "plan_jobs",
     "scheduled_jobs",
     "plans",
     "scopes",
@@ -42,7 +35,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator", get(root))
         .route("/orchestrator/v1", get(root))
         .route("/orchestrator/v1/status", get(status::services))
-        .route("/orchestrator/v1/command/task", post(jobs::run_task))
+        .route("/orchestrator/v1/command/task", post(commands::run_task))
+        .route("/orchestrator/v1/command/deploy", post(commands::deploy))
+        .route("/orchestrator/v1/command/stop", post(commands::stop))
+        .route("/orchestrator/v1/command/plan_start", post(commands::plan_start))
+        .route("/orchestrator/v1/command/plan_task", post(commands::plan_task))
+        .route("/orchestrator/v1/command/plan_finish", post(commands::plan_finish))
+        .route("/orchestrator/v1/plan_jobs", get(plan_jobs::list))
+        .route("/orchestrator/v1/plan_jobs/{id}", get(plan_jobs::show))
+        .route("/orchestrator/v1/plan_jobs/{id}/events", get(plan_jobs::events))
+        .route("/orchestrator/v1/plan_jobs/{id}/event/{event}", get(plan_jobs::event))
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))

@@ -2,6 +2,7 @@
 //! real TLS against a started server.
 
 mod answers;
+mod plans;
 mod refusals;
 mod wire;
 

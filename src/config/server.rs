@@ -52,9 +52,7 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ),
     ("orchestrator.job-prune-days-threshold", "jobs are kept"),
     ("orchestrator.scheduled-jobs-v1-api", "there are no scheduled jobs"),
-    ("orchestrator.pcp-timeout", "there are no Puppet runs"),
-    ("orchestrator.global-concurrent-compiles", "there are no Puppet runs"),
-    ("orchestrator.default-deploy-node-timeout", "there are no Puppet runs"),
+    ("orchestrator.pcp-timeout", "a node that is not connected when its turn has come is errored at once"),
     ("orchestrator.default-plan-timeout", "there are no plans"),
     ("orchestrator.app-management", "there are no applications"),
     ("orchestrator.database", "jobs are kept in SQLite below orchestrator.data-dir"),
@@ -90,12 +88,15 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let data_dir = reader.directory_to_make("orchestrator.data-dir", DATA_DIR.into());
     let code_dir = code_dir(reader);
     let task_concurrency = size(reader.integer("orchestrator.task-concurrency", 1..=100_000), 250);
+    let deploy_concurrency = size(reader.integer("orchestrator.global-concurrent-compiles", 1..=100_000), 8);
     let allowed = reader.integer("orchestrator.allowed-pcp-status-requests", 1..=1_000_000);
     let status_interval =
         reader.duration("orchestrator.status-interval", Bare::Seconds, Duration::from_millis(10)..=DAY);
     let task_timeout = reader.duration("orchestrator.default-task-node-timeout", Bare::Seconds, Duration::ZERO..=year);
     let prune_days = reader.integer("orchestrator.job-prune-days", 0..=36_500);
     let prune_days = prune_days.and_then(|days| u32::try_from(days).ok()).unwrap_or(30);
+    let deploy_timeout =
+        reader.duration("orchestrator.default-deploy-node-timeout", Bare::Seconds, Duration::ZERO..=year);
     let lifetimes = Duration::from_secs(1)..=100 * year;
     let token_lifetime = reader.duration("orchestrator.token-lifetime", Bare::Seconds, lifetimes.clone());
     let token_lifetime_max = reader.duration("orchestrator.token-lifetime-max", Bare::Seconds, lifetimes);
@@ -103,9 +104,11 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         data_dir,
         code_dir,
         task_concurrency,
+        deploy_concurrency,
         allowed_status_requests: allowed.and_then(|allowed| u32::try_from(allowed).ok()).unwrap_or(35),
         status_interval: status_interval.unwrap_or(Duration::from_secs(12)),
         default_task_timeout: task_timeout.filter(|timeout| !timeout.is_zero()),
+        default_deploy_timeout: deploy_timeout.filter(|timeout| !timeout.is_zero()),
         token_lifetime: token_lifetime.unwrap_or(Duration::from_secs(3600)),
         token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
         brokers: brokers(reader),
@@ -182,6 +185,23 @@ mod tests {
         problems.to_string().replace(&prefix, "").lines().map(str::to_owned).collect()
     }
 
+    fn orchestrator_set(dir: &Path) -> OrchestratorSettings {
+        OrchestratorSettings {
+            data_dir: dir.join("data"),
+            code_dir: dir.join("code"),
+            task_concurrency: 7,
+            deploy_concurrency: 3,
+            allowed_status_requests: 5,
+            status_interval: Duration::from_secs(2),
+            default_task_timeout: Some(Duration::from_secs(600)),
+            default_deploy_timeout: Some(Duration::from_secs(3600)),
+            token_lifetime: Duration::from_secs(4 * 3600),
+            token_lifetime_max: 365 * DAY,
+            brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
+            keep_jobs: Some(7 * DAY),
+        }
+    }
+
     #[test]
     fn everything_set() {
         let dir = directory(&format!(
@@ -196,7 +216,8 @@ mod tests {
                          access-log {{ level: warn, file: logs/access.log, format: json }} }}
             orchestrator {{
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
-              status-interval: 2s, default-task-node-timeout: 600, token-lifetime: 4h, token-lifetime-max: 1y
+              status-interval: 2s, default-task-node-timeout: 600, global-concurrent-compiles: 3
+              default-deploy-node-timeout: 1h, token-lifetime: 4h, token-lifetime-max: 1y
               job-prune-days: 7
               brokers: [compile1.example.com, Compile-2]
             }}"
@@ -238,18 +259,7 @@ mod tests {
                 drain_timeout: limits::DRAIN_TIMEOUT,
             },
             api_listen: "[::1]:0".parse().unwrap(),
-            orchestrator: OrchestratorSettings {
-                data_dir: at("data"),
-                code_dir: at("code"),
-                task_concurrency: 7,
-                allowed_status_requests: 5,
-                status_interval: Duration::from_secs(2),
-                default_task_timeout: Some(Duration::from_secs(600)),
-                token_lifetime: Duration::from_secs(4 * 3600),
-                token_lifetime_max: 365 * DAY,
-                brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
-                keep_jobs: Some(7 * DAY),
-            },
+            orchestrator: orchestrator_set(dir.path()),
         };
         assert_eq!(loaded.settings, expected);
     }
@@ -264,6 +274,7 @@ mod tests {
         assert_eq!(loaded.settings.broker.idle_timeout, Duration::from_secs(360));
         assert_eq!(loaded.settings.broker.message_bytes_max, limits::MESSAGE_BYTES_MAX);
         assert_eq!(loaded.settings.orchestrator.task_concurrency, 250);
+        assert_eq!(loaded.settings.orchestrator.deploy_concurrency, 8);
         assert_eq!(loaded.settings.orchestrator.default_task_timeout, None);
         assert!(loaded.settings.orchestrator.brokers.is_empty(), "nobody may link unless named");
         assert_eq!(loaded.settings.log, LogSettings { level: LogLevel::Info, file: None });

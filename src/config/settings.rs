@@ -206,14 +206,18 @@ pub struct OrchestratorSettings {
     pub data_dir: PathBuf,
     /// Holds `environments/`, Puppet's `codedir`.
     pub code_dir: PathBuf,
-    /// Nodes that run at once over all jobs.
+    /// Nodes that run a task at once, over all jobs.
     pub task_concurrency: usize,
+    /// Nodes that run Puppet at once, over all jobs.
+    pub deploy_concurrency: usize,
     /// Unanswered status requests after which a node is given up.
     pub allowed_status_requests: u32,
     /// Time between status requests to one node.
     pub status_interval: Duration,
     /// Seconds that a task may take on a node if the command does not say.
     pub default_task_timeout: Option<Duration>,
+    /// Seconds that a Puppet run may take on a node if the command does not say.
+    pub default_deploy_timeout: Option<Duration>,
     /// Life of a token if the login does not say.
     pub token_lifetime: Duration,
     /// Longest life of a token.

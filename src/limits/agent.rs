@@ -1,5 +1,7 @@
 //! Limits of the agent.
 
+use std::time::Duration;
+
 /// Bytes of a transaction id that the agent accepts.
 pub const TRANSACTION_ID_BYTES_MAX: usize = 128;
 
@@ -12,6 +14,12 @@ pub const TASK_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Actions that an agent runs at once, a thread and a few processes each.
 pub const AGENT_ACTIONS_MAX: usize = 256;
+
+/// Time that a task has to end once it is asked to; then it is killed.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Time after which the processes of a task that do not even die are left alone: they hang in the kernel.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Stack of a thread that runs an action, in bytes; TLS is the deepest that it goes.
 pub const AGENT_ACTION_STACK_BYTES: usize = 1024 * 1024;

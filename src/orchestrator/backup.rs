@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
 use super::store::StoreError;
-use super::store::sqlite::{DATABASE, create_private_dir, private_file};
+use super::store::files::{DATABASE, create_private_dir, private_file};
 use crate::clock::WallTime;
 use crate::durable::{appended, sync_parent};
 use crate::limits::BACKUP_KEY_BYTES_MAX;

@@ -1,5 +1,6 @@
 //! From a command to a committed job, and from a stored job back to the dispatcher after a restart.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use serde_json::value::RawValue;
@@ -7,8 +8,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Inner;
-use super::dispatch::{AcceptedJob, Command};
-use super::model::{JobId, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
+use super::dispatch::{AcceptedJob, Command, Stop};
+use super::model::{
+    DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work,
+};
+use super::plan_jobs;
+use super::puppet_run;
 use super::scope;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
@@ -21,35 +26,53 @@ use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
+    command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, plan_job))?;
     let (task, metadata, checked) = check(inner, &command)?;
-    let names = scope::resolve(&command.scope, &command.environment)?;
+    let names = scope::resolve(&command.terms.scope, &command.terms.environment)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
-    let timeout = command.timeout.or(inner.default_timeout);
+    let TaskCommand { plan_job, mut terms, .. } = command;
+    terms.timeout = terms.timeout.or(inner.default_task_timeout);
+    let work = TaskWork { task: task.name, params: checked.shown, sensitive: checked.sensitive, plan_job };
+    let spec = JobSpec { work: Work::Task(work), terms, owner: subject.clone() };
+    create(inner, spec, names, Some(params))
+}
+
+/// As [`run_task`], for Puppet.
+pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+    let DeployCommand { options, mut terms } = command;
+    // The empty one leaves it to the nodes.
+    if !terms.environment.is_empty() {
+        inner.code_dir.environment(&terms.environment)?;
+    }
+    let names = scope::resolve(&terms.scope, &terms.environment)?;
+    terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
+    let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
+    create(inner, spec, names, None)
+}
+
+/// Commits a job and hands it to the dispatcher. A task has its parameters; those of a Puppet run follow from the rest.
+fn create(
+    inner: &Inner,
+    spec: JobSpec,
+    names: Vec<String>,
+    task_params: Option<Box<RawValue>>,
+) -> Result<JobId, Refusal> {
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
-    let job = NewJob {
-        environment: command.environment,
-        task: task.name,
-        params: checked.shown,
-        sensitive: checked.sensitive,
-        scope: command.scope,
-        noop: command.noop,
-        description: command.description,
-        userdata: command.userdata,
-        timeout,
-        owner: subject.clone(),
-        created: WallTime::now(),
-        payload: inner.vault.seal(params.get().as_bytes()),
-        nodes,
-    };
-    let mut accepted = AcceptedJob { job: unfinished(&job), params: Ok(params) };
+    let payload = task_params.as_ref().map(|params| inner.vault.seal(params.get().as_bytes())).unwrap_or_default();
+    let job = NewJob { spec, created: WallTime::now(), payload, nodes };
+    let mut unfinished = unfinished(&job);
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;
+    let _handing_over = inner.handing_over.read().unwrap_or_else(PoisonError::into_inner);
     let created = inner.store.create_job(job);
     let id = created.inspect_err(|_| {
         inner.unfinished_nodes.fetch_sub(reserved, Ordering::Relaxed);
     })?;
-    accepted.job.id = id;
-    tracing::info!(job = %id, task = accepted.job.task, nodes = reserved, by = subject.login, "accepted a job");
+    unfinished.id = id;
+    let JobSpec { work, owner, .. } = &unfinished.spec;
+    tracing::info!(job = %id, kind = work.kind().word(), nodes = reserved, by = owner.login, "accepted a job");
+    let params = Ok(task_params.unwrap_or_else(|| puppet_params(&unfinished)));
+    let accepted = AcceptedJob { job: unfinished, params };
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)
@@ -57,7 +80,7 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
 
 /// The task, and its parameters if they are right.
 fn check(inner: &Inner, command: &TaskCommand) -> Result<(TaskDetail, TaskMetadata, CheckedParameters), Refusal> {
-    let environment = inner.code_dir.environment(&command.environment)?;
+    let environment = inner.code_dir.environment(&command.terms.environment)?;
     let (module, name) = split_name(&command.task).ok_or_else(|| {
         let message = format!("\"{}\" is not a valid task name.", command.task);
         Refusal::new(RefusalKind::ValidationError, message).with("task", command.task.as_str())
@@ -65,7 +88,7 @@ fn check(inner: &Inner, command: &TaskCommand) -> Result<(TaskDetail, TaskMetada
     let (task, metadata) = inner.code_dir.task(&environment, module, name)?;
     let alias = |name: &str| inner.code_dir.type_alias(&environment, name);
     let mut problems = Vec::new();
-    if command.noop && !metadata.supports_noop {
+    if command.terms.noop && !metadata.supports_noop {
         problems.push("does not support noop: its metadata has no `supports_noop: true`".to_owned());
     }
     match parameters::check(&metadata, &command.params, &alias) {
@@ -84,7 +107,7 @@ fn request_params(
     metadata: &TaskMetadata,
     mut input: Map<String, Value>,
 ) -> Result<Box<RawValue>, Refusal> {
-    if command.noop {
+    if command.terms.noop {
         input.insert("_noop".to_owned(), true.into());
     }
     let run = TaskRun {
@@ -122,12 +145,40 @@ fn reserve(inner: &Inner, nodes: usize) -> Result<(), Refusal> {
 /// A new job as the dispatcher sees it.
 fn unfinished(job: &NewJob) -> UnfinishedJob {
     let nodes = job.nodes.iter().map(|node| (node.name.clone(), node.transaction));
-    UnfinishedJob { noop: job.noop, timeout: job.timeout, ..UnfinishedJob::new(JobId(0), &job.task, nodes) }
+    UnfinishedJob::new(JobId(0), job.spec.clone(), nodes)
+}
+
+/// Has the dispatcher stop a job, and shows it as it stands then. One that has ended stays as it is.
+pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
+    let found = || super::known(id, inner.store.job(id));
+    let job = found()?;
+    if job.state.is_final() {
+        return Ok(job);
+    }
+    drop(inner.handing_over.write().unwrap_or_else(PoisonError::into_inner));
+    let (to, answer) = crossbeam_channel::bounded(1);
+    let is_told = inner.commands.send(Command::Stop(id, stop, to)).is_ok() && answer.recv().is_ok();
+    if !is_told {
+        let message = "The job is not stopped: the dispatcher has stopped. The server's log says why; restart the server \
+                       once that is mended, and stop the job then.";
+        return Err(Refusal::new(RefusalKind::UnknownError, message));
+    }
+    tracing::info!(job = %id, ?stop, by = subject.login, "stops a job");
+    found()
+}
+
+fn puppet_params(job: &UnfinishedJob) -> Box<RawValue> {
+    let Work::Deploy(options) = &job.spec.work else { return RawValue::NULL.to_owned() };
+    puppet_run::request_params(job.id, options, &job.spec.terms)
 }
 
 /// The jobs that have not ended, with their parameters opened.
 pub(super) fn recover(store: &dyn Store, vault: &Vault) -> Result<Vec<AcceptedJob>, StoreError> {
     let open = |mut job: UnfinishedJob| {
+        if matches!(job.spec.work, Work::Deploy(_)) {
+            let params = Ok(puppet_params(&job));
+            return AcceptedJob { job, params };
+        }
         let plain = vault.unseal(&std::mem::take(&mut job.payload));
         let params = plain.and_then(|plain| {
             let text = String::from_utf8(plain).map_err(|error| error.to_string())?;

@@ -8,6 +8,8 @@ pub mod events;
 pub mod inventory;
 mod jobs;
 pub mod model;
+mod plan_jobs;
+pub mod puppet_run;
 pub mod rbac;
 pub mod scope;
 pub mod sources;
@@ -31,11 +33,12 @@ use crate::clock::Clock;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
-use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts};
+use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
 use inventory::{Inventory, LinkedBroker};
 use model::{
-    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject, TaskCommand,
-    TaskDetail, TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
+    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail,
+    TaskListing,
 };
 use rbac::Rbac;
 use sources::code_dir::CodeDir;
@@ -57,8 +60,12 @@ struct Inner {
     code_dir: CodeDir,
     rbac: Rbac,
     inventory: Arc<RwLock<Inventory>>,
-    default_timeout: Option<u64>,
+    default_task_timeout: Option<u64>,
+    default_deploy_timeout: Option<u64>,
     commands: Sender<Command>,
+    /// Held for reading from before a job is stored until the dispatcher has it, so that whoever holds it for writing
+    /// knows that the dispatcher has every job that is stored.
+    handing_over: RwLock<()>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     upkeep: Mutex<Option<Upkeep>>,
@@ -115,7 +122,8 @@ impl Orchestrator {
         let unfinished_nodes = Arc::new(AtomicUsize::new(nodes));
         let clock = Clock::start();
         let dispatch = DispatchSettings {
-            concurrency: settings.task_concurrency,
+            task_concurrency: settings.task_concurrency,
+            deploy_concurrency: settings.deploy_concurrency,
             allowed_status_requests: settings.allowed_status_requests,
             status_interval: settings.status_interval,
         };
@@ -142,8 +150,10 @@ impl Orchestrator {
             code_dir: CodeDir::new(&settings.code_dir),
             rbac,
             inventory,
-            default_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
+            default_task_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
+            default_deploy_timeout: settings.default_deploy_timeout.map(|timeout| timeout.as_secs()),
             commands,
+            handing_over: RwLock::new(()),
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
             upkeep: Mutex::new(Some(upkeep)),
@@ -167,12 +177,58 @@ impl Orchestrator {
 
     /// Accepts a task job; what it returns is committed and survives a crash.
     pub fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
-        if !self.is_dispatching() {
-            let message = "No job is accepted because nothing would come of it: the dispatcher has stopped. The server's log \
-                           says why; restart the server once that is mended.";
-            return Err(Refusal::new(RefusalKind::UnknownError, message));
-        }
+        self.check_dispatching()?;
         jobs::run_task(&self.inner, subject, command)
+    }
+
+    /// Accepts a job that runs Puppet; what it returns is committed and survives a crash.
+    pub fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+        self.check_dispatching()?;
+        jobs::run_puppet(&self.inner, subject, command)
+    }
+
+    /// Stops a job; what it returns is committed and survives a crash. The job is as it stands right after that.
+    pub fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
+        jobs::stop(&self.inner, subject, id, stop)
+    }
+
+    /// Starts a plan job of a plan that runs elsewhere.
+    pub fn start_plan(&self, subject: &Subject, command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        plan_jobs::start(&self.inner, subject, command)
+    }
+
+    /// Ends a plan job of a plan that runs elsewhere.
+    pub fn finish_plan(&self, subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
+        plan_jobs::finish(&self.inner, subject, end)
+    }
+
+    /// A slice of all plan jobs.
+    pub fn plan_jobs(&self, query: &PlanQuery) -> Result<Page<PlanJob>, Refusal> {
+        plan_jobs::list(&self.inner, query)
+    }
+
+    /// One plan job.
+    pub fn plan_job(&self, id: PlanJobId) -> Result<PlanDetail, Refusal> {
+        plan_jobs::show(&self.inner, id)
+    }
+
+    /// Events of a plan job from number `start` on, and the number to ask for next.
+    pub fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal> {
+        plan_jobs::events(&self.inner, id, start)
+    }
+
+    /// One event of a plan job.
+    pub fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
+        plan_jobs::event(&self.inner, id, event)
+    }
+
+    fn check_dispatching(&self) -> Result<(), Refusal> {
+        if self.is_dispatching() {
+            return Ok(());
+        }
+        let message = "No command is accepted because nothing would come of it: the dispatcher has stopped. The server's \
+                       log says why; restart the server once that is mended.";
+        Err(Refusal::new(RefusalKind::UnknownError, message))
     }
 
     /// A slice of all jobs.
@@ -244,7 +300,7 @@ impl Orchestrator {
     /// next start.
     pub fn stop(&self) {
         // A dispatcher that has stopped by itself takes no command.
-        let _ = self.inner.commands.send(Command::Stop);
+        let _ = self.inner.commands.send(Command::Quit);
         let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the thread has been reported by its own hook.

@@ -1,6 +1,5 @@
 //! The orchestrator's nouns: jobs, nodes, events, commands and refusals, as the store keeps them and the API shows them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::clock::WallTime;
 use crate::pxp::task::TaskFile;
+pub use job::{
+    DeployCommand, DeployOptions, Job, JobKind, JobQuery, JobSpec, JobStatus, PlanJobId, TaskCommand, TaskWork, Terms,
+    Work,
+};
+pub use plan::{PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanQuery, PlanState};
 
 /// A job's number. They grow by one, for ever: clients count jobs by subtraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +55,9 @@ macro_rules! words {
         }
     };
 }
+
+mod job;
+mod plan;
 
 words! {
     /// State of a job: `new → ready → running → finished | failed`.
@@ -131,7 +138,7 @@ words! {
 }
 
 /// Who does something: a user, as the API shows it in `owner`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// UUID.
     pub id: String,
@@ -176,81 +183,6 @@ impl Scope {
             Self::NodeGroup(_) => "node_group",
         }
     }
-}
-
-/// `POST /command/task`, already checked for shape by the API.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskCommand {
-    /// `production` if the caller said nothing.
-    pub environment: String,
-    /// `module::name` or `module`.
-    pub task: String,
-    /// The task's parameters, as the caller gave them.
-    pub params: Map<String, Value>,
-    /// On which nodes.
-    pub scope: Scope,
-    /// Refused unless the task supports it.
-    pub noop: bool,
-    /// For lists; may be empty.
-    pub description: String,
-    /// The caller's own data, echoed.
-    pub userdata: Map<String, Value>,
-    /// Seconds that each node may take; `None` is the server's default.
-    pub timeout: Option<u64>,
-}
-
-/// A job as stored: what was asked for and how it stands. Values of sensitive parameters are not in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// Its number.
-    pub id: JobId,
-    /// How it stands.
-    pub state: JobState,
-    /// Environment of the task.
-    pub environment: String,
-    /// Name of the task.
-    pub task: String,
-    /// Parameters without the sensitive ones.
-    pub params: Map<String, Value>,
-    /// Names of the sensitive parameters that were given.
-    pub sensitive: Vec<String>,
-    /// On which nodes.
-    pub scope: Scope,
-    /// Whether it only shows what would be done.
-    pub noop: bool,
-    /// For lists.
-    pub description: String,
-    /// The caller's own data.
-    pub userdata: Map<String, Value>,
-    /// Seconds that each node may take.
-    pub timeout: Option<u64>,
-    /// Who asked for it.
-    pub owner: Subject,
-    /// When it was accepted.
-    pub created: WallTime,
-    /// When its first node started.
-    pub started: Option<WallTime>,
-    /// When it ended.
-    pub finished: Option<WallTime>,
-    /// Of the last change of state.
-    pub timestamp: WallTime,
-    /// Number of nodes.
-    pub node_count: u64,
-    /// Nodes per state; only states that occur.
-    pub node_states: BTreeMap<NodeState, u64>,
-    /// Every state the job has been in, in order.
-    pub status: Vec<JobStatus>,
-}
-
-/// One stretch of a job's life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobStatus {
-    /// In which state.
-    pub state: JobState,
-    /// From when.
-    pub enter: WallTime,
-    /// Until when; `None` for the current one.
-    pub exit: Option<WallTime>,
 }
 
 /// A node of a job.
@@ -330,25 +262,6 @@ words! {
     }
 }
 
-/// Which jobs, in which order, which slice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobQuery {
-    /// At most so many.
-    pub limit: u32,
-    /// After so many.
-    pub offset: u32,
-    /// By what.
-    pub order_by: JobOrder,
-    /// Largest first.
-    pub descending: bool,
-    /// Only jobs whose task's name contains this.
-    pub task: Option<String>,
-    /// Only jobs that ended at or after this time.
-    pub min_finish: Option<WallTime>,
-    /// Only jobs that ended at or before this time.
-    pub max_finish: Option<WallTime>,
-}
-
 /// Which nodes of a job, in which order, which slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeQuery {
@@ -423,6 +336,10 @@ words! {
         UnknownJob = "unknown-job",
         /// 404.
         UnknownTask = "unknown-task",
+        /// 404.
+        MismatchedJobEventId = "mismatched-job-event-id",
+        /// 500, as Bolt expects it: it starts another plan job and goes on.
+        PlanAlreadyFinished = "plan-already-finished",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -434,8 +351,8 @@ impl RefusalKind {
         match self {
             Self::ValidationError | Self::EmptyTarget | Self::QueryError => 400,
             Self::NotPermitted => 403,
-            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask => 404,
-            Self::UnknownError => 500,
+            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask | Self::MismatchedJobEventId => 404,
+            Self::UnknownError | Self::PlanAlreadyFinished => 500,
         }
     }
 }

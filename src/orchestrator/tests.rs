@@ -1,5 +1,7 @@
 //! The orchestrator as a whole: threads, store and files, against a broker and agents in this process.
 
+mod kinds;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -7,10 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::model::{JobState, NodeOrder, NodeState, Scope};
+use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::*;
 use crate::pcp::Envelope;
 
@@ -20,9 +22,11 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         data_dir: dir.to_owned(),
         code_dir: dir.join("code"),
         task_concurrency: 4,
+        deploy_concurrency: 2,
         allowed_status_requests: 35,
         status_interval: Duration::from_secs(12),
         default_task_timeout: None,
+        default_deploy_timeout: None,
         token_lifetime: Duration::from_secs(3600),
         token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
         keep_jobs: None,
@@ -107,16 +111,16 @@ fn code(dir: &TempDir) {
     fs::write(tasks.join("init.json"), metadata.to_string()).unwrap();
 }
 
+fn on(scope: Scope) -> Terms {
+    Terms::new("production", scope)
+}
+
 fn command(params: Value) -> TaskCommand {
     TaskCommand {
-        environment: "production".into(),
         task: "demo".into(),
         params: params.as_object().cloned().unwrap(),
-        scope: Scope::Nodes(vec!["a".into()]),
-        noop: false,
-        description: String::new(),
-        userdata: Map::new(),
-        timeout: None,
+        plan_job: None,
+        terms: on(Scope::Nodes(vec!["a".into()])),
     }
 }
 
@@ -157,7 +161,8 @@ fn a_task_runs_and_its_secrets_stay_secret() {
     let id = orchestrator.run_task(&subject, command(json!({"name": "ada", "secret": "hunter2"}))).unwrap();
     until("the end of the job", || orchestrator.job(id).unwrap().state == JobState::Finished);
     let job = orchestrator.job(id).unwrap();
-    assert_eq!((json!(job.params), &*job.sensitive), (json!({"name": "ada"}), &["secret".to_owned()][..]));
+    let Work::Task(work) = job.spec.work else { panic!("no task") };
+    assert_eq!((json!(work.params), &*work.sensitive), (json!({"name": "ada"}), &["secret".to_owned()][..]));
     let node = nodes(&orchestrator, id).remove(0);
     // The fake agent gives back its input, which nobody can prevent: defaults and secrets have reached it.
     assert_eq!(
@@ -242,10 +247,13 @@ fn commands_are_refused_with_reasons() {
     let right = || command(json!({"name": "a"}));
     let refusal = |command: TaskCommand| orchestrator.run_task(&subject, command).unwrap_err();
     let kind = |command: TaskCommand| refusal(command).kind;
-    assert_eq!(kind(TaskCommand { environment: "nosuch".into(), ..right() }), RefusalKind::UnknownEnvironment);
+    assert_eq!(
+        kind(TaskCommand { terms: Terms { environment: "nosuch".into(), ..right().terms }, ..right() }),
+        RefusalKind::UnknownEnvironment
+    );
     assert_eq!(kind(TaskCommand { task: "demo::nosuch".into(), ..right() }), RefusalKind::UnknownTask);
     assert_eq!(kind(TaskCommand { task: "../demo".into(), ..right() }), RefusalKind::ValidationError);
-    assert_eq!(kind(TaskCommand { scope: Scope::Nodes(vec![]), ..right() }), RefusalKind::EmptyTarget);
+    assert_eq!(kind(TaskCommand { terms: on(Scope::Nodes(vec![])), ..right() }), RefusalKind::EmptyTarget);
     let refusal = refusal(command(json!({"count": "x", "nosuch": 1})));
     let expected = "Task demo: has no parameter named 'nosuch'; parameter 'count' expects an Integer value, got String; \
                     expects a value for parameter 'name'";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use super::store::StoreError;
-use super::store::sqlite::create_private_dir;
+use super::store::files::create_private_dir;
 use crate::{durable, random};
 
 /// Length of the key in bytes.

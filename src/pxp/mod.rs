@@ -3,9 +3,11 @@
 //!
 //! Source: pcp-specifications, PXP 1.0, and the behaviour of pxp-agent 1.15.
 
+pub mod puppet_run;
 pub mod request;
 pub mod response;
 pub mod status;
+pub mod stop;
 pub mod task;
 
 /// Message types between controllers and agents.

@@ -1,5 +1,6 @@
 //! The agent's threads and its wrapper, with real processes and a real spool, without a broker.
 
 mod bench;
+mod stop;
 mod survival;
 mod tasks;

@@ -9,7 +9,7 @@ use podium::clock::{Moment, WallTime};
 use podium::limits::START_GRACE;
 use podium::orchestrator::dispatch::{AcceptedJob, DispatchSettings, Dispatcher, Now, Output};
 use podium::orchestrator::inventory::Inventory;
-use podium::orchestrator::model::JobId;
+use podium::orchestrator::model::{JobId, JobSpec, Scope, Subject};
 use podium::orchestrator::store::{Change, NodeKey, UnfinishedJob};
 use podium::pcp::Envelope;
 use serde_json::value::RawValue;
@@ -37,8 +37,12 @@ fn transaction(position: u32) -> Uuid {
 
 impl World {
     fn new() -> Self {
-        let settings =
-            DispatchSettings { concurrency: 8, allowed_status_requests: 3, status_interval: Duration::from_secs(12) };
+        let settings = DispatchSettings {
+            task_concurrency: 8,
+            deploy_concurrency: 2,
+            allowed_status_requests: 3,
+            status_interval: Duration::from_secs(12),
+        };
         let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
         let counter = Mutex::new(0);
         let new_id = move || {
@@ -83,7 +87,8 @@ impl World {
 
 fn job() -> AcceptedJob {
     let nodes = NODES.iter().zip(0..).map(|(name, position)| ((*name).to_owned(), transaction(position)));
-    let job = UnfinishedJob::new(JobId(1), "demo", nodes);
+    let spec = JobSpec::of_task("demo", Scope::Nodes(vec![]), Subject::default());
+    let job = UnfinishedJob::new(JobId(1), spec, nodes);
     AcceptedJob { job, params: Ok(RawValue::from_string(r#"{"task":"demo"}"#.to_owned()).unwrap()) }
 }
 

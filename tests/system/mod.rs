@@ -9,6 +9,7 @@ mod crash;
 pub mod hostile;
 pub mod lab;
 mod service;
+mod stop;
 mod task;
 mod v1;
 mod watch;

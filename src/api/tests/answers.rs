@@ -46,7 +46,8 @@ fn root() {
     assert_eq!(root["info"]["version"], "0.1");
     assert_eq!(root["status"], json!({"name": "status", "id": at("status")}));
     assert_eq!(root["collections"][1], json!({"name": "jobs", "id": at("jobs")}));
-    assert_eq!(root["commands"], json!([{"name": "task", "id": at("command/task")}]));
+    let command = |name: &str| json!({"name": name, "id": at(&format!("command/{name}"))});
+    assert_eq!(root["commands"], json!([command("deploy"), command("stop"), command("task")]));
     assert_eq!(api.ok("/orchestrator/v1"), root);
     assert_eq!(api.ok(&format!("/orchestrator/v1?token={TOKEN}")), root);
 }
@@ -61,7 +62,46 @@ fn command_task() {
         answer.json(),
         json!({"job": {"id": "https://orch.example.com:8143/orchestrator/v1/jobs/83", "name": "83"}})
     );
-    assert_eq!(api.fake.commands()[0].scope, Scope::Nodes(vec!["web01.example.com".into()]));
+    assert_eq!(api.fake.commands()[0].terms.scope, Scope::Nodes(vec!["web01.example.com".into()]));
+}
+
+#[test]
+fn command_deploy() {
+    let api = Api::new();
+    let body = json!({"environment": "production", "scope": {"nodes": ["web01.example.com"]}, "tags": "ssh", "concurrency": 5});
+    let answer = api.post("/orchestrator/v1/command/deploy", body.to_string());
+    assert_eq!(answer.status, 202);
+    assert_eq!(
+        answer.json(),
+        json!({"job": {"id": "https://orch.example.com:8143/orchestrator/v1/jobs/83", "name": "83"}})
+    );
+    let shown = api.ok("/orchestrator/v1/jobs?type=deploy");
+    let job = &shown["items"][0];
+    assert_eq!(
+        (&shown["pagination"]["total"], &job["type"], &job["command"]),
+        (&json!(1), &json!("deploy"), &json!("deploy"))
+    );
+    assert_eq!(
+        job["options"],
+        json!({"description": "", "environment": "production", "noop": false, "no_noop": false, "debug": false,
+               "trace": false, "evaltrace": false, "enforce_environment": true, "tags": "ssh", "concurrency": 5,
+               "target": null, "scope": {"nodes": ["web01.example.com"]}})
+    );
+}
+
+#[test]
+fn command_stop() {
+    let api = Api::new();
+    let expected = json!({"job": {
+        "id": "https://orch.example.com:8143/orchestrator/v1/jobs/82", "name": "82",
+        "nodes": {"new": 0, "ready": 0, "running": 0, "finished": 1, "failed": 0, "errored": 0, "skipped": 0, "stopped": 0}
+    }});
+    for body in [json!({"job": "82"}), json!({"job": "82", "force": true})] {
+        let answer = api.post("/orchestrator/v1/command/stop", body.to_string());
+        assert_eq!((answer.status.as_u16(), answer.json()), (202, expected.clone()));
+    }
+    assert_eq!(api.post("/orchestrator/v1/command/stop", r#"{"job": "99"}"#).status, 404);
+    assert_eq!(api.post("/orchestrator/v1/command/stop", r#"{"job": "x"}"#).status, 400);
 }
 
 #[test]

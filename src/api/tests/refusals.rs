@@ -171,13 +171,13 @@ fn routes_and_methods() {
         json!({"kind": "puppetlabs.orchestrator/not-found", "msg": "There is nothing at /nosuch.", "details": details});
     assert_refused(&answer, 404, expected);
     assert_eq!(kind_and_message(&api.get("/orchestrator/v1/plansx")).1, "not-found");
-    for path in ["plans", "plan_jobs/7/events", "scheduled_jobs/environment_jobs", "usage", "command/deploy"] {
+    for path in ["plans", "scheduled_jobs/environment_jobs", "usage", "command/plan_run"] {
         assert_eq!(kind_and_message(&api.get(&format!("/orchestrator/v1/{path}"))).1, "not-offered", "{path}");
     }
-    let answer = api.post("/orchestrator/v1/command/plan_start", "{}");
+    let answer = api.post("/orchestrator/v1/command/plan_run", "{}");
     assert_eq!(
         kind_and_message(&answer),
-        (404, "not-offered".into(), "This server does not offer POST /orchestrator/v1/command/plan_start yet.".into())
+        (404, "not-offered".into(), "This server does not offer POST /orchestrator/v1/command/plan_run yet.".into())
     );
     let answer = api.post("/orchestrator/v1/jobs", "{}");
     assert_eq!((kind_and_message(&answer).0, answer.allow.as_str()), (405, "GET,HEAD"));

@@ -12,7 +12,7 @@ use crate::clock::{Clock, WallTime};
 use crate::config::settings::{AccessFormat, AccessLevel, AccessLogSettings};
 use crate::observe::access_log::{AccessLogs, MessageEntry, Verdict};
 use crate::observe::metrics::Metrics;
-use crate::orchestrator::model::{EventType, JobState, NodeState, Scope, Subject};
+use crate::orchestrator::model::{EventType, JobSpec, JobState, NodeState, Scope, Subject};
 use crate::orchestrator::store::sqlite::SqliteStore;
 use crate::orchestrator::store::{Change, NewEvent, NewJob, NewNode, NodeKey, Store};
 
@@ -91,28 +91,16 @@ fn name(position: u32) -> String {
 
 fn job(nodes: u32) -> NewJob {
     let names: Vec<String> = (0..nodes).map(name).collect();
+    let owner = Subject {
+        id: Uuid::nil().to_string(),
+        login: "admin".into(),
+        display_name: "Administrator".into(),
+        is_superuser: true,
+        role_ids: vec![1],
+        ..Subject::default()
+    };
     NewJob {
-        environment: "production".into(),
-        task: "facts::refresh".into(),
-        params: Map::new(),
-        sensitive: Vec::new(),
-        scope: Scope::Nodes(names.clone()),
-        noop: false,
-        description: String::new(),
-        userdata: Map::new(),
-        timeout: None,
-        owner: Subject {
-            id: Uuid::nil().to_string(),
-            login: "admin".into(),
-            display_name: "Administrator".into(),
-            email: String::new(),
-            is_superuser: true,
-            is_remote: false,
-            is_revoked: false,
-            is_group: false,
-            last_login: None,
-            role_ids: vec![1],
-        },
+        spec: JobSpec::of_task("facts::refresh", Scope::Nodes(names.clone()), owner),
         created: WallTime::now(),
         payload: vec![0; 200],
         nodes: names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect(),

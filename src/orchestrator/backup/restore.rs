@@ -12,9 +12,10 @@ use super::{BackedUp, BackupError, FORMAT, KEYS, MANIFEST, Manifest, clear, dige
 use crate::clock::WallTime;
 use crate::durable::sync_parent;
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_MANIFEST_BYTES_MAX};
-use crate::orchestrator::events::{self, Ending};
+use crate::orchestrator::events::{self, Action, Ending};
 use crate::orchestrator::model::JobState;
-use crate::orchestrator::store::sqlite::{DATABASE, SqliteStore, create_private_dir, lock, private_file};
+use crate::orchestrator::store::files::{DATABASE, create_private_dir, lock, private_file};
+use crate::orchestrator::store::sqlite::SqliteStore;
 use crate::orchestrator::store::{Change, NodeKey, Store, UnfinishedJob};
 use crate::sha256::hexadecimal;
 
@@ -149,13 +150,13 @@ fn into_one_file(database: &Path) -> rusqlite::Result<()> {
 
 /// The end of a job and of all its nodes that had not ended.
 fn ending(job: &UnfinishedJob, reason: &str) -> Vec<Change> {
-    let now = WallTime::now();
+    let (now, action) = (WallTime::now(), Action::of(&job.spec.work));
     let nodes = job.nodes.iter().map(|node| {
         let key = NodeKey { job: job.id, position: node.position };
-        Ending::errored(&job.task, &node.name, reason).into_change(key, &node.name, now)
+        Ending::errored(&action, &node.name, reason).into_change(&action, key, &node.name, now)
     });
     let unsuccessful = job.unsuccessful + job.nodes.len() as u64;
-    let event = Some(events::job_finished(job.succeeded, unsuccessful));
+    let event = Some(events::job_ended(JobState::Failed, job.succeeded, unsuccessful));
     let ended = Change::JobEntered { job: job.id, state: JobState::Failed, at: now, event };
     nodes.chain([ended]).collect()
 }

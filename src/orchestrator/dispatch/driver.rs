@@ -9,14 +9,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Select, TryRecvError};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::messages::Received;
-use super::{AcceptedJob, Attached, Dispatcher, Now, Output, Pace, Send};
+use super::{AcceptedJob, Attached, Dispatcher, Now, Output, Pace, Send, Stop, StopAnswer};
 use crate::clock::{Clock, Moment, WallTime};
 use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, DISPATCH_STEP_BYTES_MAX, ORCHESTRATOR_OUTBOX_MAX};
 use crate::orchestrator::BrokerLink;
 use crate::orchestrator::inventory::LinkIndex;
+use crate::orchestrator::model::JobId;
 use crate::orchestrator::store::{Store, StoreError};
 
 /// What the facade tells the dispatcher.
@@ -24,10 +25,12 @@ use crate::orchestrator::store::{Store, StoreError};
 pub enum Command {
     /// A job that has just been committed.
     Run(Box<AcceptedJob>),
+    /// A job is to be stopped; the answer comes when that is stored.
+    Stop(JobId, Stop, Sender<StopAnswer>),
     /// A link to a broker that has just come up.
     Attach(BrokerLink),
     /// End.
-    Stop,
+    Quit,
 }
 
 /// What a [`Driver`] is made of.
@@ -62,6 +65,8 @@ pub struct Driver {
     /// Messages that brokers had no room for, oldest first.
     outbox: VecDeque<(LinkIndex, Bytes)>,
     dropped: Dropped,
+    /// To be told once the batch is stored.
+    answers: Vec<(Sender<StopAnswer>, StopAnswer)>,
     is_stopping: bool,
 }
 
@@ -114,10 +119,20 @@ impl Dropped {
 }
 
 impl Driver {
+    fn new(parts: DriverParts) -> Self {
+        Self {
+            parts,
+            links: Vec::new(),
+            outbox: VecDeque::new(),
+            dropped: Dropped::default(),
+            answers: Vec::new(),
+            is_stopping: false,
+        }
+    }
+
     /// Starts the thread.
     pub fn spawn(parts: DriverParts) -> std::io::Result<JoinHandle<()>> {
-        let (links, outbox) = (Vec::new(), VecDeque::new());
-        let driver = Self { parts, links, outbox, dropped: Dropped::default(), is_stopping: false };
+        let driver = Self::new(parts);
         thread::Builder::new().name("dispatcher".into()).spawn(move || driver.run())
     }
 
@@ -153,8 +168,12 @@ impl Driver {
                 Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
                 Ok(Command::Attach(link)) => self.attach(now, link),
                 Err(TryRecvError::Empty) => break,
+                Ok(Command::Stop(job, stop, to)) => {
+                    let answer = self.parts.dispatcher.stop(now, job, stop, out);
+                    self.answers.push((to, answer));
+                }
                 // All handles are gone without a word: nobody will come back.
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                Ok(Command::Quit) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
                     break;
                 }
@@ -232,6 +251,10 @@ impl Driver {
         if !out.changes.is_empty() {
             self.parts.store.commit(out.changes)?;
         }
+        // Nobody may be waiting any more, which is fine.
+        for (to, answer) in self.answers.drain(..) {
+            let _ = to.send(answer);
+        }
         self.parts.unfinished_nodes.fetch_sub(out.ended, Ordering::Relaxed);
         for Send { link, message } in out.sends {
             if self.outbox.len() >= ORCHESTRATOR_OUTBOX_MAX {
@@ -288,7 +311,7 @@ impl Driver {
 mod tests {
     use std::sync::RwLock;
 
-    use crossbeam_channel::{Sender, unbounded};
+    use crossbeam_channel::unbounded;
     use uuid::Uuid;
 
     use super::*;
@@ -317,8 +340,12 @@ mod tests {
     /// A driver with so many links, and what brokers hold of them.
     fn driver(links: usize) -> (tempfile::TempDir, Driver, Vec<Sender<Bytes>>, Sender<Command>) {
         let dir = tempfile::tempdir().unwrap();
-        let settings =
-            DispatchSettings { concurrency: 1, allowed_status_requests: 1, status_interval: Duration::from_secs(1) };
+        let settings = DispatchSettings {
+            task_concurrency: 1,
+            deploy_concurrency: 1,
+            allowed_status_requests: 1,
+            status_interval: Duration::from_secs(1),
+        };
         let (clock, inventory) = (Clock::start(), Arc::new(RwLock::new(Inventory::new(Vec::new()))));
         let (commander, commands) = unbounded();
         let parts = DriverParts {
@@ -330,8 +357,7 @@ mod tests {
             clock,
             unfinished_nodes: Arc::default(),
         };
-        let (places, outbox) = (Vec::new(), VecDeque::new());
-        let mut driver = Driver { parts, links: places, outbox, dropped: Dropped::default(), is_stopping: false };
+        let mut driver = Driver::new(parts);
         let mut senders = Vec::new();
         for broker in 0..links {
             let (sender, link) = link(broker);

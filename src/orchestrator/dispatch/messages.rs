@@ -8,12 +8,15 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::node::{Delivery, Query};
+use super::stop::Ended;
 use super::{Dispatcher, Now, Output};
-use crate::orchestrator::events::{self, Ending};
+use crate::orchestrator::events::{self, Action, Ending};
 use crate::orchestrator::inventory::{Arrivals, LinkIndex};
+use crate::orchestrator::puppet_run;
 use crate::orchestrator::store::{Change, NodeKey};
 use crate::pcp::message::{InventoryResponse, InventoryUpdate, error_text};
 use crate::pcp::{Envelope, PcpUri};
+use crate::pxp::puppet_run::RunResults;
 use crate::pxp::response::{ProcessResults, ProvisionalResponse, Response, RpcError};
 use crate::pxp::status::{StatusResults, TransactionStatus};
 
@@ -131,7 +134,12 @@ impl Dispatcher {
             Ok(key) => key,
             Err(received) => return Ok(received),
         };
-        match serde_json::from_str::<ProcessResults>(response.results.get()) {
+        let results = response.results.get();
+        if self.jobs[&key.job].action == Action::Puppet {
+            self.puppet_ran(now, key, results, out);
+            return Ok(Received::Used);
+        }
+        match serde_json::from_str::<ProcessResults>(results) {
             Ok(results) => self.ran(now, key, &results, out),
             Err(error) => {
                 let reason = format!("the agent's answer is not the result of a process: {error}");
@@ -142,8 +150,21 @@ impl Dispatcher {
     }
 
     fn ran(&mut self, now: Now, key: NodeKey, results: &ProcessResults, out: &mut Output) {
-        let ending = Ending::ran(&self.jobs[&key.job].task, &self.running[&key].name, results);
-        self.end(now, key, ending, out);
+        let ending = Ending::ran(&self.jobs[&key.job].action, &self.running[&key].name, results);
+        self.end_by_agent(now, key, ending, out);
+    }
+
+    /// `results` is the JSON that the agent's Puppet module has written.
+    fn puppet_ran(&mut self, now: Now, key: NodeKey, results: &str, out: &mut Output) {
+        let name = &self.running[&key].name;
+        let ending = match serde_json::from_str::<RunResults>(results) {
+            Ok(results) => puppet_run::ending(name, self.jobs[&key.job].noop, &results),
+            Err(error) => {
+                let reason = format!("the agent's answer is not the result of a Puppet run: {error}");
+                Ending::errored(&Action::Puppet, name, &reason)
+            }
+        };
+        self.end_by_agent(now, key, ending, out);
     }
 
     fn status(&mut self, now: Now, envelope: &Envelope<'_>, out: &mut Output) -> Handled {
@@ -154,6 +175,7 @@ impl Dispatcher {
         };
         let node = &self.running[&key];
         let is_current = matches!(node.query, Query::Asked(id) if id.to_string() == response.transaction_id);
+        let is_ending = node.is_stop(&response.transaction_id);
         let StatusResults { status, exitcode, stdout, stderr, .. } = response.results;
         // An end is an end whichever query it answers; anything else may have been overtaken by a second request.
         match status {
@@ -168,6 +190,9 @@ impl Dispatcher {
             }
             _ if !is_current => return Ok(Received::Stale),
             TransactionStatus::Running => {
+                if is_ending {
+                    self.will_end(key);
+                }
                 self.settle_query(key);
                 self.acknowledge(key, out);
             }
@@ -193,19 +218,29 @@ impl Dispatcher {
         if status == TransactionStatus::Failure && events::is_agent_error(stdout) {
             return self.agent_error(now, key, stdout, out);
         }
-        self.ran(now, key, results, out);
+        match self.jobs[&key.job].action {
+            Action::Task(_) => self.ran(now, key, results, out),
+            Action::Puppet => self.puppet_ran(now, key, stdout.unwrap_or_default(), out),
+        }
     }
 
     fn unknown(&mut self, now: Now, key: NodeKey, stdout: Option<&str>, out: &mut Output) {
         let never_seen = events::agent_error_message(stdout).is_some_and(|message| message.contains(NEVER_SEEN));
         match self.running[&key].delivery {
+            Delivery::Sent if never_seen && self.jobs[&key.job].stop.is_some() => {
+                let ending = Ending::skipped(&self.running[&key].name);
+                self.end(now, key, ending, out);
+            }
             Delivery::Sent if never_seen => self.resend(key, out),
             _ => self.agent_error(now, key, stdout, out),
         }
     }
 
     fn agent_error(&mut self, now: Now, key: NodeKey, stdout: Option<&str>, out: &mut Output) {
-        let ending = Ending::agent_error(&self.jobs[&key.job].task, &self.running[&key].name, stdout);
+        let ending = Ending::agent_error(&self.jobs[&key.job].action, &self.running[&key].name, stdout);
+        if self.running[&key].ended == Ended::Confirmed {
+            return self.end_by_agent(now, key, ending, out);
+        }
         self.end(now, key, ending, out);
     }
 
@@ -218,6 +253,9 @@ impl Dispatcher {
             found => found,
         };
         match key {
+            Ok(key) if self.running[&key].is_stop(&error.transaction_id) => {
+                self.cannot_end(key, &error.description, out);
+            }
             Ok(key) => self.give_up(now, key, &error.description, out),
             Err(received) => return Ok(received),
         }

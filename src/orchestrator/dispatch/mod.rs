@@ -11,10 +11,11 @@ mod messages;
 mod node;
 #[cfg(test)]
 mod simulation;
+mod stop;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,11 +24,13 @@ use uuid::Uuid;
 
 pub use driver::{Command, Driver, DriverParts};
 pub use links::Attached;
+pub use stop::{Stop, StopAnswer};
 
-use super::concurrency::Turns;
-use super::events::{self, Ending};
+use super::concurrency::{Pool, Turns};
+use super::events::{self, Action, Ending};
 use super::inventory::{Inventory, LinkIndex};
-use super::model::{JobId, JobState};
+use super::model::{JobId, JobSpec, JobState, Work};
+use super::puppet_run::Noop;
 use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
 use crate::clock::{Moment, WallTime};
 use crate::limits::{DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, START_GRACE};
@@ -37,8 +40,10 @@ use node::{Delivery, RunningNode};
 /// What an operator can set.
 #[derive(Debug, Clone)]
 pub struct DispatchSettings {
-    /// Nodes that run at once over all jobs.
-    pub concurrency: usize,
+    /// Nodes that run a task at once, over all jobs.
+    pub task_concurrency: usize,
+    /// Nodes that run Puppet at once, over all jobs.
+    pub deploy_concurrency: usize,
     /// Unanswered status requests in a row after which a node is given up.
     pub allowed_status_requests: u32,
     /// Time between status requests to one node.
@@ -105,6 +110,8 @@ pub struct Dispatcher {
     /// Ids of messages that an error may refer to.
     messages: HashMap<Uuid, NodeKey>,
     alarms: BTreeSet<(Moment, NodeKey)>,
+    /// Nodes of stopping jobs that are to be skipped.
+    skips: VecDeque<NodeKey>,
     grace: Grace,
     pace: Pace,
 }
@@ -129,11 +136,14 @@ enum Grace {
 
 /// A job that has not ended.
 struct ActiveJob {
-    task: Arc<str>,
-    noop: bool,
+    action: Action,
+    noop: Noop,
     timeout: Option<u64>,
     params: Result<Box<RawValue>, String>,
     state: JobState,
+    stop: Option<Stop>,
+    /// Whether its waiting nodes are among those to be skipped.
+    is_skipping: bool,
     succeeded: u64,
     unsuccessful: u64,
     /// Nodes that have not ended.
@@ -151,7 +161,7 @@ impl Dispatcher {
         now: Moment,
     ) -> Self {
         Self {
-            turns: Turns::new(settings.concurrency),
+            turns: Turns::new(settings.task_concurrency, settings.deploy_concurrency),
             settings,
             new_id,
             inventory,
@@ -162,6 +172,7 @@ impl Dispatcher {
             transactions: HashMap::new(),
             messages: HashMap::new(),
             alarms: BTreeSet::new(),
+            skips: VecDeque::new(),
             grace: Grace::Until(now + START_GRACE, HashMap::new()),
             pace: Pace::Go,
         }
@@ -171,12 +182,25 @@ impl Dispatcher {
     pub fn accept(&mut self, now: Now, accepted: AcceptedJob, out: &mut Output) {
         let AcceptedJob { job, params } = accepted;
         let left = u64::try_from(job.nodes.len()).unwrap_or(u64::MAX);
+        let stopped = match (job.state, job.is_forced) {
+            (JobState::Stopping, true) => Some(Stop::ByForce),
+            (JobState::Stopping, false) => Some(Stop::Gently),
+            _ => None,
+        };
+        let JobSpec { work, terms, owner } = job.spec;
+        let (pool, no_noop) = match &work {
+            Work::Task(_) => (Pool::Tasks, false),
+            Work::Deploy(options) => (Pool::PuppetRuns, options.no_noop),
+        };
+        self.turns.enter(job.id, pool, &owner.login, terms.concurrency);
         let active = ActiveJob {
-            task: job.task.into(),
-            noop: job.noop,
-            timeout: job.timeout,
+            action: Action::of(&work),
+            noop: Noop { noop: terms.noop, no_noop },
+            timeout: terms.timeout,
             params,
             state: job.state,
+            stop: stopped,
+            is_skipping: false,
             succeeded: job.succeeded,
             unsuccessful: job.unsuccessful,
             left,
@@ -185,6 +209,9 @@ impl Dispatcher {
         self.jobs.insert(job.id, active);
         for node in job.nodes {
             self.accept_node(now, job.id, node);
+        }
+        if stopped.is_some() {
+            self.skip_waiting(job.id);
         }
         if left == 0 {
             self.end_job(now, job.id, out);
@@ -229,6 +256,12 @@ impl Dispatcher {
             budget -= 1;
             self.alarm(now, key, out);
         }
+        while budget > 0
+            && let Some(key) = self.skips.pop_front()
+        {
+            budget -= 1;
+            self.skip(now, key, out);
+        }
         // A request has the job's parameters, which may be megabytes: what does not fit into this step is for the next.
         while budget > 0
             && self.pace == Pace::Go
@@ -252,13 +285,15 @@ impl Dispatcher {
             Grace::Over => None,
         };
         let alarm = self.alarms.first().map(|(due, _)| *due);
-        let ready = (self.pace == Pace::Go && self.turns.has_next()).then(Moment::default);
+        let has_next = !self.skips.is_empty() || (self.pace == Pace::Go && self.turns.has_next());
+        let ready = has_next.then(Moment::default);
         self.subscriptions_due().into_iter().chain(grace).chain(alarm).chain(ready).min()
     }
 
     /// The turn of a waiting node has come: start it, hold it, or give it up.
     fn consider(&mut self, now: Now, key: NodeKey, out: &mut Output) {
-        let Some((name, _)) = self.jobs.get(&key.job).and_then(|job| job.waiting.get(&key.position)) else { return };
+        let Some(job) = self.jobs.get(&key.job).filter(|job| job.stop.is_none()) else { return };
+        let Some((name, _)) = job.waiting.get(&key.position) else { return };
         let name = name.clone();
         let link = self.link_of(&name);
         if link.is_none()
@@ -277,14 +312,14 @@ impl Dispatcher {
             (Err(reason), _) => reason.clone(),
             (Ok(_), None) => format!("{name} is not connected to the PCP broker"),
             (Ok(_), Some(link)) => {
-                let event = events::started(&name, job.noop);
+                let event = events::started(&job.action, &name, job.noop.noop);
                 out.changes.push(Change::NodeStarted { node: key, at: now.wall, event });
                 self.add_running(now, key, name, transaction, Delivery::Sent, Duration::ZERO);
                 self.send_request(key, link, out);
                 return;
             }
         };
-        let ending = Ending::errored(&job.task, &name, &reason);
+        let ending = Ending::errored(&job.action, &name, &reason);
         self.record_end(now, key, &name, ending, out);
     }
 
@@ -309,7 +344,7 @@ impl Dispatcher {
         }
         job.left -= 1;
         out.ended += 1;
-        out.changes.push(ending.into_change(key, name, now.wall));
+        out.changes.push(ending.into_change(&job.action, key, name, now.wall));
         if job.left == 0 {
             self.end_job(now, key.job, out);
         }
@@ -318,8 +353,12 @@ impl Dispatcher {
     fn end_job(&mut self, now: Now, id: JobId, out: &mut Output) {
         let job = self.jobs.remove(&id).expect("a job ends once");
         self.turns.forget(id);
-        let state = if job.unsuccessful == 0 { JobState::Finished } else { JobState::Failed };
-        let event = Some(events::job_finished(job.succeeded, job.unsuccessful));
+        let state = match (job.stop, job.unsuccessful) {
+            (Some(_), _) => JobState::Stopped,
+            (None, 0) => JobState::Finished,
+            (None, _) => JobState::Failed,
+        };
+        let event = Some(events::job_ended(state, job.succeeded, job.unsuccessful));
         out.changes.push(Change::JobEntered { job: id, state, at: now.wall, event });
     }
 }

@@ -6,16 +6,17 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::stop::{Ended, Stop};
 use super::{Dispatcher, Now, Output, Send};
 use crate::clock::Moment;
 use crate::limits::{DISPATCH_STEP_BYTES_MAX, STATUS_PAUSE_MAX};
-use crate::orchestrator::events::Ending;
+use crate::orchestrator::events::{Action, Ending};
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::{Change, NodeKey};
 use crate::pcp::Outgoing;
-use crate::pxp::message_type;
 use crate::pxp::request::{BlockingRequest, NonBlockingRequest};
 use crate::pxp::status::StatusQuery;
+use crate::pxp::{message_type, puppet_run};
 
 /// What is known of a request's way to its agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(super) struct RunningNode {
     /// The message id of the latest request; `None` if it was sent before a restart.
     pub request: Option<Uuid>,
     pub query: Query,
+    /// Whether what runs is to be ended.
+    pub ended: Ended,
     /// Since when the agent has not answered; `None` if it was not asked in vain.
     pub silent_since: Option<Moment>,
     /// From the latest query to the next.
@@ -70,7 +73,8 @@ impl Dispatcher {
         delivery: Delivery,
         age: Duration,
     ) {
-        let timeout = self.jobs[&key.job].timeout.map(Duration::from_secs);
+        let job = &self.jobs[&key.job];
+        let (timeout, is_forced) = (job.timeout.map(Duration::from_secs), job.stop == Some(Stop::ByForce));
         // Nodes that start together are not asked together: the first query comes after half to one and a half intervals.
         let interval = self.settings.status_interval;
         let phase = interval
@@ -81,6 +85,7 @@ impl Dispatcher {
             delivery,
             request: None,
             query: Query::Idle,
+            ended: if is_forced { Ended::Wanted } else { Ended::NotWanted },
             silent_since: None,
             pause: interval,
             poll_at: now.moment + interval / 2 + phase,
@@ -97,11 +102,16 @@ impl Dispatcher {
     pub(super) fn send_request(&mut self, key: NodeKey, link: LinkIndex, out: &mut Output) {
         let id = (self.new_id)();
         let node = self.running.get_mut(&key).expect("only running nodes are sent requests");
-        let Ok(params) = &self.jobs[&key.job].params else { return };
+        let job = &self.jobs[&key.job];
+        let Ok(params) = &job.params else { return };
+        let module = match job.action {
+            Action::Task(_) => "task",
+            Action::Puppet => puppet_run::MODULE,
+        };
         let request = NonBlockingRequest {
             transaction_id: node.transaction.to_string(),
             notify_outcome: true,
-            module: "task".to_owned(),
+            module: module.to_owned(),
             action: "run".to_owned(),
             params: Some(params),
         };
@@ -154,9 +164,12 @@ impl Dispatcher {
         self.alarms.remove(&(node.alarm_at(), key));
         if node.deadline.is_some_and(|deadline| deadline <= now.moment) {
             let seconds = self.jobs[&key.job].timeout.unwrap_or_default();
+            if let Some(link) = self.link_of(&self.running[&key].name) {
+                self.send_end(key, link, out);
+            }
             let reason = format!(
-                "the task did not end within its timeout of {seconds} s; it may still be running there, as agents \
-                 cannot be told to stop a task"
+                "what was started did not end within its timeout of {seconds} s; an agent of Podium has been told to end \
+                 it, on others it may still be running"
             );
             return self.give_up(now, key, &reason, out);
         }
@@ -166,7 +179,9 @@ impl Dispatcher {
             return self.give_up_silent(now, key, out);
         }
         self.wait(now, key, was_asked && link.is_some());
-        if let Some(link) = link {
+        if let Some(link) = link
+            && !self.tell_to_end(key, link, out)
+        {
             self.send_query(key, link, out);
         }
     }
@@ -223,7 +238,7 @@ impl Dispatcher {
 
     /// Ends a running node as errored.
     pub(super) fn give_up(&mut self, now: Now, key: NodeKey, reason: &str, out: &mut Output) {
-        let ending = Ending::errored(&self.jobs[&key.job].task, &self.running[&key].name, reason);
+        let ending = Ending::errored(&self.jobs[&key.job].action, &self.running[&key].name, reason);
         self.end(now, key, ending, out);
     }
 
@@ -238,6 +253,9 @@ impl Dispatcher {
         if let Query::Asked(id) = node.query {
             self.messages.remove(&id);
         }
+        if let Ended::Asked(id) = node.ended {
+            self.messages.remove(&id);
+        }
         if let Some(keys) = self.by_name.get_mut(&node.name) {
             keys.retain(|other| *other != key);
             if keys.is_empty() {
@@ -250,7 +268,7 @@ impl Dispatcher {
 }
 
 /// Without a sender: the broker puts in the URI by which it knows us, and refuses any other.
-fn message(link: LinkIndex, id: Uuid, name: &str, message_type: &str, data: impl Serialize) -> Send {
+pub(super) fn message(link: LinkIndex, id: Uuid, name: &str, message_type: &str, data: impl Serialize) -> Send {
     let target = format!("pcp://{name}/agent");
     let id = id.to_string();
     let outgoing =

@@ -9,7 +9,7 @@ mod world;
 use std::time::Duration;
 
 use super::*;
-use world::{Faults, World};
+use world::{Faults, Happening, World};
 
 /// Seeds per run; `PODIUM_SIM_SEED` replays one.
 const SEEDS: u64 = 60;
@@ -31,6 +31,10 @@ fn every_node_ends_once_and_nothing_runs_twice() {
             let names: Vec<String> = (0..nodes).map(|index| format!("n{index}")).collect();
             world.job(job, &names);
         }
+        for (job, stop) in [(4, Stop::Gently), (5, Stop::ByForce), (6, Stop::ByForce)] {
+            let at = world.random.below(60_000);
+            world.plan(at, Happening::Stop(job, stop));
+        }
         world.run(Duration::from_secs(6 * 3600));
         let tally = world.check();
         total.finished += tally.finished;
@@ -39,6 +43,8 @@ fn every_node_ends_once_and_nothing_runs_twice() {
         total.resent += tally.resent;
         total.deaths += tally.deaths;
         total.replaced += tally.replaced;
+        (total.skipped, total.stopped) = (total.skipped + tally.skipped, total.stopped + tally.stopped);
+        total.refused += tally.refused;
         world.check_settled();
     }
     // The simulation is worth something only if all of this happens in it.
@@ -46,6 +52,7 @@ fn every_node_ends_once_and_nothing_runs_twice() {
         assert!(total.finished > total.errored && total.errored > 100, "{total:?}");
         assert!(total.restarts > SEEDS && total.resent > 20, "{total:?}");
         assert!(total.deaths > SEEDS && total.replaced > SEEDS, "{total:?}");
+        assert!(total.skipped > SEEDS && total.stopped > SEEDS / 2 && total.refused > SEEDS / 2, "{total:?}");
     }
 }
 
@@ -89,6 +96,26 @@ fn restarts_alone_lose_nothing() {
         world.run(Duration::from_secs(3600));
         let tally = world.check();
         assert_eq!((tally.finished, tally.errored), (30, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_job_stopped_by_force_ends_at_once_on_our_agents() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 60, 16, Faults { restarts: true, ..Faults::NONE });
+        let names: Vec<String> = (0..30).map(|agent| format!("n{}", 2 * agent)).collect();
+        world.job(1, &names);
+        world.advance(Duration::from_secs(2));
+        world.plan(0, Happening::Stop(1, Stop::ByForce));
+        world.step();
+        // A kill may take the stop with it before it is stored; whoever asked was not told then.
+        if world.is_stopping(1) {
+            let stored = world.now;
+            world.run(Duration::from_secs(3600));
+            assert!(world.now.since(stored) < Duration::from_secs(30), "seed {seed}");
+            let tally = world.check();
+            assert_eq!(tally.skipped + tally.stopped + tally.finished, 30, "seed {seed}: {tally:?}");
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The dispatcher, message by message, in virtual time. What holds for every order of events is in the simulation.
 
+mod deploy;
 mod links;
 mod silence;
+mod stop;
 
 use serde_json::{Value, json};
 
 use super::messages::Received;
 use super::*;
 use crate::limits::START_GRACE;
-use crate::orchestrator::model::{EventType, NodeState};
+use crate::orchestrator::model::{EventType, JobSpec, NodeState, Scope, Subject};
 use crate::pcp::Outgoing;
 use crate::pxp::status::execution_error;
 
@@ -27,8 +29,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let settings =
-            DispatchSettings { concurrency: 8, allowed_status_requests: 3, status_interval: Duration::from_secs(12) };
+        let settings = DispatchSettings {
+            task_concurrency: 8,
+            deploy_concurrency: 2,
+            allowed_status_requests: 3,
+            status_interval: Duration::from_secs(12),
+        };
         let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
         let mut id = 0;
         let new_id = move || {
@@ -76,7 +82,7 @@ impl Bench {
 
     fn job_with(&mut self, names: &[&str], params: &str, change: impl FnOnce(&mut UnfinishedJob)) {
         let nodes = names.iter().zip(0..).map(|(name, position)| ((*name).to_owned(), transaction(position)));
-        let mut job = UnfinishedJob::new(JobId(1), "demo", nodes);
+        let mut job = UnfinishedJob::new(JobId(1), spec("ada"), nodes);
         change(&mut job);
         let params = Ok(RawValue::from_string(params.to_owned()).unwrap());
         self.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
@@ -145,6 +151,12 @@ impl Bench {
     }
 }
 
+/// The task `demo`, asked for by this user.
+fn spec(login: &str) -> JobSpec {
+    let owner = Subject { login: login.to_owned(), ..Subject::default() };
+    JobSpec::of_task("demo", Scope::Nodes(vec![]), owner)
+}
+
 fn transaction(position: u32) -> Uuid {
     Uuid::from_u128(0xf000 + u128::from(position))
 }
@@ -159,6 +171,8 @@ fn words(changes: &[Change]) -> Vec<&'static str> {
         Change::NodeStarted { event, .. } | Change::NodeEnded { event, .. } => event.kind.word(),
         Change::NodeAcknowledged(_) => "acknowledged",
         Change::NodeResent(_) => "resent",
+        Change::JobForced(_) => "forced",
+        Change::NodeNoted { .. } => "noted",
         Change::NodesSeen(_) => "seen",
         _ => "other",
     };
@@ -313,7 +327,7 @@ fn an_agent_that_each_query_disconnects_is_asked_in_turn_and_given_up() {
 fn a_timeout_ends_the_node_and_counts_from_the_start() {
     let mut bench = Bench::connected();
     bench.job(&["a"], |job| {
-        job.timeout = Some(40);
+        job.spec.terms.timeout = Some(40);
         job.state = JobState::Running;
         job.nodes[0].start = Some(WallTime::from_millis(1_000));
     });
@@ -389,7 +403,7 @@ fn an_unanswered_subscription_is_repeated() {
 #[test]
 fn a_job_without_readable_parameters_ends() {
     let mut bench = Bench::connected();
-    let job = UnfinishedJob::new(JobId(9), "demo", [("a".to_owned(), transaction(0))]);
+    let job = UnfinishedJob::new(JobId(9), spec("ada"), [("a".to_owned(), transaction(0))]);
     let params = Err("the key is gone".to_owned());
     bench.act(|dispatcher, now, out| dispatcher.accept(now, AcceptedJob { job, params }, out));
     assert_eq!((bench.requests(), bench.error()), (0, "the key is gone".to_owned()));

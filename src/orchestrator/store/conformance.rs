@@ -1,13 +1,16 @@
 //! What every [`Store`] must do. An implementation calls [`run`] with a function that opens its store, again and again on
 //! the same data: everything acknowledged must still be there, however the one before ended.
 
+mod plans;
+
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Change, NewEvent, NewJob, NewNode, NodeKey, Store, Token, User};
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
-    EventType, JobId, JobOrder, JobQuery, JobState, NodeOrder, NodeQuery, NodeState, Scope, Subject,
+    DeployOptions, EventType, JobId, JobKind, JobOrder, JobQuery, JobSpec, JobState, NodeOrder, NodeQuery, NodeState,
+    Scope, Subject, TaskWork, Terms, Work,
 };
 
 /// Opens the store on data that stays the same during one run of the suite.
@@ -18,6 +21,8 @@ pub fn run(open: Open<'_>) {
     job_numbers_have_no_gaps(open);
     a_job_goes_through_its_life(open);
     lists_are_sliced_sorted_and_filtered(open);
+    a_stop_is_kept(open);
+    plans::run(open);
     a_failed_commit_changes_nothing(open);
     names_users_and_tokens(open);
     many_threads_write_at_once(open);
@@ -33,30 +38,32 @@ fn owner(login: &str) -> Subject {
         id: "1".into(),
         login: login.into(),
         display_name: login.to_uppercase(),
-        email: String::new(),
-        is_superuser: false,
-        is_remote: false,
-        is_revoked: false,
-        is_group: false,
         last_login: Some("2026-03-01T09:00:00.000Z".into()),
         role_ids: vec![2],
+        ..Subject::default()
     }
 }
 
 /// A job of `ada` on these nodes.
 pub fn new_job(task: &str, names: &[&str]) -> NewJob {
     let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-    NewJob {
-        environment: "production".into(),
+    let work = TaskWork {
         task: task.into(),
         params: object(json!({"a": [1, null, "é\u{0}"]})),
         sensitive: vec!["secret".into()],
-        scope: Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect()),
+        plan_job: None,
+    };
+    let scope = Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect());
+    let terms = Terms {
         noop: true,
+        concurrency: Some(7),
         description: "d".into(),
         userdata: object(json!({"u": 1})),
         timeout: Some(60),
-        owner: owner("ada"),
+        ..Terms::new("production", scope)
+    };
+    NewJob {
+        spec: JobSpec { work: Work::Task(work), terms, owner: owner("ada") },
         created: at(1_000),
         payload: vec![0, 1, 255],
         nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
@@ -95,6 +102,7 @@ pub fn all_jobs() -> JobQuery {
         offset: 0,
         order_by: JobOrder::Name,
         descending: false,
+        kind: None,
         task: None,
         min_finish: None,
         max_finish: None,
@@ -121,8 +129,7 @@ fn a_job_goes_through_its_life(open: Open<'_>) {
     let id = store.create_job(asked.clone()).unwrap();
     let job = store.job(id).unwrap().unwrap();
     assert_eq!((job.state, job.node_count, job.node_states[&NodeState::Ready]), (JobState::Ready, 3, 3));
-    assert_eq!((&job.params, &job.scope, &job.owner), (&asked.params, &asked.scope, &asked.owner));
-    assert_eq!((job.timeout, job.noop, &job.sensitive), (Some(60), true, &asked.sensitive));
+    assert_eq!(job.spec, asked.spec);
     store
         .commit(vec![
             entered(id, JobState::Running, 2_000, None),
@@ -130,15 +137,19 @@ fn a_job_goes_through_its_life(open: Open<'_>) {
             started(key(id, 1), 2_001),
             Change::NodeAcknowledged(key(id, 0)),
             Change::NodeResent(key(id, 1)),
+            Change::NodeNoted { node: key(id, 0), message: "noted".into() },
             ended(key(id, 2), NodeState::Errored, 2_002),
         ])
         .unwrap();
     drop(store);
 
     let store = open();
+    let noted = &store.nodes(id, &all_nodes()).unwrap().unwrap().items[1];
+    assert_eq!((noted.name.as_str(), &noted.details["message"]), ("b", &json!("noted")));
     let unfinished = store.unfinished().unwrap();
     let [recovered] = unfinished.as_slice() else { panic!("one job has not ended: {unfinished:?}") };
     assert_eq!((recovered.id, recovered.state, &recovered.payload), (id, JobState::Running, &asked.payload));
+    assert_eq!((&recovered.spec, recovered.is_forced), (&asked.spec, false));
     assert_eq!((recovered.succeeded, recovered.unsuccessful, recovered.nodes.len()), (0, 1, 2));
     let [b, a] = recovered.nodes.as_slice() else { panic!("two nodes have not ended") };
     assert_eq!((b.position, b.name.as_str(), b.transaction), (0, "b", asked.nodes[0].transaction));
@@ -186,7 +197,7 @@ fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
     let before = store.jobs(&all_jobs()).unwrap().total;
     for (task, login) in [("list::x", "zoe"), ("list::y", "bob"), ("other", "eve")] {
         let mut job = new_job(task, &["a", "b"]);
-        job.owner = owner(login);
+        job.spec.owner = owner(login);
         let id = store.create_job(job).unwrap();
         store.commit(vec![entered(id, JobState::Finished, 5_000 + id.0, None)]).unwrap();
     }
@@ -202,6 +213,14 @@ fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
     let last = at(5_000 + i64::try_from(before).unwrap() + 3);
     assert_eq!(ids(&JobQuery { min_finish: Some(last), ..all_jobs() }), (vec![3], 1));
     assert_eq!(store.jobs(&JobQuery { max_finish: Some(at(1)), ..all_jobs() }).unwrap().total, 0);
+    let mut run = new_job("", &["a"]);
+    let options = DeployOptions { no_noop: true, tags: Some("ssh".into()), filetimeout: Some(3), ..Default::default() };
+    run.spec.work = Work::Deploy(options);
+    let id = store.create_job(run.clone()).unwrap();
+    assert_eq!(store.unfinished().unwrap().pop().unwrap().spec, run.spec);
+    store.commit(vec![entered(id, JobState::Finished, 9_000, None)]).unwrap();
+    let deploys = JobQuery { kind: Some(JobKind::Deploy), ..all_jobs() };
+    assert_eq!((ids(&deploys), store.job(id).unwrap().unwrap().spec), ((vec![4], 1), run.spec));
     let id = JobId(i64::try_from(before).unwrap() + 1);
     store.commit(vec![started(key(id, 1), 10), ended(key(id, 1), NodeState::Finished, 20)]).unwrap();
     let names = |query: &NodeQuery| {
@@ -213,6 +232,22 @@ fn lists_are_sliced_sorted_and_filtered(open: Open<'_>) {
     }
     assert_eq!(names(&NodeQuery { state: Some(NodeState::Finished), ..all_nodes() }), (vec!["b".into()], 1));
     assert_eq!(names(&NodeQuery { limit: Some(1), descending: true, ..all_nodes() }), (vec!["b".into()], 2));
+}
+
+fn a_stop_is_kept(open: Open<'_>) {
+    let store = open();
+    let id = store.create_job(new_job("long", &["a"])).unwrap();
+    let stopping = event(EventType::JobStopping, "stopping");
+    store.commit(vec![entered(id, JobState::Stopping, 2_000, Some(stopping)), Change::JobForced(id)]).unwrap();
+    drop(store);
+    let store = open();
+    let recovered = store.unfinished().unwrap().pop().unwrap();
+    assert_eq!((recovered.id, recovered.state, recovered.is_forced), (id, JobState::Stopping, true));
+    store
+        .commit(vec![ended(key(id, 0), NodeState::Skipped, 3_000), entered(id, JobState::Stopped, 3_000, None)])
+        .unwrap();
+    let job = store.job(id).unwrap().unwrap();
+    assert_eq!((job.state, job.started, job.node_states[&NodeState::Skipped]), (JobState::Stopped, None, 1));
 }
 
 fn a_failed_commit_changes_nothing(open: Open<'_>) {

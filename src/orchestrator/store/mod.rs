@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 pub(super) mod conformance;
+pub mod files;
+pub mod plans;
 mod prune;
 mod rows;
 pub mod sqlite;
@@ -14,14 +16,15 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use plans::PlanStore;
+
 use super::model::{
-    Event, EventType, Job, JobId, JobQuery, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind, Scope,
-    Subject,
+    Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
 };
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: Send + Sync {
+pub trait Store: PlanStore + Send + Sync {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -76,26 +79,8 @@ pub enum Pruned {
 /// A job to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    /// Environment of the task.
-    pub environment: String,
-    /// Name of the task.
-    pub task: String,
-    /// Parameters without the sensitive ones.
-    pub params: Map<String, Value>,
-    /// Names of the sensitive parameters that were given.
-    pub sensitive: Vec<String>,
-    /// On which nodes, as it was asked.
-    pub scope: Scope,
-    /// Whether it only shows what would be done.
-    pub noop: bool,
-    /// For lists.
-    pub description: String,
-    /// The caller's own data.
-    pub userdata: Map<String, Value>,
-    /// Seconds that each node may take.
-    pub timeout: Option<u64>,
-    /// Who asked for it.
-    pub owner: Subject,
+    /// What was asked for.
+    pub spec: JobSpec,
     /// When it was accepted.
     pub created: WallTime,
     /// The request's parameters, sealed; forgotten when the job ends.
@@ -147,6 +132,15 @@ pub enum Change {
         /// Goes with it, after everything that happened to the nodes.
         event: Option<NewEvent>,
     },
+    /// The job is being stopped by force.
+    JobForced(JobId),
+    /// Something about a node that runs.
+    NodeNoted {
+        /// Which.
+        node: NodeKey,
+        /// For people.
+        message: String,
+    },
     /// A request is about to be sent.
     NodeStarted {
         /// Which.
@@ -192,12 +186,10 @@ pub struct UnfinishedJob {
     pub id: JobId,
     /// How it stands.
     pub state: JobState,
-    /// Name of the task.
-    pub task: String,
-    /// Whether it only shows what would be done.
-    pub noop: bool,
-    /// Seconds that each node may take.
-    pub timeout: Option<u64>,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// Whether running nodes are to be ended too, once it is stopping.
+    pub is_forced: bool,
     /// The request's parameters, sealed.
     pub payload: Vec<u8>,
     /// Nodes that ended well.
@@ -210,7 +202,7 @@ pub struct UnfinishedJob {
 
 impl UnfinishedJob {
     /// A job of which no node has started yet; for each its name and the transaction of its request.
-    pub fn new(id: JobId, task: &str, nodes: impl IntoIterator<Item = (String, Uuid)>) -> Self {
+    pub fn new(id: JobId, spec: JobSpec, nodes: impl IntoIterator<Item = (String, Uuid)>) -> Self {
         let node = |((name, transaction), position)| UnfinishedNode {
             position,
             name,
@@ -222,9 +214,8 @@ impl UnfinishedJob {
         Self {
             id,
             state: JobState::Ready,
-            task: task.to_owned(),
-            noop: false,
-            timeout: None,
+            spec,
+            is_forced: false,
             payload: Vec::new(),
             succeeded: 0,
             unsuccessful: 0,

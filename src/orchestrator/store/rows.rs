@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::{StoreError, Token, UnfinishedNode, User};
 use crate::clock::WallTime;
-use crate::orchestrator::model::{Event, EventType, Job, JobId, JobState, JobStatus, Node, NodeState};
+use crate::orchestrator::model::{
+    Event, EventType, Job, JobId, JobKind, JobSpec, JobState, JobStatus, Node, NodeState, PlanJobId, TaskWork, Terms,
+    Work,
+};
 
 /// Names what was being done when the database failed.
 pub fn database(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
@@ -30,19 +33,22 @@ pub fn json(value: &impl Serialize) -> String {
 }
 
 /// A column that fails to be what it should be is an error of the conversion, with the column's name.
-fn column<T>(row: &Row<'_>, name: &str, convert: impl Fn(String) -> Option<T>) -> rusqlite::Result<T> {
+pub fn column<T>(row: &Row<'_>, name: &str, convert: impl Fn(String) -> Option<T>) -> rusqlite::Result<T> {
     convert(row.get(name)?).ok_or_else(|| rusqlite::Error::InvalidColumnName(format!("{name} holds an unknown value")))
 }
 
-fn parsed<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> rusqlite::Result<T> {
+/// A column with JSON text.
+pub fn parsed<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> rusqlite::Result<T> {
     column(row, name, |text| serde_json::from_str(&text).ok())
 }
 
-fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<WallTime> {
+/// A column with a time.
+pub fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<WallTime> {
     row.get(name).map(WallTime::from_millis)
 }
 
-fn time_option(row: &Row<'_>, name: &str) -> rusqlite::Result<Option<WallTime>> {
+/// A column with a time or nothing.
+pub fn time_option(row: &Row<'_>, name: &str) -> rusqlite::Result<Option<WallTime>> {
     Ok(row.get::<_, Option<i64>>(name)?.map(WallTime::from_millis))
 }
 
@@ -51,16 +57,7 @@ pub fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(Job {
         id: JobId(row.get("id")?),
         state: column(row, "state", |word| JobState::from_word(&word))?,
-        environment: row.get("environment")?,
-        task: row.get("task")?,
-        params: parsed(row, "params")?,
-        sensitive: parsed(row, "sensitive")?,
-        scope: parsed(row, "scope")?,
-        noop: row.get("noop")?,
-        description: row.get("description")?,
-        userdata: parsed(row, "userdata")?,
-        timeout: seconds(row)?,
-        owner: parsed(row, "owner")?,
+        spec: spec(row)?,
         created: time(row, "created")?,
         started: time_option(row, "started")?,
         finished: time_option(row, "finished")?,
@@ -71,9 +68,27 @@ pub fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// The column `timeout`.
-pub fn seconds(row: &Row<'_>) -> rusqlite::Result<Option<u64>> {
-    Ok(row.get::<_, Option<i64>>("timeout")?.map(i64::unsigned_abs))
+/// What a row of `jobs` says was asked for.
+pub fn spec(row: &Row<'_>) -> rusqlite::Result<JobSpec> {
+    let work = match column(row, "kind", |word| JobKind::from_word(&word))? {
+        JobKind::Deploy => Work::Deploy(parsed(row, "options")?),
+        JobKind::Task | JobKind::PlanTask => Work::Task(TaskWork {
+            task: row.get("task")?,
+            params: parsed(row, "params")?,
+            sensitive: parsed(row, "sensitive")?,
+            plan_job: row.get::<_, Option<i64>>("plan_job")?.map(PlanJobId),
+        }),
+    };
+    let terms = Terms {
+        environment: row.get("environment")?,
+        scope: parsed(row, "scope")?,
+        noop: row.get("noop")?,
+        concurrency: row.get("concurrency")?,
+        timeout: row.get::<_, Option<i64>>("timeout")?.map(i64::unsigned_abs),
+        description: row.get("description")?,
+        userdata: parsed(row, "userdata")?,
+    };
+    Ok(JobSpec { work, terms, owner: parsed(row, "owner")? })
 }
 
 /// Adds to a job what other tables say of it.
@@ -86,15 +101,18 @@ pub fn complete(connection: &Connection, job: &mut Job) -> rusqlite::Result<()> 
         job.node_states.insert(state, row.get::<_, i64>("n")?.unsigned_abs());
     }
     let mut history = connection.prepare_cached("SELECT * FROM job_status WHERE job = ?1 ORDER BY seq")?;
-    let statuses = history.query_map(params![job.id.0], |row| {
-        Ok(JobStatus {
-            state: column(row, "state", |word| JobState::from_word(&word))?,
-            enter: time(row, "enter")?,
-            exit: time_option(row, "exit")?,
-        })
-    })?;
+    let statuses = history.query_map(params![job.id.0], job_status)?;
     job.status = statuses.collect::<Result<_, _>>()?;
     Ok(())
+}
+
+/// A row of `job_status`.
+pub fn job_status(row: &Row<'_>) -> rusqlite::Result<JobStatus> {
+    Ok(JobStatus {
+        state: column(row, "state", |word| JobState::from_word(&word))?,
+        enter: time(row, "enter")?,
+        exit: time_option(row, "exit")?,
+    })
 }
 
 /// A row of `nodes`.

@@ -2,8 +2,9 @@
 //! a killed process nor a loss of power takes back what a caller was told. One thread writes; readers have connections
 //! of their own and never wait for it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+pub(super) mod plans;
+
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,19 +12,20 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, ToSql, params};
 
+use super::files::{DATABASE, create_private_dir, lock, private_file, sync_dir};
 use super::rows::{self, database};
 use super::writer::{self, Write};
 use super::{Change, NewJob, Pruned, Store, StoreError, Token, UnfinishedJob, User};
 use crate::clock::WallTime;
 use crate::limits::{EVENTS_PAGE_MAX, STORE_ANSWER_BYTES_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
-use crate::orchestrator::model::{Event, Job, JobId, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
+use crate::orchestrator::model::{Event, Job, JobId, JobKind, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
 
 /// The schema's steps; a database of version n has had the first n of them.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_jobs_and_users.sql"), include_str!("migrations/0006_old_jobs.sql")];
-
-/// The database's file, below the data directory.
-pub const DATABASE: &str = "podium.db";
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_jobs_and_users.sql"),
+    include_str!("migrations/0002_kinds.sql"),
+    include_str!("migrations/0006_old_jobs.sql"),
+];
 
 /// The store in `<data_dir>/podium.db`.
 pub struct SqliteStore {
@@ -94,42 +96,6 @@ impl SqliteStore {
         }
         answer
     }
-}
-
-/// Creates `path` with mode 0700. A directory that is there keeps its mode, because it may hold more than ours, but is
-/// refused if others could put files into it; ours are private by their own modes.
-pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
-    let failed = |error: std::io::Error| StoreError::File { path: path.to_owned(), cause: error.to_string() };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o022 != 0 {
-        let cause = format!("others may write to it (mode {mode:o}); chmod go-w it, or give another directory");
-        return Err(StoreError::File { path: path.to_owned(), cause });
-    }
-    Ok(())
-}
-
-/// Keeps every other process from the data directory as long as the file is open.
-pub fn lock(data_dir: &Path) -> Result<File, StoreError> {
-    let path = data_dir.join("lock");
-    let file = private_file(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(StoreError::InUse(path)),
-    }
-}
-
-/// Opens `path`, creating it with mode 0600.
-pub fn private_file(path: &Path) -> Result<File, StoreError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|error| StoreError::File { path: path.to_owned(), cause: error.to_string() })
-}
-
-/// Makes the names of new files survive a loss of power.
-fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    let synced = File::open(path).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| StoreError::File { path: path.to_owned(), cause: error.to_string() })
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -278,17 +244,18 @@ fn list_jobs(
         JobOrder::State => "state",
     };
     let direction = if query.descending { "DESC" } else { "ASC" };
-    let filter =
-        "(?1 IS NULL OR instr(task, ?1) > 0) AND (?2 IS NULL OR finished >= ?2) AND (?3 IS NULL OR finished <= ?3)";
+    let filter = "(?1 IS NULL OR instr(task, ?1) > 0) AND (?2 IS NULL OR finished >= ?2) AND \
+                  (?3 IS NULL OR finished <= ?3) AND (?4 IS NULL OR kind = ?4)";
     let (min, max) = (query.min_finish.map(|time| time.as_millis()), query.max_finish.map(|time| time.as_millis()));
-    let filters: [&dyn ToSql; 3] = [&query.task, &min, &max];
+    let kind = query.kind.map(JobKind::word);
+    let filters: [&dyn ToSql; 4] = [&query.task, &min, &max, &kind];
     let total: i64 = connection
         .prepare_cached(&format!("SELECT count(*) FROM jobs WHERE {filter}"))?
         .query_row(filters, |row| row.get(0))?;
     let sql =
-        format!("SELECT * FROM jobs WHERE {filter} ORDER BY {order} {direction}, id {direction} LIMIT ?4 OFFSET ?5");
+        format!("SELECT * FROM jobs WHERE {filter} ORDER BY {order} {direction}, id {direction} LIMIT ?5 OFFSET ?6");
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query(params![query.task, min, max, query.limit, query.offset])?;
+    let found = statement.query(params![query.task, min, max, kind, query.limit, query.offset])?;
     let mut items = match within(found, &["params", "scope", "description", "userdata"], bytes_max, rows::job)? {
         Ok(items) => items,
         Err(error) => return Ok(Err(error)),
@@ -338,9 +305,8 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
         Ok(UnfinishedJob {
             id: JobId(row.get("id")?),
             state: rows::job_state(row)?,
-            task: row.get("task")?,
-            noop: row.get("noop")?,
-            timeout: rows::seconds(row)?,
+            spec: rows::spec(row)?,
+            is_forced: row.get("forced")?,
             payload: row.get::<_, Option<Vec<u8>>>("payload")?.unwrap_or_default(),
             succeeded: 0,
             unsuccessful: 0,
@@ -366,7 +332,9 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::{BufRead, BufReader};
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Stdio};
 
     use super::super::conformance;
@@ -490,7 +458,7 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).unwrap();
         drop(connection);
         let error = SqliteStore::open(dir.path()).err().unwrap();
-        let newest = MIGRATIONS.len() as i64;
+        let newest = i64::try_from(MIGRATIONS.len()).unwrap();
         assert!(
             matches!(error, StoreError::NewerSchema { found: 99, supported, .. } if supported == newest),
             "{error}"

@@ -6,16 +6,22 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, OptionalExtension, Savepoint, params};
 use serde_json::{Map, Value};
 
+use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
+use super::sqlite::plans;
 use super::{Change, NewEvent, NewJob, Pruned, StoreError, Token, User, prune};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
-use crate::orchestrator::model::{JobId, JobState, NodeState};
+use crate::orchestrator::model::{JobId, JobSpec, JobState, NodeState, PlanEnd, PlanJobId, Work};
 
 /// A request to the writer, with where to put its outcome.
 pub enum Write {
     /// A new job.
     Create(Box<NewJob>, Sender<Result<JobId, StoreError>>),
+    /// A new plan job.
+    StartPlan(Box<NewPlanJob>, Sender<Result<PlanJobId, StoreError>>),
+    /// The end of a plan job.
+    FinishPlan(Box<PlanEnd>, WallTime, Sender<Result<PlanFinish, StoreError>>),
     /// Changes, all or none.
     Commit(Vec<Change>, Sender<Result<(), StoreError>>),
     /// Rows of old jobs, see [`super::Store::prune`].
@@ -26,6 +32,7 @@ impl Write {
     fn weight(&self) -> usize {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
+            Self::StartPlan(..) | Self::FinishPlan(..) => 1,
             Self::Commit(changes, _) => changes.len(),
             Self::Prune(_, rows, _) => *rows,
         }
@@ -35,6 +42,8 @@ impl Write {
 /// An outcome that is told once the transaction is on disk.
 enum Outcome {
     Created(Sender<Result<JobId, StoreError>>, Result<JobId, StoreError>),
+    PlanStarted(Sender<Result<PlanJobId, StoreError>>, Result<PlanJobId, StoreError>),
+    PlanFinished(Sender<Result<PlanFinish, StoreError>>, Result<PlanFinish, StoreError>),
     Committed(Sender<Result<(), StoreError>>, Result<(), StoreError>),
     Pruned(Sender<Result<Pruned, StoreError>>, Result<Pruned, StoreError>),
 }
@@ -44,6 +53,8 @@ impl Outcome {
     fn tell(self, commit: &Result<(), StoreError>) {
         match self {
             Self::Created(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::PlanStarted(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::PlanFinished(to, result) => drop(to.send(commit.clone().and(result))),
             Self::Committed(to, result) => drop(to.send(commit.clone().and(result))),
             Self::Pruned(to, result) => drop(to.send(commit.clone().and(result))),
         }
@@ -93,6 +104,14 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
             let result = create_job(&savepoint, &job).and_then(|id| release(savepoint).map(|()| id));
             Outcome::Created(to, result)
         }
+        Write::StartPlan(plan, to) => {
+            let result = plans::start(&savepoint, &plan).and_then(|id| release(savepoint).map(|()| id));
+            Outcome::PlanStarted(to, result)
+        }
+        Write::FinishPlan(end, at, to) => {
+            let result = plans::finish(&savepoint, &end, at).and_then(|finish| release(savepoint).map(|()| finish));
+            Outcome::PlanFinished(to, result)
+        }
         Write::Commit(changes, to) => {
             let result = changes.iter().try_for_each(|change| apply(&savepoint, change));
             Outcome::Committed(to, result.and_then(|()| release(savepoint)))
@@ -104,37 +123,50 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
     }
 }
 
-fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
+/// Executes one statement.
+pub fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(database("prepare a change"))?;
     statement.execute(values).map_err(database("write a row"))
 }
 
 fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError> {
     let created = job.created.as_millis();
+    let JobSpec { work, terms, owner } = &job.spec;
+    let (task, options, plan_job) = match work {
+        Work::Task(task) => (Some(task), "{}".to_owned(), task.plan_job),
+        Work::Deploy(options) => (None, json(options), None),
+    };
     execute(
         connection,
-        "INSERT INTO jobs (state, environment, task, params, sensitive, scope, noop, description, userdata, timeout, \
-         owner, owner_login, created, timestamp, node_count, payload) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+        "INSERT INTO jobs (state, kind, environment, task, params, sensitive, options, plan_job, scope, noop, \
+         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19)",
         params![
             JobState::Ready.word(),
-            job.environment,
-            job.task,
-            json(&job.params),
-            json(&job.sensitive),
-            json(&job.scope),
-            job.noop,
-            job.description,
-            json(&job.userdata),
-            job.timeout.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
-            json(&job.owner),
-            job.owner.login,
+            work.kind().word(),
+            terms.environment,
+            task.map_or("", |task| &task.task),
+            task.map_or_else(|| "{}".to_owned(), |task| json(&task.params)),
+            task.map_or_else(|| "[]".to_owned(), |task| json(&task.sensitive)),
+            options,
+            plan_job.map(|plan| plan.0),
+            json(&terms.scope),
+            terms.noop,
+            terms.concurrency,
+            terms.description,
+            json(&terms.userdata),
+            terms.timeout.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
+            json(owner),
+            owner.login,
             created,
             i64::try_from(job.nodes.len()).unwrap_or(i64::MAX),
             job.payload,
         ],
     )?;
     let id = connection.last_insert_rowid();
+    if let Some(plan_job) = plan_job {
+        plans::add_task(connection, plan_job, JobId(id), job.created)?;
+    }
     let status = "INSERT INTO job_status (job, seq, state, enter, exit) VALUES (?1, ?2, ?3, ?4, ?5)";
     execute(connection, status, params![id, 0, JobState::New.word(), created, created])?;
     execute(connection, status, params![id, 1, JobState::Ready.word(), created, None::<i64>])?;
@@ -160,6 +192,13 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::JobEntered { job, state, at, event } => {
             enter_job_state(connection, *job, *state, *at)?;
             event.iter().try_for_each(|event| add_event(connection, *job, *at, event).map(drop))
+        }
+        Change::JobForced(job) => {
+            execute(connection, "UPDATE jobs SET forced = 1 WHERE id = ?1", params![job.0]).map(drop)
+        }
+        Change::NodeNoted { node, message } => {
+            let sql = "UPDATE nodes SET details = json_object('message', ?3) WHERE job = ?1 AND position = ?2";
+            execute(connection, sql, params![node.job.0, node.position, message]).map(drop)
         }
         Change::NodeStarted { node, at, event } => {
             let event = add_event(connection, node.job, *at, event)?;

@@ -16,6 +16,12 @@ pub struct Tally {
     pub deaths: u64,
     /// Links that took the place of an older one.
     pub replaced: u64,
+    /// Nodes of stopped jobs that were not started.
+    pub skipped: u64,
+    /// Nodes that were ended by force.
+    pub stopped: u64,
+    /// Nodes whose agents could not do that.
+    pub refused: u64,
 }
 
 #[derive(Default)]
@@ -38,21 +44,31 @@ impl Ledger {
             Change::JobEntered { job, state, .. } if state.is_final() => {
                 let ended = self.jobs.remove(&job).expect("a job ends once");
                 assert!(ended.nodes.is_empty(), "a job ends after its nodes");
-                assert_eq!(state == JobState::Finished, ended.unsuccessful == 0);
+                let expected = match (ended.state, ended.unsuccessful) {
+                    (JobState::Stopping, _) => JobState::Stopped,
+                    (_, 0) => JobState::Finished,
+                    _ => JobState::Failed,
+                };
+                assert_eq!(state, expected);
                 self.ended_jobs.insert(job);
             }
             Change::JobEntered { job, state, .. } => {
                 let job = self.jobs.get_mut(&job).unwrap();
                 assert_ne!(job.state, state, "a state is entered once");
+                assert_ne!(job.state, JobState::Stopping, "a stop is not taken back");
                 job.state = state;
             }
+            Change::JobForced(job) => self.jobs.get_mut(&job).unwrap().is_forced = true,
+            Change::NodeNoted { .. } => self.tally.refused += 1,
             Change::NodeStarted { node, at, .. } => {
+                assert_ne!(self.jobs[&node.job].state, JobState::Stopping, "nothing is started once a stop is stored");
                 let node = self.node(node);
                 assert_eq!(node.start, None, "a node starts once");
                 node.start = Some(at);
             }
             Change::NodeAcknowledged(node) => self.node(node).acknowledged = true,
             Change::NodeResent(node) => {
+                assert_ne!(self.jobs[&node.job].state, JobState::Stopping, "nothing is started once a stop is stored");
                 let node = self.node(node);
                 assert!(
                     node.start.is_some() && !node.acknowledged && !node.resent,
@@ -69,7 +85,14 @@ impl Ledger {
                     NodeState::Finished => {
                         (job.succeeded, self.tally.finished) = (job.succeeded + 1, self.tally.finished + 1)
                     }
-                    _ => (job.unsuccessful, self.tally.errored) = (job.unsuccessful + 1, self.tally.errored + 1),
+                    other => {
+                        job.unsuccessful += 1;
+                        match other {
+                            NodeState::Skipped => self.tally.skipped += 1,
+                            NodeState::Stopped => self.tally.stopped += 1,
+                            _ => self.tally.errored += 1,
+                        }
+                    }
                 }
             }
             _ => {}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::brokers::{Broker, uri};
 use super::ledger::{Ledger, Tally};
 use super::*;
+use crate::orchestrator::model::{JobSpec, Scope, Subject};
 use crate::pcp::{Envelope, Outgoing};
 use crate::pxp::status::execution_error;
 use crate::random::Random;
@@ -50,8 +51,8 @@ pub enum Happening {
     AtAgent(usize, Vec<u8>),
     /// From the broker or an agent.
     AtOrchestrator(Way, Vec<u8>),
-    /// The task of a transaction ends.
-    TaskEnds(usize, String),
+    /// The task of a transaction ends, by itself or not.
+    TaskEnds(usize, String, Task),
     /// The agent forgets a transaction.
     Purge(usize, String),
     /// The agent's connection ends.
@@ -71,6 +72,8 @@ pub enum Happening {
     /// The orchestrator notices that a link is gone.
     LinkLost(Way),
     Kill,
+    /// A job is stopped.
+    Stop(i64, Stop),
 }
 
 impl Happening {
@@ -79,12 +82,30 @@ impl Happening {
     }
 }
 
+/// How a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    Running,
+    Done,
+    Killed,
+}
+
+impl Task {
+    fn results(self) -> Value {
+        match self {
+            Self::Running => json!({"status": "running"}),
+            Self::Done => json!({"status": "success", "exitcode": 0, "stdout": "done"}),
+            Self::Killed => json!({"status": "failure", "exitcode": 15}),
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Agent {
     /// The broker to which it is connected.
     pub at: Option<usize>,
-    /// Transactions: whether the task has ended.
-    spool: HashMap<String, bool>,
+    /// Transactions.
+    spool: HashMap<String, Task>,
 }
 
 pub struct World {
@@ -105,9 +126,18 @@ pub struct World {
     executions: HashMap<String, u32>,
 }
 
+/// Every other agent is one of ours.
+pub const fn ends_tasks(agent: usize) -> bool {
+    agent.is_multiple_of(2)
+}
+
 fn dispatcher(random: &mut Random, limit: usize, now: Moment) -> Dispatcher {
-    let settings =
-        DispatchSettings { concurrency: limit, allowed_status_requests: 35, status_interval: Duration::from_secs(12) };
+    let settings = DispatchSettings {
+        task_concurrency: limit,
+        deploy_concurrency: 2,
+        allowed_status_requests: 35,
+        status_interval: Duration::from_secs(12),
+    };
     let inventory = Arc::new(RwLock::new(Inventory::new(vec![])));
     let mut ids = Random::seeded(random.next_u64());
     let new_id = move || Uuid::from_u64_pair(ids.next_u64(), ids.next_u64());
@@ -157,13 +187,18 @@ impl World {
     pub fn job(&mut self, id: i64, names: &[String]) {
         let random = &mut self.random;
         let transaction = |name: &String| (name.clone(), Uuid::from_u64_pair(random.next_u64(), random.next_u64()));
-        let job = UnfinishedJob::new(JobId(id), "demo", names.iter().map(transaction));
+        let spec = JobSpec::of_task("demo", Scope::Nodes(vec![]), Subject::default());
+        let job = UnfinishedJob::new(JobId(id), spec, names.iter().map(transaction));
         self.ledger.jobs.insert(job.id, job.clone());
         self.act(|dispatcher, now, out| dispatcher.accept(now, accepted(job), out));
     }
 
     pub fn has_ended(&self, job: i64) -> bool {
         self.ledger.ended_jobs.contains(&JobId(job))
+    }
+
+    pub fn is_stopping(&self, job: i64) -> bool {
+        self.ledger.jobs.get(&JobId(job)).is_some_and(|job| job.state == JobState::Stopping)
     }
 
     pub fn advance(&mut self, time: Duration) {
@@ -211,12 +246,16 @@ impl World {
                 }
             }
             Happening::AtAgent(agent, message) => self.at_agent(agent, &message),
-            Happening::TaskEnds(agent, transaction) => {
-                self.agents[agent].spool.insert(transaction.clone(), true);
+            Happening::TaskEnds(agent, transaction, how) => {
+                match self.agents[agent].spool.get_mut(&transaction) {
+                    Some(task) if *task == Task::Running => *task = how,
+                    _ => return,
+                }
                 if self.faults.spools && self.random.percent(30) {
                     self.plan(5_000, Happening::Purge(agent, transaction.clone()));
                 }
-                let results = json!({"exitcode": 0, "stdout": "done"});
+                let exitcode = if how == Task::Killed { 15 } else { 0 };
+                let results = json!({"exitcode": exitcode, "stdout": "done"});
                 let data = json!({"transaction_id": transaction, "results": results});
                 self.agent_says(agent, "rpc_non_blocking_response", &data);
             }
@@ -246,6 +285,9 @@ impl World {
             Happening::LinkUp(broker) => self.link_up(broker),
             Happening::LinkLost(way) => self.link_lost(way),
             Happening::Kill => self.restart(),
+            Happening::Stop(job, stop) => {
+                self.act(|dispatcher, now, out| _ = dispatcher.stop(now, JobId(job), stop, out))
+            }
         }
     }
 
@@ -321,23 +363,30 @@ impl World {
         let envelope = Envelope::decode(message).unwrap();
         let data: Value = envelope.data_as().unwrap();
         let transaction = data["transaction_id"].as_str().unwrap().to_owned();
-        if data["module"] == "status" {
+        let is_stop = data["module"] == "podium";
+        if is_stop && !ends_tasks(agent) {
+            let error =
+                json!({"transaction_id": transaction, "id": "1-1-1-1-1", "description": "unknown module: podium"});
+            return self.agent_says(agent, "rpc_error_message", &error);
+        }
+        if is_stop || data["module"] == "status" {
             let asked = data["params"]["transaction_id"].as_str().unwrap();
-            let results = match self.agents[agent].spool.get(asked) {
+            let mut results = match self.agents[agent].spool.get(asked) {
                 None => json!({"status": "unknown", "stdout": execution_error("found no results directory")}),
-                Some(false) => json!({"status": "running"}),
-                Some(true) => json!({"status": "success", "exitcode": 0, "stdout": "done"}),
+                Some(task) => task.results(),
             };
-            let mut results = results;
+            if is_stop {
+                self.plan(500, Happening::TaskEnds(agent, asked.to_owned(), Task::Killed));
+            }
             results["transaction_id"] = asked.into();
             let answer = json!({"transaction_id": transaction, "results": results});
             return self.agent_says(agent, "rpc_blocking_response", &answer);
         }
         if !self.agents[agent].spool.contains_key(&transaction) {
-            self.agents[agent].spool.insert(transaction.clone(), false);
+            self.agents[agent].spool.insert(transaction.clone(), Task::Running);
             *self.executions.entry(transaction.clone()).or_default() += 1;
             let time = self.random.below(u64::try_from(TASK_SECONDS_MAX.as_millis()).unwrap());
-            self.plan(time, Happening::TaskEnds(agent, transaction.clone()));
+            self.plan(time, Happening::TaskEnds(agent, transaction.clone(), Task::Done));
         }
         self.agent_says(agent, "rpc_provisional_response", &json!({"transaction_id": transaction}));
     }
@@ -382,7 +431,7 @@ impl World {
     pub fn check(&self) -> Tally {
         let seed = self.seed;
         assert!(self.executions.values().all(|count| *count == 1), "seed {seed}: a transaction ran twice");
-        assert_eq!(self.dispatcher.turns.running(), 0, "seed {seed}: slots are taken by nobody");
+        assert!(self.dispatcher.turns.is_idle(), "seed {seed}: slots are taken by nobody");
         let leftovers =
             (self.dispatcher.running.len(), self.dispatcher.transactions.len(), self.dispatcher.alarms.len());
         assert_eq!((leftovers, self.dispatcher.messages.len(), self.dispatcher.by_name.len()), ((0, 0, 0), 0, 0));
