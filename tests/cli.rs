@@ -2,6 +2,7 @@
 //! configuration; those that ask the orchestrator have more, see `operator`).
 
 mod fake;
+mod generated;
 mod operator;
 
 use std::path::Path;

@@ -13,12 +13,14 @@ mod check;
 pub mod client;
 pub mod client_settings;
 mod command;
+pub mod completions;
 pub mod execution_wrapper;
 pub mod follow;
 mod host;
 pub mod inventory;
 pub mod job;
 mod launch;
+pub mod man;
 mod notify;
 pub mod output;
 pub mod plan;
@@ -38,7 +40,7 @@ mod testing;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Runs tasks on Puppet and OpenVox nodes over connections that the nodes open themselves.
 #[derive(Debug, Parser)]
@@ -74,6 +76,10 @@ enum Command {
     Capacity(capacity::Arguments),
     /// Everything on one machine: CA, server, three agents, one task
     Quickstart(quickstart::Arguments),
+    /// Prints what a shell needs to complete our commands
+    Completions(completions::Arguments),
+    /// Writes our manual pages
+    Man(man::Arguments),
     /// Runs one task for the agent and outlives it
     #[command(hide = true)]
     ExecutionWrapper(execution_wrapper::Arguments),
@@ -99,6 +105,8 @@ pub fn run() -> ExitCode {
         Command::Ca(arguments) => ca::run(&arguments),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, CommandLine::command()),
+        Command::Man(arguments) => man::run(&arguments, CommandLine::command()),
         Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
     }
 }
