@@ -12,7 +12,9 @@ use serde_json::Value;
 use super::client::{Client, is_passing};
 use super::output::{Failure, duration, text};
 use crate::clock::{Clock, Moment};
-use crate::limits::{CLIENT_POLL_INTERVAL, CLIENT_POLL_INTERVAL_FIRST, CLIENT_POLL_INTERVAL_MAX, CLIENT_RETRY_FOR};
+use crate::limits::{
+    CLIENT_NODES_MORE, CLIENT_POLL_INTERVAL, CLIENT_POLL_INTERVAL_FIRST, CLIENT_POLL_INTERVAL_MAX, CLIENT_RETRY_FOR,
+};
 use crate::orchestrator::model::{JobState, NodeState};
 
 /// How often an operator's Ctrl-C is looked for.
@@ -143,7 +145,7 @@ pub fn follow(
     interrupted: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Option<Ended>, Failure> {
-    let mut follower = Follower { client, id, observer, start: 0, ended_unseen: false, seen: HashSet::new() };
+    let mut follower = Follower { client, id, observer, start: 0, ended: HashSet::new(), seen: HashSet::new() };
     patiently(&mut follower, pace, interrupted)
 }
 
@@ -153,8 +155,9 @@ struct Follower<'a> {
     observer: &'a mut dyn Observer,
     /// The event to ask for next.
     start: i64,
-    /// Whether some node has ended that the observer was not told of.
-    ended_unseen: bool,
+    /// Nodes that have ended, of which the observer was not told.
+    ended: HashSet<String>,
+    /// Those of which it was.
     seen: HashSet<String>,
 }
 
@@ -166,11 +169,14 @@ impl Poll for Follower<'_> {
         let job = self.client.get(&format!("jobs/{}", self.id))?;
         self.observer.progress(&job);
         let over = JobState::from_word(text(&job, "state")).is_some_and(JobState::is_final);
-        if !over && !self.ended_unseen {
-            return Ok(None);
+        if over {
+            let nodes = self.nodes("")?;
+            return Ok(Some(Ended { job, nodes }));
         }
-        let nodes = self.nodes()?;
-        Ok(over.then_some(Ended { job, nodes }))
+        if !self.ended.is_empty() {
+            self.latest_nodes()?;
+        }
+        Ok(None)
     }
 
     fn notice(&mut self, text: &str) {
@@ -190,19 +196,35 @@ impl Follower<'_> {
             for event in events {
                 match text(event, "type") {
                     "node_running" => self.observer.started(text(&event["details"], "node")),
-                    "node_finished" | "node_failed" | "node_errored" | "node_skipped" => self.ended_unseen = true,
+                    "node_finished" | "node_failed" | "node_errored" | "node_skipped" => {
+                        let node = text(&event["details"], "node");
+                        self.ended.extend((!self.seen.contains(node)).then(|| node.to_owned()));
+                    }
                     _ => {}
                 }
             }
         }
     }
 
-    fn nodes(&mut self) -> Result<Vec<Value>, Failure> {
-        let mut answer = self.client.get(&format!("jobs/{}/nodes", self.id))?;
-        self.ended_unseen = false;
+    /// Asks for those that ended last and not for all of a large job each time; more of them than are missing, as others may
+    /// have ended since. Nodes without an end, such as skipped ones, are not among them: then for all.
+    fn latest_nodes(&mut self) -> Result<(), Failure> {
+        let limit = self.ended.len() * 2 + CLIENT_NODES_MORE;
+        self.nodes(&format!("?order_by=finish_timestamp&order=desc&limit={limit}"))?;
+        if !self.ended.is_empty() {
+            self.nodes("")?;
+            // Whatever the server said has ended is not shown as such: it will be at the end.
+            self.ended.clear();
+        }
+        Ok(())
+    }
+
+    fn nodes(&mut self, options: &str) -> Result<Vec<Value>, Failure> {
+        let mut answer = self.client.get(&format!("jobs/{}/nodes{options}", self.id))?;
         for node in items(&answer) {
             let is_final = NodeState::from_word(text(node, "state")).is_some_and(NodeState::is_final);
             let name = text(node, "name");
+            self.ended.remove(name);
             if is_final && !self.seen.contains(name) {
                 self.seen.insert(name.to_owned());
                 self.observer.ended(node);

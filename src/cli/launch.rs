@@ -51,8 +51,9 @@ impl Launch {
         if id.is_empty() {
             return Err(Failure::Other(format!("the server took the job but gave it no number: {answer}")));
         }
+        let node_count = self.node_count(&id, client);
         if is_text {
-            self.introduce(&id, client, output);
+            output.line(self.introduction(&id, node_count));
         }
         if self.background {
             match self.format {
@@ -61,20 +62,24 @@ impl Launch {
             }
             return Ok(0);
         }
-        let mut progress = Progress::new(output, self.format, self.work);
+        let mut progress = Progress::new(output, self.format, self.work, node_count);
         let followed = follow(client, &id, waiting.pace, waiting.interrupted, &mut progress);
         progress.end(&id, followed).map(|ended| exit_code(ended.as_ref()))
     }
 
-    fn introduce(&self, id: &str, client: &mut Client, output: &mut Output) {
-        // The job is started: that its nodes cannot be counted right now is no failure.
-        let node_count = match self.request["scope"]["nodes"].as_array() {
-            Some(nodes) => Some(nodes.len().to_string()),
-            None => client.get(&format!("jobs/{id}")).ok().map(|job| job["node_count"].to_string()),
-        };
+    /// How many nodes the scope has turned out to be.
+    fn node_count(&self, id: &str, client: &mut Client) -> Option<u64> {
+        match self.request["scope"]["nodes"].as_array() {
+            Some(nodes) => Some(nodes.len() as u64),
+            // The job is started: that its nodes cannot be counted right now is no failure.
+            None => client.get(&format!("jobs/{id}")).ok()?["node_count"].as_u64(),
+        }
+    }
+
+    fn introduction(&self, id: &str, node_count: Option<u64>) -> String {
         let nodes = node_count.map(|count| format!("Nodes: {count}\n")).unwrap_or_default();
         match self.work {
-            Work::Task => output.line(format!("New job ID: {id}\n{nodes}")),
+            Work::Task => format!("New job ID: {id}\n{nodes}"),
             Work::PuppetRun => {
                 let concurrency = self.request.get("concurrency").map_or_else(|| "unlimited".to_owned(), plain);
                 let environment = match text(&self.request, "environment") {
@@ -82,7 +87,7 @@ impl Launch {
                     name => name,
                 };
                 let environment = format!("Environment: {environment}\nConcurrency limit: {concurrency}");
-                output.line(format!("New job id created: {id}\n{environment}\n{nodes}"));
+                format!("New job id created: {id}\n{environment}\n{nodes}")
             }
         }
     }

@@ -16,9 +16,9 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Of a job that is followed.
-    pub(super) fn new(output: &'a mut Output, format: Format, work: Work) -> Self {
-        let bar = ProgressBar::new(0);
+    /// Of a job that is followed, on so many nodes if that is known already.
+    pub(super) fn new(output: &'a mut Output, format: Format, work: Work, node_count: Option<u64>) -> Self {
+        let bar = node_count.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} nodes, {elapsed} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { output, format, work, bar }

@@ -31,3 +31,6 @@ pub const CLIENT_INPUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Jobs that the operator's client asks for at once when it has to look through them.
 pub const CLIENT_JOBS_PAGE: usize = 200;
+
+/// Nodes that the operator's client asks for beyond twice those that it knows to have ended.
+pub const CLIENT_NODES_MORE: usize = 20;

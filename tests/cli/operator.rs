@@ -11,6 +11,9 @@ use super::{code, stderr, stdout};
 
 const CONSOLE: &str = "https://console.example.com/#/cm/report/ab12";
 
+/// What is asked when two nodes have ended since the last time.
+const LATEST: &str = "GET jobs/81/nodes?order_by=finish_timestamp&order=desc&limit=24";
+
 fn event(id: u32, kind: &str, details: Value) -> Value {
     json!({"id": id.to_string(), "type": kind, "timestamp": "2026-03-01T10:15:30Z", "details": details, "message": ""})
 }
@@ -60,6 +63,8 @@ fn task_run() -> Script {
     script.extend([
         ("POST command/task", vec![Answer::Json(202, json!({"job": {"id": "x", "name": "81"}}))]),
         ("GET jobs/81", vec![ok(job("task", "running")), ok(job("task", "finished"))]),
+        // The second of the two has ended and is not among the latest: then all are asked for.
+        (LATEST, vec![ok(json!({"items": [node("web01")]}))]),
         ("GET jobs/81/nodes", vec![ok(json!({"items": [node("web01"), node("web02")]}))]),
     ]);
     script

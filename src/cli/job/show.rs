@@ -1,5 +1,7 @@
 //! `podium job show`: the newest jobs, or one with its nodes, now or until it ends.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cli::client::{Client, open};
@@ -105,7 +107,7 @@ fn watch(
         let what = if task.is_empty() { text(&job, "type") } else { task };
         output.line(format!("Job ID: {id} ({what})\nNodes: {}\n", job["node_count"]));
     }
-    let mut progress = Progress::new(output, format, Work::of_job(&job));
+    let mut progress = Progress::new(output, format, Work::of_job(&job), job["node_count"].as_u64());
     let followed = follow(client, &id, waiting.pace, waiting.interrupted, &mut progress);
     progress.end(&id, followed).map(|ended| exit_code(ended.as_ref()))
 }
@@ -202,8 +204,14 @@ fn detail(job: &Value, nodes: &[Value]) -> Vec<Line> {
         lines.push((None, "Task parameters:".to_owned()));
         lines.extend(render_parameters(parameters).into_iter().map(|line| (None, line)));
     }
-    lines.extend(SECTIONS.iter().flat_map(|state| section(state, work, nodes)));
+    let states = SECTIONS.iter().copied().chain(other_states(nodes));
+    lines.extend(states.flat_map(|state| section(state, work, nodes)));
     lines
+}
+
+/// States that are not ours: a newer server's.
+fn other_states(nodes: &[Value]) -> BTreeSet<&str> {
+    nodes.iter().map(|node| text(node, "state")).filter(|state| !SECTIONS.contains(state)).collect()
 }
 
 fn section(state: &str, work: Work, nodes: &[Value]) -> Vec<Line> {
@@ -286,6 +294,14 @@ web02
     not connected";
         let lines: Vec<String> = detail(&job(), &nodes).into_iter().map(|(_, line)| line).collect();
         assert_eq!(lines.join("\n"), expected);
+    }
+
+    #[test]
+    fn states_of_a_newer_server_are_shown_too() {
+        let nodes = [json!({"name": "web01", "state": "paused"})];
+        let lines = detail(&job(), &nodes);
+        assert_eq!(lines.last().unwrap().1, "web01");
+        assert!(lines.iter().any(|(_, line)| line == "PAUSED (1/1)"));
     }
 
     #[test]
