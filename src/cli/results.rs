@@ -54,7 +54,9 @@ impl Work {
     /// What came of it, indented below the name of the node.
     pub(super) fn outcome(self, node: &Value) -> Vec<String> {
         let lines = match node.get("result") {
-            Some(result) if self == Self::PuppetRun && !is_error(result) => run_lines(node, result),
+            Some(result) if self == Self::PuppetRun && (has_run(node, result) || !is_error(result)) => {
+                run_lines(node, result)
+            }
             Some(result) => render_result(result),
             None => message_lines(node),
         };
@@ -72,6 +74,11 @@ impl Work {
             Self::PuppetRun => lines,
         }
     }
+}
+
+/// A run that failed has counted what it did, and has an error as well.
+fn has_run(node: &Value, result: &Value) -> bool {
+    events(node, result).is_some()
 }
 
 fn is_error(result: &Value) -> bool {
@@ -97,11 +104,17 @@ fn run_lines(node: &Value, result: &Value) -> Vec<String> {
         let counts: Vec<String> = EVENTS.iter().zip(counts).map(|(name, count)| format!("{count} {name}")).collect();
         lines.push(format!("  Resource events: {}", counts.join(" ")));
     }
-    lines.extend(message_lines(node));
+    let said = message_lines(node);
+    lines.extend(if said.is_empty() { error_lines(result) } else { said });
     let details = &node["details"];
-    let report = [text(details, "report-url"), text(result, "report-url")].into_iter().find(|url| !url.is_empty());
-    lines.extend(report.map(|url| format!("  Report: {url}")));
+    let of_either = |key: &str| [text(details, key), text(result, key)].into_iter().find(|text| !text.is_empty());
+    lines.extend(of_either("transaction_uuid").map(|id| format!("  Transaction id: {id}")));
+    lines.extend(of_either("report-url").map(|url| format!("  Report: {url}")));
     lines
+}
+
+fn error_lines(result: &Value) -> Vec<String> {
+    result.get("_error").map(error_text).iter().flat_map(|text| text.lines()).map(|line| format!("  {line}")).collect()
 }
 
 fn message_lines(node: &Value) -> Vec<String> {
@@ -193,6 +206,21 @@ mod tests {
         assert_eq!(lines_of(Work::PuppetRun.ended(&node)), expected);
         let counts = json!({"failed": 0, "changed": 1, "unchanged": 352, "skipped": 0, "noop": 0});
         assert_eq!(item(&node)["metrics"], counts);
+    }
+
+    #[test]
+    fn a_run_that_failed_tells_both_what_it_did_and_why() {
+        let mut node = run("failed", json!({"total": 3, "changed": 1, "out_of_sync": 3, "failed": 2}));
+        node["result"]["_error"] = json!({"kind": "x/y", "msg": "2 resources failed", "details": {}});
+        node["result"]["transaction_uuid"] = json!("9c");
+        let counts = "    Resource events: 2 failed 1 changed 0 unchanged 0 skipped 0 noop";
+        let told = |node: &Value| lines_of(Work::PuppetRun.ended(node));
+        let end = "    Transaction id: 9c\n    Report: https://console.example.com/#/cm/report/ab12";
+        let start = "Finished puppet run on web01 - Failure!\n    Applied configuration version 1502024081";
+        assert_eq!(told(&node), format!("{start}\n{counts}\n    2 resources failed (x/y)\n{end}"));
+        node["details"]["message"] = json!("Error running puppet on web01: 2 resources failed");
+        let message = "    Error running puppet on web01: 2 resources failed";
+        assert_eq!(told(&node), format!("{start}\n{counts}\n{message}\n{end}"));
     }
 
     #[test]

@@ -53,8 +53,11 @@ fn render(job: &Value, arguments: &Arguments) -> Vec<String> {
     if !counts.is_empty() {
         lines.push(format!("Nodes: {}", counts.join(", ")));
     }
-    if count("running") > 0 && !arguments.force {
-        lines.push(format!("Those that run go on to their end. To end them now: podium job stop {id} --force"));
+    if count("running") > 0 {
+        lines.push(match arguments.force {
+            true => format!("Those that run are told to end. See what they say: podium job show {id} --watch"),
+            false => format!("Those that run go on to their end. To end them now: podium job stop {id} --force"),
+        });
     }
     lines
 }
@@ -74,7 +77,7 @@ mod tests {
             "Those that run go on to their end. To end them now: podium job stop 81 --force",
         ];
         assert_eq!(render(&job, &arguments(false)), said);
-        assert_eq!(render(&job, &arguments(true)), said[..2]);
+        assert!(render(&job, &arguments(true))[2].ends_with("podium job show 81 --watch"));
         // A server may leave out what it has not.
         assert_eq!(render(&json!({}), &arguments(false)), said[..1]);
     }
