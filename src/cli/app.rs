@@ -29,8 +29,11 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct ShowArguments {
-    /// Only this application, such as Lamp, or this instance of it, such as Lamp[shop]
-    #[arg(value_name = "APPLICATION")]
+    /// What to show.
+    #[arg(
+        value_name = "APPLICATION",
+        help = "Only this application, such as Lamp, or this instance of it, such as Lamp[shop]"
+    )]
     application: Option<String>,
     /// Environment [default: that of the configuration, or production]
     #[arg(short, long, alias = "env", value_name = "NAME")]
