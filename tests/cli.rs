@@ -4,6 +4,7 @@
 mod fake;
 mod generated;
 mod operator;
+mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Output};

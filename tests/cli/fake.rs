@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use crate::support::pki::{Keys, Pki};
 
 /// The token that the client's file holds.
-const TOKEN: &str = "0AbC-good";
+pub const TOKEN: &str = "0AbC-good";
+
+/// What gets one; needs none.
+pub const LOGIN: &str = "POST /rbac-api/v1/auth/token";
 
 /// What is answered to a request.
 #[derive(Debug, Clone)]
@@ -27,7 +30,8 @@ pub enum Answer {
     Cut,
 }
 
-/// `GET` or `POST` with a path below `/orchestrator/v1/`, and the answers to it; the last one again and again.
+/// `GET` or `POST` with a path, below `/orchestrator/v1/` if it has no slash in front, and the answers to it; the last one
+/// again and again.
 pub type Script = Vec<(&'static str, Vec<Answer>)>;
 
 /// A request of the client.
@@ -147,7 +151,8 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, state: &Mutex<State>) -> 
         let mut line = String::new();
         tls.read_line(&mut line).ok().filter(|&length| length > 0)?;
         let (method, rest) = line.split_once(' ')?;
-        let path = rest.split_once(' ')?.0.strip_prefix("/orchestrator/v1/").unwrap_or("?");
+        let path = rest.split_once(' ')?.0;
+        let path = path.strip_prefix("/orchestrator/v1/").unwrap_or(path);
         let (what, mut length, mut token) = (format!("{method} {path}"), 0, String::new());
         loop {
             let mut header = String::new();
@@ -180,7 +185,9 @@ fn answer(state: &Mutex<State>, asked: Asked, token: &str) -> Answer {
     let mut state = state.lock().unwrap();
     let unknown = refusal(404, "unknown-job", &format!("the test has no answer to {}", asked.what));
     let answer = match state.answers.get_mut(&asked.what) {
-        _ if token != TOKEN => Answer::Json(401, json!({"kind": "puppetlabs.rbac/invalid-token", "msg": "no token"})),
+        _ if token != TOKEN && asked.what != LOGIN => {
+            Answer::Json(401, json!({"kind": "puppetlabs.rbac/invalid-token", "msg": "no token"}))
+        }
         Some(answers) if answers.len() > 1 => answers.pop_front().unwrap(),
         Some(answers) => answers.front().cloned().unwrap_or(unknown),
         None => unknown,
