@@ -1,5 +1,10 @@
 //! The binary as its users meet it: what it prints, and its exit codes (0 well, 1 the work failed, 2 wrong usage or
-//! configuration).
+//! configuration; those that ask the orchestrator have more, see `operator`).
+
+mod fake;
+mod generated;
+mod operator;
+mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Output};

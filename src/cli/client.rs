@@ -1,14 +1,16 @@
-//! Requests of the operator's commands to the API: JSON in, JSON out, every other outcome a [`Failure`].
+//! Requests of the operator's commands to the API: JSON in, JSON out, every other outcome a [`Failure`]. A question whose
+//! answer was cut off, as when a server takes a new certificate into use, is asked once more; a command never.
 
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::client_settings::{ClientSettings, ConnectionFlags, Endpoint, Surroundings};
-use super::output::Failure;
+use super::output::{Failure, Output, PrintFlags, note};
 use crate::durable;
-use crate::https::{Client as Https, Method, Request, Response};
+use crate::https::{Client as Https, HttpErrorKind, Method, Request, Response};
 use crate::limits::{CLIENT_ANSWER_BYTES_MAX, CLIENT_CONNECT_TIMEOUT, CLIENT_REQUEST_TIMEOUT};
 use crate::tls::material::anonymous_client_config;
 
@@ -27,9 +29,14 @@ pub struct Connection {
 }
 
 impl Client {
-    /// From flags and whatever surrounds the process.
+    /// From flags and whatever surrounds the process. An operator without a token is asked to log in.
     pub fn from_flags(flags: &ConnectionFlags) -> Result<Self, Failure> {
-        Self::new(ClientSettings::resolve(flags, &Surroundings::of_process())?)
+        let settings = ClientSettings::resolve(flags, &Surroundings::of_process())?;
+        if !settings.token_file.exists() && io::stdin().is_terminal() && io::stderr().is_terminal() {
+            note(&format!("There is no token in {}.", settings.token_file.display()));
+            super::log_in(flags);
+        }
+        Self::new(settings)
     }
 
     /// With these settings; reads the token.
@@ -49,6 +56,14 @@ impl Client {
         let body = body.to_string().into_bytes();
         self.connection.send(Method::POST, &format!("/orchestrator/v1/{path}"), Some(&self.token), body)
     }
+}
+
+/// A client, and where to print what it learns, from the flags of a command.
+pub(super) fn open(connection: &ConnectionFlags, print: &PrintFlags) -> Result<(Client, Output), Failure> {
+    let client = Client::from_flags(connection)?;
+    let mut output = Output::stdout();
+    output.choose_colour(print.color, client.settings.color);
+    Ok((client, output))
 }
 
 impl Connection {
@@ -72,8 +87,12 @@ impl Connection {
         headers.extend(token.map(|token| ("X-Authentication", token)));
         let (host, port) = (self.endpoint.host.as_str(), self.endpoint.port);
         let request = Request { method, host, port, path_and_query: &path, headers: &headers, body };
-        let response = self.https.request(&request, CLIENT_ANSWER_BYTES_MAX).map_err(Failure::Unreachable)?;
-        understand(&response)
+        let mut response = self.https.request(&request, CLIENT_ANSWER_BYTES_MAX);
+        if request.method == Method::GET && response.as_ref().is_err_and(|error| error.kind == HttpErrorKind::Protocol)
+        {
+            response = self.https.request(&request, CLIENT_ANSWER_BYTES_MAX);
+        }
+        understand(&response.map_err(Failure::Unreachable)?)
     }
 }
 
@@ -97,7 +116,7 @@ fn understand(response: &Response) -> Result<Value, Failure> {
 /// Reads the token; white space around it is dropped.
 pub fn read_token(path: &Path) -> Result<String, Failure> {
     let fail =
-        |what: &str| Failure::Usage(format!("{}: {what}; get a token with: podium access login", path.display()));
+        |what: &str| Failure::NotLoggedIn(format!("{}: {what}; get a token with: podium access login", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| fail(&format!("no token can be read: {error}")))?;
     let token = text.trim();
     if token.is_empty() {
@@ -125,7 +144,7 @@ pub fn is_passing(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable(_) => true,
         Failure::Refused { status, .. } => matches!(status, 502..=504),
-        Failure::Usage(_) | Failure::Other(_) => false,
+        Failure::Usage(_) | Failure::NotLoggedIn(_) | Failure::Other(_) => false,
     }
 }
 
@@ -146,7 +165,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         for bad in ["", " \n", "two words", "a\u{e4}"] {
             std::fs::write(&path, bad).unwrap();
-            assert!(matches!(read_token(&path), Err(Failure::Usage(_))), "{bad:?}");
+            assert!(matches!(read_token(&path), Err(Failure::NotLoggedIn(_))), "{bad:?}");
         }
         std::fs::write(&path, " 0AbC\n").unwrap();
         assert_eq!(read_token(&path).unwrap(), "0AbC");

@@ -39,6 +39,16 @@ pub struct ConnectionFlags {
     pub token_file: Option<PathBuf>,
 }
 
+impl ConnectionFlags {
+    /// As arguments of another command.
+    pub(super) fn as_arguments(&self) -> Vec<OsString> {
+        let url = self.service_url.as_ref().map(OsString::from);
+        let [ca, token] = [&self.ca_cert, &self.token_file].map(|path| path.as_ref().map(OsString::from));
+        let given = [("--service-url", url), ("--ca-cert", ca), ("--token-file", token)];
+        given.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?])).flatten().collect()
+    }
+}
+
 /// What the process was given by its environment.
 pub struct Surroundings {
     /// The user's home directory.
@@ -79,10 +89,12 @@ pub struct ClientSettings {
     pub ca: PathBuf,
     /// Where the token is.
     pub token_file: PathBuf,
-    /// The environment of tasks if a command does not say.
+    /// The environment if a command does not say.
     pub environment: Option<String>,
-    /// Whether tasks are run in noop mode if a command does not say.
+    /// Whether jobs run in noop mode if a command does not say.
     pub noop: bool,
+    /// Whether to colour on a terminal, if the files say.
+    pub color: Option<bool>,
 }
 
 impl ClientSettings {
@@ -118,7 +130,8 @@ impl ClientSettings {
                 .unwrap_or_else(|| PathBuf::from(CA_DEFAULT)),
             token_file: token_file.map_or_else(|| default_token_file(around), Ok)?,
             environment: given(None, "PODIUM_ENVIRONMENT")?.or_else(|| orchestrator.text("environment")),
-            noop: orchestrator.0.get("noop") == Some(&Value::Bool(true)),
+            noop: orchestrator.flag("noop").unwrap_or(false),
+            color: orchestrator.flag("color"),
         })
     }
 
@@ -172,6 +185,10 @@ impl Options {
             options.extend(read(&home.join(".puppetlabs/client-tools").join(name), below)?);
         }
         Ok(Self(options))
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        self.0.get(key).and_then(Value::as_bool)
     }
 
     fn text(&self, key: &str) -> Option<String> {
@@ -276,7 +293,7 @@ mod tests {
         assert_eq!(settings.orchestrator, endpoint("b.example", 8143, ""));
         assert_eq!(settings.rbac, endpoint("c.example", 4433, "/rbac-api"));
         assert_eq!((settings.ca, settings.token_file), ("/ca.pem".into(), home.join("t")));
-        assert!(settings.noop);
+        assert_eq!((settings.noop, settings.color), (true, Some(false)));
 
         let flags = ConnectionFlags {
             service_url: Some("https://[::1]:9/x/".into()),

@@ -4,6 +4,7 @@
 pub mod access;
 mod activation;
 pub mod agent;
+pub mod app;
 pub mod broker;
 pub mod ca;
 pub mod capacity;
@@ -11,26 +12,35 @@ mod certificates;
 mod check;
 pub mod client;
 pub mod client_settings;
+mod command;
+pub mod completions;
 pub mod execution_wrapper;
 pub mod follow;
 mod host;
 pub mod inventory;
 pub mod job;
+mod launch;
+pub mod man;
 mod notify;
 pub mod output;
+pub mod plan;
+mod progress;
 pub mod quickstart;
+mod results;
 pub mod server;
 mod service;
 mod supervise;
 pub mod task;
+mod values;
 mod watch;
 
 #[cfg(test)]
 mod testing;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Runs tasks on Puppet and OpenVox nodes over connections that the nodes open themselves.
 #[derive(Debug, Parser)]
@@ -50,8 +60,12 @@ enum Command {
     Agent(agent::Arguments),
     /// Runs and shows tasks
     Task(task::Arguments),
-    /// Shows jobs
+    /// Runs Puppet, shows and stops jobs
     Job(job::Arguments),
+    /// Runs plans, shows plans and their jobs
+    Plan(plan::Arguments),
+    /// Shows in which order the nodes of an environment depend on each other
+    App(app::Arguments),
     /// Shows which nodes are connected
     Inventory(inventory::Arguments),
     /// Logs in and out
@@ -62,6 +76,10 @@ enum Command {
     Capacity(capacity::Arguments),
     /// Everything on one machine: CA, server, three agents, one task
     Quickstart(quickstart::Arguments),
+    /// Prints what a shell needs to complete our commands
+    Completions(completions::Arguments),
+    /// Writes our manual pages
+    Man(man::Arguments),
     /// Runs one task for the agent and outlives it
     #[command(hide = true)]
     ExecutionWrapper(execution_wrapper::Arguments),
@@ -80,12 +98,24 @@ pub fn run() -> ExitCode {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Task(arguments) => task::run(&arguments),
         Command::Job(arguments) => job::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::App(arguments) => app::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
         Command::Access(arguments) => access::run(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Quickstart(arguments) => quickstart::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, CommandLine::command()),
+        Command::Man(arguments) => man::run(&arguments, CommandLine::command()),
         Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
+    }
+}
+
+/// `podium access login` with these flags, for a command that has found no token. It says itself what went wrong.
+fn log_in(flags: &client_settings::ConnectionFlags) {
+    let login = ["podium", "access", "login"].map(OsString::from).into_iter().chain(flags.as_arguments());
+    if let Ok(CommandLine { command: Command::Access(arguments) }) = CommandLine::try_parse_from(login) {
+        access::run(&arguments);
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the operator's commands print: text for people, JSON for programs, failures with their exit code. A reader that
-//! goes away (`| head`) ends the printing, not the program.
+//! goes away (`| head`) ends the printing, not the program. Colours are for terminals (<https://no-color.org>).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Map, Value};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
+use serde_json::Value;
 
 use crate::https::HttpError;
 
@@ -15,6 +16,29 @@ pub const EXIT_FAILED: u8 = 1;
 
 /// Exit code of wrong usage or configuration.
 pub const EXIT_USAGE: u8 = 2;
+
+/// Exit code of a command that asks the orchestrator: no answer from it.
+pub const EXIT_UNREACHABLE: u8 = 3;
+
+/// The same: there is no token, or not one that is good for this.
+pub const EXIT_NOT_PERMITTED: u8 = 4;
+
+/// The same: refused for another reason, such as a job or a task that is not known.
+pub const EXIT_REFUSED: u8 = 5;
+
+/// The same: the operator would not wait any longer. What a shell says of a process that Ctrl-C ended.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// The exit codes, for the help of commands that ask the orchestrator.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    all is well; of a job: on every node
+  1    the work failed, or could not be done, on at least one node
+  2    wrong usage or configuration; nothing was asked of the server
+  3    the server cannot be reached, or stayed away
+  4    not logged in, or not permitted
+  5    the server refused for another reason
+  130  interrupted by Ctrl-C; a job that was started goes on";
 
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -26,11 +50,42 @@ pub enum Format {
     Json,
 }
 
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set or the configuration says no.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Flags of commands that print what a server tells.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PrintFlags {
+    /// How to print
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// When to colour [default: auto; without WHEN: always]
+    #[arg(
+        long,
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "always",
+        value_name = "WHEN"
+    )]
+    pub color: Option<ColorWhen>,
+}
+
 /// Why a command of the operator ends early.
 #[derive(Debug)]
 pub enum Failure {
     /// Wrong usage or configuration.
     Usage(String),
+    /// There is no token.
+    NotLoggedIn(String),
     /// No answer from the server.
     Unreachable(HttpError),
     /// The server refused.
@@ -47,11 +102,22 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code that goes with it.
+    /// The exit code of a command that knows no others than these two for it.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => EXIT_USAGE,
+            Self::Usage(_) | Self::NotLoggedIn(_) => EXIT_USAGE,
             Self::Unreachable(_) | Self::Refused { .. } | Self::Other(_) => EXIT_FAILED,
+        }
+    }
+
+    /// The exit code of a command that asks the orchestrator: [`EXIT_CODES`].
+    pub const fn precise_exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => EXIT_USAGE,
+            Self::NotLoggedIn(_) | Self::Refused { status: 401 | 403, .. } => EXIT_NOT_PERMITTED,
+            Self::Unreachable(_) | Self::Refused { status: 502..=504, .. } => EXIT_UNREACHABLE,
+            Self::Refused { .. } => EXIT_REFUSED,
+            Self::Other(_) => EXIT_FAILED,
         }
     }
 }
@@ -59,7 +125,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(message) | Self::Other(message) => f.write_str(message),
+            Self::Usage(message) | Self::NotLoggedIn(message) | Self::Other(message) => f.write_str(message),
             Self::Unreachable(error) => error.fmt(f),
             Self::Refused { status: 401, message, .. } => {
                 write!(f, "{message} (status 401); log in with: podium access login")
@@ -80,40 +146,113 @@ pub fn finish(outcome: Result<u8, Failure>) -> ExitCode {
     }
 }
 
+/// The same for a command that asks the orchestrator, with the codes of [`EXIT_CODES`].
+pub fn conclude(outcome: Result<u8, Failure>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            note(&format!("podium: {failure}"));
+            ExitCode::from(failure.precise_exit_code())
+        }
+    }
+}
+
 /// A line for people on standard error.
 pub fn note(line: &str) {
     // Nobody is left to be told if this fails.
     let _ = writeln!(io::stderr(), "{}", without_control(line));
 }
 
+/// What a line tells at first sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// All went well.
+    Good,
+    /// Something failed.
+    Bad,
+    /// Neither: skipped, stopped, still on its way.
+    Neutral,
+    /// A title.
+    Strong,
+}
+
+impl Tone {
+    /// That of a state of a node, a job or a plan's job.
+    pub fn of_state(state: &str) -> Option<Self> {
+        match state {
+            "finished" | "success" => Some(Self::Good),
+            "failed" | "errored" | "failure" => Some(Self::Bad),
+            "skipped" | "stopping" | "stopped" => Some(Self::Neutral),
+            _ => None,
+        }
+    }
+
+    /// Parameter of "select graphic rendition" (ECMA-48 8.3.117): the terminal's own green, red, yellow; bold.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Good => "32",
+            Self::Bad => "31",
+            Self::Neutral => "33",
+            Self::Strong => "1",
+        }
+    }
+}
+
 /// Standard output, or what stands for it in a test.
 pub struct Output {
     sink: Box<dyn Write>,
     terminal: bool,
+    colour: bool,
     gone: bool,
 }
 
 impl Output {
-    /// The process's standard output.
+    /// The process's standard output, without colours.
     pub fn stdout() -> Self {
-        Self { sink: Box::new(io::stdout()), terminal: io::stdout().is_terminal(), gone: false }
+        Self { terminal: io::stdout().is_terminal(), ..Self::to(Box::new(io::stdout())) }
     }
 
     /// Any other sink.
     pub fn to(sink: Box<dyn Write>) -> Self {
-        Self { sink, terminal: false, gone: false }
+        Self { sink, terminal: false, colour: false, gone: false }
+    }
+
+    /// Decides about colours: the flag counts most, then `NO_COLOR`, then the configuration.
+    pub fn choose_colour(&mut self, flag: Option<ColorWhen>, configured: Option<bool>) {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        self.colour = match flag {
+            Some(ColorWhen::Always) => true,
+            Some(ColorWhen::Never) => false,
+            Some(ColorWhen::Auto) | None => self.terminal && !dumb && !is_set("NO_COLOR") && configured.unwrap_or(true),
+        };
+    }
+
+    /// How many characters fit into a line, if it is one of a terminal.
+    pub fn width(&self) -> Option<u16> {
+        let size = self.terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+        (size.ws_col > 0).then_some(size.ws_col)
     }
 
     /// Prints a line, or several. Control characters in it came from a node or a task: a terminal must not obey them.
     pub fn line(&mut self, line: impl AsRef<str>) {
-        let line = line.as_ref();
+        self.print(line.as_ref(), None);
+    }
+
+    /// The same, in colour if there are any.
+    pub fn toned(&mut self, tone: impl Into<Option<Tone>>, line: impl AsRef<str>) {
+        let tone = tone.into().filter(|_| self.colour);
+        self.print(line.as_ref(), tone);
+    }
+
+    fn print(&mut self, line: &str, tone: Option<Tone>) {
         if self.gone {
             return;
         }
-        let written = if self.terminal {
-            writeln!(self.sink, "{}", without_control(line))
-        } else {
-            writeln!(self.sink, "{line}")
+        let clean = if self.terminal { Cow::Owned(without_control(line)) } else { Cow::Borrowed(line) };
+        let written = match tone {
+            Some(tone) => writeln!(self.sink, "\x1b[{}m{clean}\x1b[0m", tone.code()),
+            None => writeln!(self.sink, "{clean}"),
         };
         self.gone = written.and_then(|()| self.sink.flush()).is_err();
     }
@@ -121,6 +260,17 @@ impl Output {
     /// Prints a value, indented.
     pub fn json(&mut self, value: &Value) {
         self.line(format!("{value:#}"));
+    }
+
+    /// Prints a table whose last column is cut at the edge of a terminal; each row has a tone of its own.
+    pub fn table(&mut self, header: &[&str], rows: Vec<(Option<Tone>, Vec<String>)>) {
+        let (tones, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let lines = table_lines(header, rows, self.width());
+        let mut lines = lines.iter();
+        lines.next().into_iter().for_each(|line| self.toned(Tone::Strong, line));
+        for (line, tone) in lines.zip(tones) {
+            self.toned(tone, line);
+        }
     }
 }
 
@@ -136,47 +286,31 @@ fn is_harmful(c: char) -> bool {
 
 /// A table without lines.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    table_lines(header, rows, None).join("\n")
+}
+
+fn table_lines(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Option<u16>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     for row in rows {
+        let mut row = Row::from(row);
+        if width.is_some() {
+            row.max_height(1);
+        }
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
-}
-
-/// A node's result, indented by two: what the task printed, what went wrong, then the rest key by key.
-pub fn render_result(result: &Value) -> Vec<String> {
-    let Value::Object(result) = result else { return vec![format!("  {result}")] };
-    let mut lines = Vec::new();
-    if let Some(output) = result.get("_output") {
-        lines.extend(block("STDOUT:", &plain(output)));
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        let last = header.len() - 1;
+        for column in table.column_iter_mut().take(last) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
-    if let Some(error) = result.get("_error") {
-        lines.extend(block("ERROR:", &error_text(error)));
-    } else if let (Some(kind), Some(message)) = (result.get("kind"), result.get("msg")) {
-        return block("ERROR:", &format!("{} ({})", plain(message), plain(kind)));
-    }
-    let rest = result.iter().filter(|(key, _)| !matches!(key.as_str(), "_output" | "_error"));
-    lines.extend(rest.map(|(key, value)| format!("  {key} : {}", plain(value))));
-    lines
-}
-
-fn error_text(error: &Value) -> String {
-    let message = error.get("msg").map_or_else(|| error.to_string(), plain);
-    match error.get("kind").and_then(Value::as_str) {
-        Some(kind) => format!("{message} ({kind})"),
-        None => message,
-    }
-}
-
-fn block(title: &str, text: &str) -> Vec<String> {
-    let title = format!("  {title}");
-    std::iter::once(title).chain(text.trim_end().lines().map(|line| format!("    {line}"))).collect()
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// A string as it is, everything else as JSON.
@@ -198,30 +332,9 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
-/// Parameters as `key : value` lines.
-pub fn render_parameters(parameters: &Map<String, Value>) -> Vec<String> {
-    parameters.iter().map(|(key, value)| format!("  {key} : {}", plain(value))).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn results() {
-        let lines = |result: Value| render_result(&result).join("\n");
-        assert_eq!(lines(json!({"_output": "RedHat\nx\n"})), "  STDOUT:\n    RedHat\n    x");
-        assert_eq!(lines(json!({"enabled": true, "status": "running"})), "  enabled : true\n  status : running");
-        let error = json!({"kind": "puppetlabs.tasks/task-error", "msg": "exit 1:\nno such file"});
-        assert_eq!(
-            lines(json!({"_output": "", "_error": error})),
-            "  STDOUT:\n  ERROR:\n    exit 1:\n    no such file (puppetlabs.tasks/task-error)"
-        );
-        let lost = json!({"kind": "puppetlabs.orchestrator/execution-failure", "msg": "gone", "details": {}});
-        assert_eq!(lines(lost), "  ERROR:\n    gone (puppetlabs.orchestrator/execution-failure)");
-    }
 
     #[test]
     fn durations() {

@@ -2,13 +2,10 @@
 
 mod run;
 mod show;
-mod values;
-
-pub(super) use run::job_seconds;
 
 use std::process::ExitCode;
 
-use super::output::{Output, finish};
+use super::output::{EXIT_CODES, conclude};
 
 /// Arguments of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -20,16 +17,17 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Runs a task on nodes and shows their results as they come
-    Run(run::Arguments),
+    #[command(after_long_help = EXIT_CODES)]
+    Run(Box<run::Arguments>),
     /// Shows the tasks there are, or one with its parameters
+    #[command(alias = "list", after_long_help = EXIT_CODES)]
     Show(show::Arguments),
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let mut output = Output::stdout();
-    finish(match &arguments.command {
-        Command::Run(arguments) => run::run(arguments, &mut output),
-        Command::Show(arguments) => show::show(arguments, &mut output),
+    conclude(match &arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Show(arguments) => show::show(arguments),
     })
 }

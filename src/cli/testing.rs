@@ -42,10 +42,25 @@ pub(super) fn settings(pki: &Pki, port: u16) -> ClientSettings {
     std::fs::write(&token_file, TOKEN).unwrap();
     let orchestrator = Endpoint { host: "localhost".into(), port, path: String::new() };
     let rbac = Endpoint { path: "/rbac-api".into(), ..orchestrator.clone() };
-    ClientSettings { orchestrator, rbac, ca: pki.ca(), token_file, environment: None, noop: false }
+    ClientSettings { orchestrator, rbac, ca: pki.ca(), token_file, environment: None, noop: false, color: None }
 }
 
 /// A client of the server at this port of this host.
 pub(super) fn client(pki: &Pki, port: u16) -> Client {
     Client::new(settings(pki, port)).unwrap()
+}
+
+/// Settings for no server, with these defaults of the configuration.
+pub(super) fn settings_for(environment: Option<&str>, noop: bool) -> ClientSettings {
+    let endpoint = Endpoint { host: "localhost".into(), port: 8143, path: String::new() };
+    let environment = environment.map(str::to_owned);
+    ClientSettings {
+        orchestrator: endpoint.clone(),
+        rbac: endpoint,
+        ca: "ca.pem".into(),
+        token_file: "token".into(),
+        environment,
+        noop,
+        color: None,
+    }
 }

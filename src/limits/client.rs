@@ -25,3 +25,12 @@ pub const CLIENT_RETRY_FOR: Duration = Duration::from_secs(300);
 
 /// Bytes of a line that an operator types: a user name or a password.
 pub const CLIENT_LINE_BYTES_MAX: u64 = 4096;
+
+/// Bytes of a file or of standard input that stands for an argument: more than any server takes as a request.
+pub const CLIENT_INPUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Jobs that the operator's client asks for at once when it has to look through them.
+pub const CLIENT_JOBS_PAGE: usize = 200;
+
+/// Nodes that the operator's client asks for beyond twice those that it knows to have ended.
+pub const CLIENT_NODES_MORE: usize = 20;

@@ -60,7 +60,7 @@ fn a_task_runs_on_all_nodes_and_bad_input_is_refused() {
         (vec!["demo::echo", "word=x", "--all", "-e", "nosuch"], "nosuch"),
     ] {
         let output = lab.client(&[&["task", "run"], arguments.as_slice()].concat(), "");
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(5), "{arguments:?}");
         assert!(lossy(&output.stderr).contains(expected), "{arguments:?}: {}", lossy(&output.stderr));
     }
     assert_eq!(json_of(&lab.client(&["job", "show", "--format", "json"], "")), jobs_before, "nothing was run");

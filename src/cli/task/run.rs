@@ -1,19 +1,18 @@
 //! `podium task run`: starts a job, shows results as they come, and tells by its exit code whether all went well.
 
-use std::sync::atomic::AtomicBool;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::values;
-use crate::cli::client::{Client, is_passing};
+use crate::cli::client::{Client, open};
 use crate::cli::client_settings::ConnectionFlags;
-use crate::cli::follow::{Ended, Observer, Pace, follow, interruption, items};
-use crate::cli::output::{EXIT_FAILED, Failure, Format, Output, duration, note, render_result, text};
+use crate::cli::command::{CommonFlags, Noop, NoopFlags, Target, TargetFlags};
+use crate::cli::follow::{Pace, interruption};
+use crate::cli::launch::{Launch, Waiting};
+use crate::cli::output::{Failure, Output, PrintFlags};
+use crate::cli::results::Work;
+use crate::cli::values::Input;
 
 /// Arguments of `task run`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("targets").required(true).args(["nodes", "all"]))]
 pub(super) struct Arguments {
     /// The task: module or module::name
     task: String,
@@ -21,216 +20,89 @@ pub(super) struct Arguments {
     /// them in the list of processes: give secrets with --params @FILE
     #[arg(value_name = "NAME=VALUE")]
     parameters: Vec<String>,
-    /// Nodes, separated by commas, or @FILE with one per line
-    #[arg(short, long, value_name = "NODES")]
-    nodes: Option<String>,
-    /// Every node that is connected
-    #[arg(long)]
-    all: bool,
-    /// All parameters as one JSON object, or @FILE with it; @- reads standard input
+    #[command(flatten)]
+    targets: TargetFlags,
+    /// All parameters as one JSON object, or @FILE with it; - reads standard input
     #[arg(long, value_name = "JSON")]
     params: Option<String>,
-    /// Only show what would be done; the task must support it
-    #[arg(long)]
-    noop: bool,
-    /// Environment of the task
-    #[arg(short, long, value_name = "NAME")]
+    #[command(flatten)]
+    noop: NoopFlags,
+    /// Environment of the task [default: that of the configuration, or production]
+    #[arg(short, long, alias = "env", value_name = "NAME")]
     environment: Option<String>,
-    /// For lists of jobs
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    format: Format,
+    /// At most so many nodes at once [default: as many as the server allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    concurrency: Option<u64>,
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(flatten)]
+    print: PrintFlags,
     #[command(flatten)]
     connection: ConnectionFlags,
 }
 
+/// What was typed, read once.
+struct Typed {
+    target: Target,
+    parameters: Map<String, Value>,
+    common: Value,
+}
+
 /// Runs the subcommand.
-pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<u8, Failure> {
-    // What was typed is checked before anything is asked of the server; once, as standard input can be read once.
-    let parameters = values::parameters(&arguments.parameters, arguments.params.as_deref())?;
-    let mut client = Client::from_flags(&arguments.connection)?;
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let typed = Typed::read(arguments)?;
+    let (mut client, mut output) = open(&arguments.connection, &arguments.print)?;
     let interrupted = interruption()?;
-    run_with(arguments, parameters, &mut client, Pace::default(), &interrupted, output)
+    let waiting = Waiting { pace: Pace::default(), interrupted: &interrupted };
+    run_with(arguments, typed, &mut client, waiting, &mut output)
+}
+
+impl Typed {
+    fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        let mut input = Input::default();
+        let target = arguments.targets.read(&mut input)?;
+        let parameters = input.parameters(&arguments.parameters, arguments.params.as_deref())?;
+        let mut common = json!({});
+        arguments.common.add_to(&mut common, &mut input)?;
+        Ok(Self { target, parameters, common })
+    }
 }
 
 fn run_with(
     arguments: &Arguments,
-    parameters: Map<String, Value>,
+    typed: Typed,
     client: &mut Client,
-    pace: Pace,
-    interrupted: &AtomicBool,
+    waiting: Waiting<'_>,
     output: &mut Output,
 ) -> Result<u8, Failure> {
-    let command = command(arguments, parameters, client)?;
-    let node_count = command["scope"]["nodes"].as_array().map_or(0, Vec::len);
-    let is_text = arguments.format == Format::Text;
-    if is_text {
-        output.line("Starting job ...");
-    }
-    let answer = client.post("command/task", &command).inspect_err(|failure| {
-        if is_passing(failure) {
-            note("It is not known whether the job was started. Before trying again, see: podium job show");
-        }
-    })?;
-    let id = text(&answer["job"], "name").to_owned();
-    if id.is_empty() {
-        return Err(Failure::Other(format!("the server took the job but gave it no number: {answer}")));
-    }
-    if is_text {
-        output.line(format!("New job ID: {id}\nNodes: {node_count}\n"));
-    }
-    let mut observer = Progress::new(output, is_text, node_count);
-    let followed = follow(client, &id, pace, interrupted, &mut observer);
-    observer.bar.finish_and_clear();
-    match followed {
-        Ok(Some(ended)) => {
-            match arguments.format {
-                Format::Text => summary(&ended).iter().for_each(|line| output.line(line)),
-                Format::Json => output.json(&result(&id, &ended)),
-            }
-            Ok(if ended.is_success() { 0 } else { EXIT_FAILED })
-        }
-        Ok(None) => {
-            note(&format!("Job {id} keeps running. See how it stands with: podium job show {id}"));
-            Ok(EXIT_FAILED)
-        }
-        Err(failure) => {
-            note(&format!("Job {id} keeps running. See how it stands with: podium job show {id}"));
-            Err(failure)
-        }
-    }
+    let launch = Launch {
+        work: Work::Task,
+        request: request(arguments, typed, client)?,
+        format: arguments.print.format,
+        background: arguments.common.background,
+    };
+    launch.start(client, waiting, output)
 }
 
 /// The body of `POST /command/task`.
-fn command(arguments: &Arguments, parameters: Map<String, Value>, client: &mut Client) -> Result<Value, Failure> {
-    let nodes = match &arguments.nodes {
-        Some(nodes) => values::nodes(nodes)?,
-        None => connected_nodes(client)?,
-    };
-    let mut command = json!({
-        "task": arguments.task,
-        "params": parameters,
-        "scope": {"nodes": nodes},
-        "noop": arguments.noop || client.settings.noop,
-    });
+fn request(arguments: &Arguments, typed: Typed, client: &mut Client) -> Result<Value, Failure> {
+    let mut request = typed.common;
+    request["task"] = json!(arguments.task);
+    request["params"] = Value::Object(typed.parameters);
+    request["noop"] = json!(arguments.noop.choose(client.settings.noop) == Noop::On);
     if let Some(environment) = arguments.environment.as_ref().or(client.settings.environment.as_ref()) {
-        command["environment"] = json!(environment);
+        request["environment"] = json!(environment);
     }
-    if let Some(description) = &arguments.description {
-        command["description"] = json!(description);
+    if let Some(concurrency) = arguments.concurrency {
+        request["concurrency"] = json!(concurrency);
     }
-    Ok(command)
-}
-
-fn connected_nodes(client: &mut Client) -> Result<Vec<String>, Failure> {
-    let inventory = client.get("inventory")?;
-    let connected = items(&inventory).iter().filter(|node| node["connected"] == Value::Bool(true));
-    let names: Vec<String> = connected.map(|node| text(node, "name").to_owned()).collect();
-    if names.is_empty() {
-        return Err(Failure::Other("--all: no node is connected; see: podium inventory".to_owned()));
-    }
-    Ok(names)
-}
-
-/// Prints what happens, with a bar on standard error if that is a terminal.
-struct Progress<'a> {
-    output: &'a mut Output,
-    is_text: bool,
-    bar: ProgressBar,
-}
-
-impl<'a> Progress<'a> {
-    fn new(output: &'a mut Output, is_text: bool, node_count: usize) -> Self {
-        let bar = ProgressBar::new(node_count as u64);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} nodes, {elapsed} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { output, is_text, bar }
-    }
-}
-
-impl Observer for Progress<'_> {
-    fn started(&mut self, node: &str) {
-        if self.is_text {
-            self.bar.suspend(|| self.output.line(format!("Started on {node} ...")));
-        }
-    }
-
-    fn ended(&mut self, node: &Value) {
-        self.bar.inc(1);
-        if self.is_text {
-            self.bar.suspend(|| node_lines(node).iter().for_each(|line| self.output.line(line)));
-        }
-    }
-
-    fn progress(&mut self, job: &Value) {
-        let running = job["node_states"]["running"].as_u64().unwrap_or(0);
-        self.bar.set_message(format!("{running} running"));
-    }
-
-    fn notice(&mut self, text: &str) {
-        self.bar.suspend(|| note(text));
-    }
-}
-
-/// A node that has ended, with its result.
-pub(in crate::cli) fn node_lines(node: &Value) -> Vec<String> {
-    let name = text(node, "name");
-    let headline = match text(node, "state") {
-        "finished" => format!("Finished on node {name}"),
-        "failed" => format!("Failed on node {name}"),
-        "errored" => format!("Could not run on node {name}"),
-        state => format!("{state} on node {name}"),
-    };
-    let mut lines = vec![headline];
-    match node.get("result") {
-        Some(result) => lines.extend(render_result(result)),
-        None => {
-            let message = text(&node["details"], "message");
-            lines.extend((!message.is_empty()).then(|| format!("  {message}")));
-        }
-    }
-    lines
-}
-
-fn summary(ended: &Ended) -> Vec<String> {
-    let count = |states: &[&str]| ended.nodes.iter().filter(|node| states.contains(&text(node, "state"))).count();
-    let all = ended.nodes.len();
-    let succeeded = count(&["finished"]);
-    let skipped = count(&["skipped"]);
-    let nodes = |number: usize| if number == 1 { "1 node".to_owned() } else { format!("{number} nodes") };
-    let outcome = if ended.is_success() {
-        format!("Job completed. {succeeded}/{all} nodes succeeded.")
-    } else {
-        let failed = all - succeeded - skipped;
-        format!("Job failed. {} failed, {} skipped, {} succeeded.", nodes(failed), nodes(skipped), nodes(succeeded))
-    };
-    vec![outcome, format!("Duration: {}", duration(job_seconds(&ended.job)))]
-}
-
-/// How long a job took, in whole seconds; servers write the number as text.
-pub(in crate::cli) fn job_seconds(job: &Value) -> u64 {
-    let seconds = match &job["duration"] {
-        Value::String(text) => text.parse().unwrap_or(0.0),
-        other => other.as_f64().unwrap_or(0.0),
-    };
-    // Bounded on both sides, so that nothing is cut off.
-    seconds.clamp(0.0, 1e12).round() as u64
-}
-
-/// The one JSON object of `--format json`.
-fn result(id: &str, ended: &Ended) -> Value {
-    json!({
-        "job_id": id,
-        "state": ended.job["state"],
-        "options": ended.job["options"],
-        "items": ended.nodes,
-    })
+    request["scope"] = typed.target.scope(client)?;
+    Ok(request)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use clap::Parser;
@@ -238,6 +110,8 @@ mod tests {
     use super::*;
     use crate::api::fake::{BROKEN_NODE, Fake, serve, setup};
     use crate::api::{Server, Setup};
+    use crate::cli::follow::{Observer, follow};
+    use crate::cli::output::{EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED};
     use crate::cli::testing::{Page, client};
     use crate::tls::testing::Pki;
 
@@ -262,9 +136,10 @@ mod tests {
         let page = Page::default();
         let mut output = page.output();
         let arguments = parse(line).unwrap();
-        let outcome = values::parameters(&arguments.parameters, arguments.params.as_deref()).and_then(|parameters| {
-            run_with(&arguments, parameters, &mut client, QUICK, &AtomicBool::new(false), &mut output)
-        });
+        let never = AtomicBool::new(false);
+        let waiting = Waiting { pace: QUICK, interrupted: &never };
+        let typed = Typed::read(&arguments);
+        let outcome = typed.and_then(|typed| run_with(&arguments, typed, &mut client, waiting, &mut output));
         (outcome, page.text())
     }
 
@@ -303,7 +178,7 @@ mod tests {
     fn refusals_tell_the_kind() {
         let (outcome, _) = run_line("nosuch -n web01");
         let failure = outcome.unwrap_err();
-        assert_eq!(failure.exit_code(), EXIT_FAILED);
+        assert_eq!(failure.precise_exit_code(), EXIT_REFUSED);
         assert_eq!(failure.to_string(), "Unknown task nosuch (puppetlabs.orchestrator/unknown-task, status 404)");
     }
 
@@ -314,8 +189,11 @@ mod tests {
         let mut client = client(&pki, server.local_addr().port());
         let mut output = Page::default().output();
         let arguments = parse("facter -n web01.example.com").unwrap();
-        let outcome = run_with(&arguments, Map::new(), &mut client, QUICK, &AtomicBool::new(true), &mut output);
-        assert_eq!(outcome.unwrap(), EXIT_FAILED);
+        let at_once = AtomicBool::new(true);
+        let waiting = Waiting { pace: QUICK, interrupted: &at_once };
+        let typed = Typed::read(&arguments).unwrap();
+        let outcome = run_with(&arguments, typed, &mut client, waiting, &mut output);
+        assert_eq!(outcome.unwrap(), EXIT_INTERRUPTED);
     }
 
     /// Follows a job across a restart of the server: stops it at the first start of a node, brings it back at the
@@ -369,6 +247,28 @@ mod tests {
             assert_eq!(parse(line).map(|_| ()).unwrap_err().exit_code(), 2, "{line}");
         }
         let (outcome, _) = run_line("facter --all a=1 --params {}");
-        assert_eq!(outcome.unwrap_err().exit_code(), 2);
+        assert_eq!(outcome.unwrap_err().precise_exit_code(), 2);
+    }
+
+    #[test]
+    fn every_option_has_its_key() {
+        let pki = Pki::new("ca");
+        let server = serve(Fake::new(), &pki);
+        let mut client = client(&pki, server.local_addr().port());
+        client.settings.environment = Some("qa".into());
+        client.settings.noop = true;
+        let mut request = |line: &str| {
+            let arguments = parse(line).unwrap();
+            request(&arguments, Typed::read(&arguments).unwrap(), &mut client).unwrap()
+        };
+        let least =
+            json!({"task": "a::b", "params": {}, "noop": true, "environment": "qa", "scope": {"node_group": "7a"}});
+        assert_eq!(request("a::b --node-group 7a"), least);
+        let line = "a::b x=1 -q nodes{} --no-noop --env dev --concurrency 5 --description d --userdata {} --timeout 9";
+        let all = json!({
+            "task": "a::b", "params": {"x": 1}, "noop": false, "environment": "dev", "scope": {"query": "nodes{}"},
+            "concurrency": 5, "description": "d", "userdata": {}, "timeout": 9,
+        });
+        assert_eq!(request(line), all);
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::cli::client::Client;
+use crate::cli::client::open;
 use crate::cli::client_settings::ConnectionFlags;
 use crate::cli::follow::items;
-use crate::cli::output::{Failure, Format, Output, plain, table, text};
+use crate::cli::output::{Failure, Format, PrintFlags, plain, text};
 use crate::percent::encode;
 
 /// Arguments of `task show`.
@@ -13,22 +13,21 @@ use crate::percent::encode;
 pub(super) struct Arguments {
     /// The task: module or module::name; all if left out
     task: Option<String>,
-    /// List private tasks too
+    /// List private tasks too, and those that we may not run
     #[arg(long)]
     all: bool,
     /// Environment of the tasks
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, alias = "env", value_name = "NAME")]
     environment: Option<String>,
-    /// How to print
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    format: Format,
+    #[command(flatten)]
+    print: PrintFlags,
     #[command(flatten)]
     connection: ConnectionFlags,
 }
 
 /// Runs the subcommand.
-pub(super) fn show(arguments: &Arguments, output: &mut Output) -> Result<u8, Failure> {
-    let mut client = Client::from_flags(&arguments.connection)?;
+pub(super) fn show(arguments: &Arguments) -> Result<u8, Failure> {
+    let (mut client, mut output) = open(&arguments.connection, &arguments.print)?;
     let environment = arguments.environment.clone().or_else(|| client.settings.environment.clone());
     let query = environment.map(|name| format!("?environment={}", encode(&name))).unwrap_or_default();
     let path = match &arguments.task {
@@ -39,22 +38,25 @@ pub(super) fn show(arguments: &Arguments, output: &mut Output) -> Result<u8, Fai
         }
     };
     let answer = client.get(&path)?;
-    match (arguments.format, &arguments.task) {
+    match (arguments.print.format, &arguments.task) {
         (Format::Json, _) => output.json(&answer),
-        (Format::Text, None) => output.line(list(&answer, arguments.all)),
         (Format::Text, Some(_)) => output.line(usage(&answer)),
+        (Format::Text, None) => match rows(&answer, arguments.all) {
+            rows if rows.is_empty() => {
+                let environment = text(&answer["environment"], "name");
+                output.line(format!("There are no tasks in the environment {environment}."));
+            }
+            rows => output.table(&["TASK", "DESCRIPTION"], rows.into_iter().map(|row| (None, row)).collect()),
+        },
     }
     Ok(0)
 }
 
-fn list(answer: &Value, with_private: bool) -> String {
-    let shown = items(answer).iter().filter(|task| with_private || task["private"] != Value::Bool(true));
-    let rows: Vec<Vec<String>> =
-        shown.map(|task| vec![text(task, "name").to_owned(), first_line(text(task, "description"))]).collect();
-    if rows.is_empty() {
-        return format!("There are no tasks in the environment {}.", text(&answer["environment"], "name"));
-    }
-    table(&["TASK", "DESCRIPTION"], rows)
+fn rows(answer: &Value, all: bool) -> Vec<Vec<String>> {
+    let is_shown =
+        |task: &&Value| all || task["private"] != Value::Bool(true) && task["permitted"] != Value::Bool(false);
+    let row = |task: &Value| vec![text(task, "name").to_owned(), first_line(text(task, "description"))];
+    items(answer).iter().filter(is_shown).map(row).collect()
 }
 
 fn first_line(description: &str) -> String {
@@ -72,7 +74,7 @@ fn usage(task: &Value) -> String {
         let placeholder = format!("{name}=<value>");
         usage.push_str(&if is_optional(parameter) { format!(" [{placeholder}]") } else { format!(" {placeholder}") });
     }
-    usage.push_str(" <--nodes, -n <node-names> | --all>");
+    usage.push_str(" <[--nodes, -n <node-names>] | [--query, -q <'query'>] | [--all]>");
     if metadata["supports_noop"] == Value::Bool(true) {
         usage.push_str(" [--noop]");
     }
@@ -114,11 +116,10 @@ mod tests {
         let answer = json!({"environment": {"name": "production"}, "items": [
             {"name": "facter", "description": "Shows a fact\nand more"},
             {"name": "facter::internal", "private": true, "description": ""},
+            {"name": "reboot", "permitted": false, "description": ""},
         ]});
-        assert_eq!(list(&answer, false), "TASK    DESCRIPTION\nfacter  Shows a fact");
-        assert_eq!(list(&answer, true).lines().count(), 3);
-        let none = json!({"environment": {"name": "qa"}, "items": []});
-        assert_eq!(list(&none, true), "There are no tasks in the environment qa.");
+        assert_eq!(rows(&answer, false), [["facter", "Shows a fact"]]);
+        assert_eq!(rows(&answer, true).len(), 3);
     }
 
     #[test]
@@ -133,7 +134,7 @@ mod tests {
             },
         }});
         let expected = "package - Manage packages\n\nUSAGE:\n$ podium task run package action=<value> name=<value> \
-                        [token=<value>] [version=<value>] <--nodes, -n <node-names> | --all> [--noop]\n\nPARAMETERS:\n\
+                        [token=<value>] [version=<value>] <[--nodes, -n <node-names>] | [--query, -q <'query'>] | [--all]> [--noop]\n\nPARAMETERS:\n\
                         - action : Enum[install, status]\n    What to do\n- name : Any\n- token : Optional[String]\n    \
                         Sensitive: its value is not shown in jobs\n- version : String\n    Default: \"latest\"";
         assert_eq!(usage(&task), expected);
