@@ -7,9 +7,10 @@ use crate::orchestrator::model::{
     TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::sources::EnvironmentListing;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
-/// The orchestrator as the API sees it. All methods may block, none for long.
+/// The orchestrator as the API sees it. All methods may block, up to the timeouts of Puppet Server and PuppetDB.
 pub trait Backend: Send + Sync + 'static {
     /// See [`Orchestrator::attach`]; does not block.
     fn attach(&self, link: BrokerLink) -> Result<(), NotAttached>;
@@ -23,6 +24,10 @@ pub trait Backend: Send + Sync + 'static {
     fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Page<Node>, Refusal>;
     /// See [`Orchestrator::events`].
     fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal>;
+    /// See [`Orchestrator::environments`].
+    fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal>;
+    /// See [`Orchestrator::environment`].
+    fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal>;
     /// See [`Orchestrator::tasks`].
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal>;
     /// See [`Orchestrator::task`].
@@ -68,6 +73,14 @@ impl Backend for Orchestrator {
 
     fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal> {
         Orchestrator::events(self, id, start)
+    }
+
+    fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {
+        Orchestrator::environments(self)
+    }
+
+    fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
+        Orchestrator::environment(self, name)
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {

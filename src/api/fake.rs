@@ -19,6 +19,7 @@ use crate::orchestrator::model::{
     NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::sources::EnvironmentListing;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
@@ -199,6 +200,17 @@ impl Backend for Fake {
             let next = events.last().map_or(start, |event| event.id + 1);
             (events, next)
         })
+    }
+
+    fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {
+        Ok(vec![self.environment("production")?])
+    }
+
+    fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
+        check_environment(name)?;
+        let settings = json!({"modulepath": ["/code/modules"], "manifest": "/code/manifests",
+                              "environment_timeout": 0, "config_version": ""});
+        Ok(EnvironmentListing { name: name.to_owned(), settings: object(settings) })
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {

@@ -12,6 +12,7 @@ pub mod serve;
 mod auth;
 mod broker_link;
 mod command;
+mod environments;
 mod files;
 mod gate;
 mod jobs;

@@ -47,7 +47,10 @@ pub(super) fn root(urls: &Urls) -> Value {
             "license": {"name": "Apache License, Version 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0.html"},
         },
         "status": link("status", "status"),
-        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("tasks", "tasks")],
+        "collections": [
+            link("environments", "environments"), link("inventory", "inventory"), link("jobs", "jobs"),
+            link("tasks", "tasks"),
+        ],
         "commands": [link("task", "command/task")],
     })
 }
@@ -232,13 +235,14 @@ pub(super) fn tasks(urls: &Urls, environment: &str, tasks: &[TaskListing]) -> Va
     })
 }
 
-/// `GET /tasks/:module/:task`.
+/// `GET /tasks/:module/:task`. The version of the code is in the addresses of its files, if it has one.
 pub(super) fn task(urls: &Urls, environment: &str, task: &TaskDetail) -> Value {
+    let code_id = task.files.first().and_then(|file| file.uri.params.get("code_id"));
     json!({
         "id": urls.task(&task.name),
         "name": task.name,
         "permitted": true,
-        "environment": {"name": environment, "code_id": null},
+        "environment": {"name": environment, "code_id": code_id},
         "metadata": task.metadata,
         "files": task.files,
     })

@@ -11,11 +11,11 @@ use axum::routing::{any, get, post};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
-use super::{auth, broker_link, files, jobs, render, sources, status};
+use super::{auth, broker_link, environments, files, jobs, render, sources, status};
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer; Bolt takes a 404 to
 /// `command/plan_start` for a server without plans.
-const NOT_OFFERED: [&str; 18] = [
+const NOT_OFFERED: [&str; 17] = [
     "command/deploy",
     "command/stop",
     "command/stop_plan",
@@ -32,7 +32,6 @@ const NOT_OFFERED: [&str; 18] = [
     "scheduled_jobs",
     "plans",
     "scopes",
-    "environments",
     "usage",
 ];
 
@@ -48,6 +47,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
         .route("/orchestrator/v1/jobs/{id}/report", get(jobs::report))
         .route("/orchestrator/v1/jobs/{id}/events", get(jobs::events))
+        .route("/orchestrator/v1/environments", get(environments::list))
+        .route("/orchestrator/v1/environments/{environment}", get(environments::show))
+        .route("/orchestrator/v1/environments/{environment}/applications", get(environments::applications))
+        .route("/orchestrator/v1/environments/{environment}/instances", get(environments::instances))
         .route("/orchestrator/v1/tasks", get(sources::tasks))
         .route("/orchestrator/v1/tasks/{module}/{task}", get(sources::task))
         .route("/orchestrator/v1/inventory", get(sources::inventory).post(sources::inventory_of))

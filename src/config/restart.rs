@@ -79,6 +79,8 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         token_lifetime,
         token_lifetime_max,
         brokers,
+        code_source,
+        puppetdb,
     } = now;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
@@ -90,6 +92,8 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.token-lifetime", start.token_lifetime != *token_lifetime),
         ("orchestrator.token-lifetime-max", start.token_lifetime_max != *token_lifetime_max),
         ("orchestrator.brokers", start.brokers != *brokers),
+        ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
+        ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
     ];
     changed(&keys).collect()
 }

@@ -11,8 +11,9 @@ pub const API_CONNECTIONS_MAX: usize = 1024;
 /// Threads of the API. Each has its own event loop; handshakes are most of the work: about 500 a second and thread.
 pub const API_THREADS: usize = 2;
 
-/// Threads of one API thread's event loop that wait for the store and for files.
-pub const API_BLOCKING_THREADS_MAX: usize = 8;
+/// Threads of one API thread's event loop that wait for the store, for files, and for Puppet Server and PuppetDB; made when
+/// they are needed.
+pub const API_BLOCKING_THREADS_MAX: usize = 16;
 
 /// Bytes of an API request's line and headers.
 pub const API_HEAD_BYTES_MAX: usize = 64 * 1024;

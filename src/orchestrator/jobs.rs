@@ -10,10 +10,11 @@ use super::Inner;
 use super::dispatch::{AcceptedJob, Command};
 use super::model::{JobId, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
 use super::scope;
+use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
-use super::tasks::parameters::{self, CheckedParameters};
+use super::tasks::parameters::CheckedParameters;
 use super::vault::Vault;
 use crate::clock::WallTime;
 use crate::limits::{AGENT_RECEIVE_BYTES_MAX, UNFINISHED_NODES_MAX};
@@ -21,8 +22,8 @@ use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
-    let (task, metadata, checked) = check(inner, &command)?;
-    let names = scope::resolve(&command.scope, &command.environment)?;
+    let (RunnableTask { detail: task, metadata, .. }, checked) = check(inner, &command)?;
+    let names = scope::resolve(&command.scope, &command.environment, &inner.queries)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let timeout = command.timeout.or(inner.default_timeout);
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
@@ -56,25 +57,24 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
 }
 
 /// The task, and its parameters if they are right.
-fn check(inner: &Inner, command: &TaskCommand) -> Result<(TaskDetail, TaskMetadata, CheckedParameters), Refusal> {
-    let environment = inner.code_dir.environment(&command.environment)?;
+fn check<'a>(inner: &'a Inner, command: &TaskCommand) -> Result<(RunnableTask<'a>, CheckedParameters), Refusal> {
     let (module, name) = split_name(&command.task).ok_or_else(|| {
         let message = format!("\"{}\" is not a valid task name.", command.task);
         Refusal::new(RefusalKind::ValidationError, message).with("task", command.task.as_str())
     })?;
-    let (task, metadata) = inner.code_dir.task(&environment, module, name)?;
-    let alias = |name: &str| inner.code_dir.type_alias(&environment, name);
+    let task = inner.source.task(&command.environment, module, name)?;
     let mut problems = Vec::new();
-    if command.noop && !metadata.supports_noop {
+    if command.noop && !task.metadata.supports_noop {
         problems.push("does not support noop: its metadata has no `supports_noop: true`".to_owned());
     }
-    match parameters::check(&metadata, &command.params, &alias) {
-        Ok(checked) if problems.is_empty() => return Ok((task, metadata, checked)),
+    match task.check(&command.params) {
+        Ok(checked) if problems.is_empty() => return Ok((task, checked)),
         Ok(_) => {}
         Err(more) => problems.extend(more),
     }
-    let message = format!("Task {}: {}", task.name, problems.join("; "));
-    Err(Refusal::new(RefusalKind::ValidationError, message).with("task", task.name).with("problems", problems))
+    let name = task.detail.name;
+    let message = format!("Task {name}: {}", problems.join("; "));
+    Err(Refusal::new(RefusalKind::ValidationError, message).with("task", name).with("problems", problems))
 }
 
 /// What agents are sent, the same for all nodes.

@@ -6,13 +6,16 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::model::{JobState, NodeOrder, NodeState, Scope};
 use super::*;
+use crate::config::settings::CodeSource;
 use crate::pcp::Envelope;
+use crate::tls::testing::Pki;
 
 /// Settings with everything below `dir`.
 pub fn settings(dir: &Path) -> OrchestratorSettings {
@@ -26,7 +29,16 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         token_lifetime: Duration::from_secs(3600),
         token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
         brokers: vec![],
+        code_source: CodeSource::Directory,
+        puppetdb: None,
     }
+}
+
+/// As whom it asks services, of which there are none.
+fn identity() -> Identity {
+    let material = Pki::new("ca").material("orch.example");
+    let tls = Arc::new(ArcSwap::new(material.client_config().unwrap()));
+    Identity { name: "orch.example".into(), tls }
 }
 
 struct ChannelPort(Sender<Bytes>);
@@ -93,7 +105,7 @@ fn start(dir: &TempDir, answers: bool) -> (Orchestrator, Arc<Mutex<Vec<Value>>>)
         to_broker: Box::new(ChannelPort(to_broker)),
         from_broker,
     };
-    (Orchestrator::start(&settings(dir.path()), vec![link]).unwrap(), seen)
+    (Orchestrator::start(&settings(dir.path()), &identity(), vec![link]).unwrap(), seen)
 }
 
 fn code(dir: &TempDir) {
@@ -257,7 +269,7 @@ fn commands_are_refused_with_reasons() {
 #[test]
 fn brokers_are_linked_and_lost_while_it_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let orchestrator = Orchestrator::start(&settings(dir.path()), vec![]).unwrap();
+    let orchestrator = Orchestrator::start(&settings(dir.path()), &identity(), vec![]).unwrap();
     let until = |what: &str, condition: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !condition() {
