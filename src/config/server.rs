@@ -88,7 +88,7 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
 fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let year = 365 * DAY;
     let data_dir = reader.directory_to_make("orchestrator.data-dir", DATA_DIR.into());
-    let code_source = services::code_source(reader);
+    let (code_source, puppetdb) = services::services(reader);
     let code_dir = code_dir(reader, &code_source);
     let task_concurrency = size(reader.integer("orchestrator.task-concurrency", 1..=100_000), 250);
     let allowed = reader.integer("orchestrator.allowed-pcp-status-requests", 1..=1_000_000);
@@ -109,7 +109,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
         brokers: brokers(reader),
         code_source,
-        puppetdb: services::puppetdb(reader),
+        puppetdb,
     };
     if settings.token_lifetime > settings.token_lifetime_max {
         let advice = "is longer than orchestrator.token-lifetime-max; shorten it or raise the maximum";

@@ -7,6 +7,7 @@ mod compile_node;
 mod crash;
 pub mod hostile;
 pub mod lab;
+mod puppet_stack;
 mod service;
 mod task;
 mod v1;

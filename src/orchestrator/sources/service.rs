@@ -312,3 +312,7 @@ pub fn words(body: &[u8]) -> String {
     let printable = text.chars().filter(|c| *c == '\n' || !c.is_control());
     printable.take(SERVICE_WORDS_MAX).collect()
 }
+
+#[cfg(test)]
+#[path = "service/tests.rs"]
+mod tests;
