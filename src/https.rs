@@ -1,5 +1,5 @@
 //! Requests over TLS with our certificate (HTTP/1.1, RFC 9112): task files for the agent, the API for the operator's
-//! client. Blocking; redirects are never followed; what a server sends is bounded by the caller.
+//! client, Puppet Server and PuppetDB for the orchestrator. Blocking; redirects are never followed; what a server sends is bounded by the caller.
 
 use std::fmt;
 use std::future::Future;

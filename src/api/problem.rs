@@ -65,8 +65,14 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        if refusal.kind == RefusalKind::UnknownError {
-            tracing::error!(message = %refusal.message, "the orchestrator could not answer the API");
+        match refusal.kind {
+            RefusalKind::UnknownError => {
+                tracing::error!(message = %refusal.message, "the orchestrator could not answer the API");
+            }
+            RefusalKind::PuppetdbError | RefusalKind::PuppetserverError => {
+                tracing::warn!(message = %refusal.message, "a service that the API needs could not be asked");
+            }
+            _ => {}
         }
         Self {
             status: StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),

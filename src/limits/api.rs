@@ -13,7 +13,10 @@ pub const API_THREADS: usize = 2;
 
 /// Threads of one API thread's event loop that wait for the store, for files, and for Puppet Server and PuppetDB; made when
 /// they are needed.
-pub const API_BLOCKING_THREADS_MAX: usize = 16;
+pub const API_BLOCKING_THREADS_MAX: usize = 32;
+
+// When neither service answers, each event loop has threads for requests that need none of them.
+const _: () = assert!(2 * (super::SERVICE_REQUESTS_MAX + super::SERVICE_WAITING_MAX) < API_BLOCKING_THREADS_MAX);
 
 /// Bytes of an API request's line and headers.
 pub const API_HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -93,6 +93,14 @@ fn broker(requests: Receiver<Bytes>, to: Sender<Bytes>, answers: bool, seen: Arc
 }
 
 fn start(dir: &TempDir, answers: bool) -> (Orchestrator, Arc<Mutex<Vec<Value>>>) {
+    start_with(&settings(dir.path()), &identity(), answers)
+}
+
+fn start_with(
+    settings: &OrchestratorSettings,
+    identity: &Identity,
+    answers: bool,
+) -> (Orchestrator, Arc<Mutex<Vec<Value>>>) {
     let (to_broker, requests) = bounded(100);
     let (to, from_broker) = bounded(100);
     let seen = Arc::new(Mutex::new(vec![]));
@@ -105,7 +113,7 @@ fn start(dir: &TempDir, answers: bool) -> (Orchestrator, Arc<Mutex<Vec<Value>>>)
         to_broker: Box::new(ChannelPort(to_broker)),
         from_broker,
     };
-    (Orchestrator::start(&settings(dir.path()), &identity(), vec![link]).unwrap(), seen)
+    (Orchestrator::start(settings, identity, vec![link]).unwrap(), seen)
 }
 
 fn code(dir: &TempDir) {
@@ -304,3 +312,5 @@ fn brokers_are_linked_and_lost_while_it_runs() {
     let late = BrokerLink { broker_uri: "pcp://compile1/server".into(), to_broker, from_broker };
     assert_eq!(orchestrator.attach(late), Err(NotAttached::Stopped));
 }
+
+mod services;

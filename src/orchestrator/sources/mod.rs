@@ -3,7 +3,7 @@
 
 pub mod code_dir;
 #[cfg(test)]
-mod fake_service;
+pub(crate) mod fake_service;
 pub mod files;
 pub mod puppet_server;
 pub mod puppetdb;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::fake_service::{Fake, closed_port, identity, settings};
+use super::super::fake_service::{Case, Fake, closed_port, identity, settings};
 use super::super::{RunnableTask, Source};
 use super::*;
 use crate::https::testing::Reply;
@@ -125,7 +125,7 @@ fn every_other_failure_has_its_cause_and_advice() {
         task["files"][0]["sha256"] = json!("ab");
         Reply::ok(task.to_string())
     };
-    let cases: [(&str, Box<dyn Fn() -> Reply + Send + Sync>, &str, &str); 14] = [
+    let cases: [Case; 14] = [
         ("403", Box::new(|| Reply::of(403, "Forbidden request: /x")), "forbidden", "allow: [\"orch.example\"]"),
         ("redirect", Box::new(|| Reply::of(302, "")), "unusable-answer", "leads elsewhere (status 302)"),
         ("page", Box::new(|| Reply::of(404, "<html>no</html>")), "unusable-answer", "(a page of HTML)"),

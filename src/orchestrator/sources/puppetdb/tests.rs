@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use super::super::fake_service::Fake;
+use super::super::fake_service::{Case, Fake};
 use super::super::query_engine::QueryEngine;
 use super::*;
 use crate::https::testing::{Received, Reply};
@@ -66,7 +66,7 @@ fn a_wrong_query_is_explained_in_puppetdb_s_words() {
 
 #[test]
 fn every_other_failure_has_its_cause_and_advice() {
-    let cases: [(&str, Box<dyn Fn() -> Reply + Send + Sync>, &str, &str); 7] = [
+    let cases: [Case; 7] = [
         ("403", Box::new(|| Reply::of(403, "Permission denied")), "forbidden", "Add orch.example to the file"),
         ("401", Box::new(|| Reply::of(401, "")), "forbidden", "certificate-allowlist"),
         ("302", Box::new(|| Reply::of(302, "")), "unusable-answer", "leads elsewhere"),
