@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::orchestrator::model::{
-    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Subject, TaskCommand, TaskDetail,
-    TaskListing,
+    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Scope, Subject, TaskCommand,
+    TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
-use crate::orchestrator::sources::EnvironmentListing;
+use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
 /// The orchestrator as the API sees it. All methods may block, up to the timeouts of Puppet Server and PuppetDB.
@@ -24,6 +24,8 @@ pub trait Backend: Send + Sync + 'static {
     fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Page<Node>, Refusal>;
     /// See [`Orchestrator::events`].
     fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal>;
+    /// See [`Orchestrator::needs`]; does not block.
+    fn needs(&self, scope: Option<&Scope>) -> Vec<Needed>;
     /// See [`Orchestrator::environments`].
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal>;
     /// See [`Orchestrator::environment`].
@@ -73,6 +75,10 @@ impl Backend for Orchestrator {
 
     fn events(&self, id: JobId, start: i64) -> Result<(Vec<Event>, i64), Refusal> {
         Orchestrator::events(self, id, start)
+    }
+
+    fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
+        Orchestrator::needs(self, scope)
     }
 
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {

@@ -9,13 +9,14 @@ use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::render::Urls;
-use super::shared::{Shared, answer};
+use super::shared::Shared;
+use super::turns::answer_in_turn;
 use crate::orchestrator::sources::EnvironmentListing;
 use crate::percent;
 
 /// `GET /environments`.
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    answer(&shared, StatusCode::OK, |shared| {
+    answer_in_turn(&shared, None, StatusCode::OK, |shared| {
         let environments = shared.backend.environments()?;
         Ok(json!({"items": environments.iter().map(|one| render(&shared.urls, one)).collect::<Vec<_>>()}))
     })
@@ -24,12 +25,15 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response<Body> {
 
 /// `GET /environments/:environment`.
 pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
-    answer(&shared, StatusCode::OK, move |shared| Ok(render(&shared.urls, &shared.backend.environment(&name)?))).await
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
+        Ok(render(&shared.urls, &shared.backend.environment(&name)?))
+    })
+    .await
 }
 
 /// `GET /environments/:environment/applications`.
 pub(super) async fn applications(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
-    answer(&shared, StatusCode::OK, move |shared| {
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
         shared.backend.environment(&name)?;
         Ok(json!({"items": [], "instances": {"id": format!("{}/instances", url(&shared.urls, &name))}}))
     })
@@ -38,7 +42,7 @@ pub(super) async fn applications(State(shared): State<Arc<Shared>>, Path(name): 
 
 /// `GET /environments/:environment/instances`.
 pub(super) async fn instances(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
-    answer(&shared, StatusCode::OK, move |shared| {
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
         shared.backend.environment(&name)?;
         Ok(json!({"items": []}))
     })

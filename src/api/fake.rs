@@ -19,7 +19,7 @@ use crate::orchestrator::model::{
     NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
-use crate::orchestrator::sources::EnvironmentListing;
+use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
@@ -200,6 +200,10 @@ impl Backend for Fake {
             let next = events.last().map_or(start, |event| event.id + 1);
             (events, next)
         })
+    }
+
+    fn needs(&self, _scope: Option<&Scope>) -> Vec<Needed> {
+        Vec::new()
     }
 
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::parameters::{Parameters, job_id};
 use super::problem::Problem;
-use super::shared::{Shared, answer};
+use super::shared::{Shared, answer, blocking};
+use super::turns::answer_in_turn;
 use super::{command, render};
 use crate::limits::{API_BODY_BYTES_MAX, API_PAGE_MAX};
 use crate::orchestrator::model::{JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Subject};
@@ -52,8 +53,15 @@ pub(super) async fn run_task(
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    answer(&shared, StatusCode::ACCEPTED, move |shared| {
-        let id = shared.backend.run_task(&subject, command::task(&body)?)?;
+    // The body keeps its share of the budget as long as the command waits.
+    let (command, body) = match blocking(&shared, move |_| (command::task(&body), body)).await {
+        Ok((Ok(command), body)) => (command, body),
+        Ok((Err(problem), _)) | Err(problem) => return problem.into_response(),
+    };
+    let scope = command.scope.clone();
+    answer_in_turn(&shared, Some(&scope), StatusCode::ACCEPTED, move |shared| {
+        let _body = body;
+        let id = shared.backend.run_task(&subject, command)?;
         Ok(render::accepted(&shared.urls, id))
     })
     .await

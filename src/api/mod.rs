@@ -24,6 +24,7 @@ mod shared;
 mod shares;
 mod sources;
 mod status;
+mod turns;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -26,6 +26,12 @@ impl Problem {
         Self { status, kind: Cow::Borrowed(kind), message: message.into(), details: Map::new() }
     }
 
+    /// A problem of one of the orchestrator's kinds.
+    pub(super) fn of_kind(status: StatusCode, kind: RefusalKind, message: String) -> Self {
+        let kind = Cow::Owned(format!("puppetlabs.orchestrator/{}", kind.word()));
+        Self { status, kind, message: message.into(), details: Map::new() }
+    }
+
     /// A request of the wrong shape.
     pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "puppetlabs.orchestrator/validation-error", message)

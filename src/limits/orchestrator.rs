@@ -140,8 +140,8 @@ pub const SERVICE_REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// interpreter per core, most of them for agents.
 pub const SERVICE_REQUESTS_MAX: usize = 4;
 
-/// Requests that wait for their turn at each of Puppet Server and PuppetDB; further ones are refused at once. Each holds a
-/// thread of the API ([`API_BLOCKING_THREADS_MAX`]) meanwhile.
+/// Requests that wait, each with its thread, for one of these; further ones are refused at once. Those of the API wait before
+/// that, for one of [`API_PUPPET_SERVER_TURNS`] and [`API_PUPPETDB_TURNS`].
 pub const SERVICE_WAITING_MAX: usize = 8;
 
 /// Bytes of an answer of Puppet Server: 10,000 files of a task with 500 bytes each and its metadata, or a list of 50,000

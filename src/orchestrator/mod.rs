@@ -32,14 +32,14 @@ use crate::link::Port;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts};
 use inventory::{Inventory, LinkedBroker};
 use model::{
-    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Subject, TaskCommand,
-    TaskDetail, TaskListing,
+    Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, RefusalKind, Scope, Subject,
+    TaskCommand, TaskDetail, TaskListing,
 };
 use rbac::Rbac;
 use sources::puppetdb::PuppetDb;
 use sources::query_engine::QueryEngine;
 use sources::service::Identity;
-use sources::{EnvironmentListing, Source};
+use sources::{EnvironmentListing, Needed, Source};
 use store::sqlite::SqliteStore;
 use store::{Store, StoreError};
 use vault::Vault;
@@ -200,6 +200,15 @@ impl Orchestrator {
         let events = known(id, self.inner.store.events(id, start))?;
         let next = events.last().map_or(start, |last| last.id + 1);
         Ok((events, next))
+    }
+
+    /// The services that have to be asked for anything about code, and with a scope for its nodes too, in the order in
+    /// which turns at them are to be taken: whoever waits for PuppetDB holds up nobody at Puppet Server.
+    pub fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
+        let puppetdb = matches!((&self.inner.queries, scope), (QueryEngine::PuppetDb(_), Some(Scope::Query(_))));
+        let puppet_server = matches!(self.inner.source, Source::PuppetServer(_));
+        let needed = [(Needed::PuppetDb, puppetdb), (Needed::PuppetServer, puppet_server)];
+        needed.into_iter().filter_map(|(service, is_needed)| is_needed.then_some(service)).collect()
     }
 
     /// All environments, sorted by name.

@@ -31,6 +31,15 @@ pub enum Source {
     PuppetServer(PuppetServer),
 }
 
+/// A service that has to be asked for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// For nodes.
+    PuppetDb,
+    /// For code.
+    PuppetServer,
+}
+
 /// An environment as the list of environments shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvironmentListing {

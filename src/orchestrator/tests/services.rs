@@ -52,6 +52,10 @@ fn a_task_of_puppet_server_runs_on_the_nodes_of_puppetdb() {
     let request = seen.iter().find(|data| data["module"] == "task").unwrap();
     assert_eq!(request["params"]["files"][0]["uri"]["params"]["code_id"], "urn:code-id:1:beef");
     assert_eq!(request["params"]["input"]["port"], 8140);
+    let by_name = Scope::Nodes(vec!["a".into()]);
+    assert_eq!(orchestrator.needs(Some(&job.scope)), [Needed::PuppetDb, Needed::PuppetServer]);
+    assert_eq!(orchestrator.needs(Some(&by_name)), [Needed::PuppetServer]);
+    assert_eq!(orchestrator.needs(None), [Needed::PuppetServer]);
     until("both to be seen up", || orchestrator.services_up() == [("puppetserver_up", true), ("puppetdb_up", true)]);
     orchestrator.stop();
 }
@@ -87,7 +91,7 @@ fn without_services_nothing_is_said_of_them() {
     let refusal =
         orchestrator.run_task(&subject, TaskCommand { scope: by_query().scope, ..command(json!({"name": "a"})) });
     assert!(refusal.unwrap_err().message.contains("orchestrator.puppetdb-url"));
-    assert_eq!(orchestrator.services_up(), []);
+    assert_eq!((orchestrator.services_up(), orchestrator.needs(Some(&by_query().scope))), (vec![], vec![]));
     assert_eq!(orchestrator.environments().unwrap()[0].name, "production");
     assert_eq!(orchestrator.environment("nosuch").unwrap_err().kind, RefusalKind::UnknownEnvironment);
     orchestrator.stop();
