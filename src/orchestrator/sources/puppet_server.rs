@@ -166,10 +166,11 @@ impl PuppetServer {
         let short = path.split('?').next().unwrap_or_default();
         match response.status {
             StatusCode::FORBIDDEN => {
+                // HOCON needs the commas where there are no ends of lines.
                 let message = format!(
                     "Puppet Server does not let {name} get {url}. Add this rule to its auth.conf, with whoever else is to \
-                     be let in, and reload it: {{ match-request: {{ path: \"^/puppet/v3/(environments|tasks)(/|$)\" type: \
-                     regex method: get }} allow: [\"{name}\"] sort-order: 400 name: \"podium code metadata\" }}",
+                     be let in, and reload it: {{ match-request: {{ path: \"^/puppet/v3/(environments|tasks)(/|$)\", type: \
+                     regex, method: [get] }}, allow: [\"{name}\"], sort-order: 400, name: \"podium code metadata\" }},",
                     name = self.service.own_name(),
                     url = self.service.url(short),
                 );
