@@ -1,5 +1,5 @@
 //! Requests over TLS with our certificate (HTTP/1.1, RFC 9112): task files for the agent, the API for the operator's
-//! client. Blocking; redirects are never followed; what a server sends is bounded by the caller.
+//! client, Puppet Server and PuppetDB for the orchestrator. Blocking; redirects are never followed; what a server sends is bounded by the caller.
 
 use std::fmt;
 use std::future::Future;
@@ -138,6 +138,13 @@ pub struct Client {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
+/// Whether a request may reach the server a second time, when nobody knows what became of the first.
+#[derive(Clone, Copy)]
+enum Repeat {
+    Harmless,
+    Never,
+}
+
 struct Connection {
     host: String,
     port: u16,
@@ -156,7 +163,18 @@ impl Client {
 
     /// Sends a request and reads the whole answer, whose body may have at most `body_max` bytes.
     pub fn request(&mut self, request: &Request<'_>, body_max: usize) -> Result<Response, HttpError> {
-        self.run(request, async |answer, place: &Place<'_>| {
+        let repeat = if request.method == Method::GET { Repeat::Harmless } else { Repeat::Never };
+        self.whole(request, body_max, repeat)
+    }
+
+    /// The same for a request that changes nothing at the server whatever its method is, such as a query in a `POST`:
+    /// if the kept connection turns out to be gone, it is sent again over a new one.
+    pub fn ask(&mut self, request: &Request<'_>, body_max: usize) -> Result<Response, HttpError> {
+        self.whole(request, body_max, Repeat::Harmless)
+    }
+
+    fn whole(&mut self, request: &Request<'_>, body_max: usize, repeat: Repeat) -> Result<Response, HttpError> {
+        self.run(request, repeat, async |answer, place: &Place<'_>| {
             let (head, mut body) = answer.into_parts();
             let mut bytes = Vec::new();
             while let Some(chunk) = next_chunk(&mut body, place).await? {
@@ -180,7 +198,7 @@ impl Client {
     ) -> Result<Downloaded, HttpError> {
         let headers = &[("accept", "*/*")];
         let request = Request { method: Method::GET, host, port, path_and_query, headers, body: Vec::new() };
-        self.run(&request, async |answer, place: &Place<'_>| {
+        self.run(&request, Repeat::Harmless, async |answer, place: &Place<'_>| {
             let status = answer.status();
             let mut body = answer.into_body();
             if status != StatusCode::OK {
@@ -204,6 +222,7 @@ impl Client {
     fn run<T>(
         &mut self,
         request: &Request<'_>,
+        repeat: Repeat,
         consume: impl AsyncFnOnce(hyper::Response<Incoming>, &Place<'_>) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         let place = Place { host: request.host, port: request.port, path_and_query: request.path_and_query };
@@ -213,7 +232,7 @@ impl Client {
         let runtime = self.runtime.as_ref().expect("present until dropped");
         let outcome = runtime.block_on(within(total, &place, async {
             let connect = || within(connect_timeout, &place, connect(connector, &place));
-            let (connection, answer) = exchange(kept, message, connect, &place).await?;
+            let (connection, answer) = exchange(kept, message, repeat, connect, &place).await?;
             let result = consume(answer, &place).await?;
             Ok((connection, result))
         }));
@@ -295,11 +314,15 @@ fn build(request: &Request<'_>, place: &Place<'_>) -> Result<hyper::Request<Full
 async fn exchange<F: Future<Output = Result<Connection, HttpError>>>(
     kept: Option<Connection>,
     mut message: hyper::Request<Full<Bytes>>,
+    repeat: Repeat,
     connect: impl Fn() -> F,
     place: &Place<'_>,
 ) -> Result<(Connection, hyper::Response<Incoming>), HttpError> {
     if let Some(mut connection) = kept {
-        let spare = (*message.method() == Method::GET).then(|| message.clone());
+        let spare = match repeat {
+            Repeat::Harmless => Some(message.clone()),
+            Repeat::Never => None,
+        };
         // Nothing watched the connection since the last request: let the event loop see whether the server closed it.
         for _ in 0..2 {
             tokio::task::yield_now().await;

@@ -15,7 +15,7 @@
 //!  3  broker         sessions, directory, routing, inventory, controllers                    PURE
 //!  2  reactor        the mio shell: workers, accept and admission, connections, timers, buffers
 //!     tls  websocket the bytes of one connection, sans-IO
-//!     https          requests over TLS with our certificate: task files, the operator's client
+//!     https          requests over TLS with our certificate: task files, the operator's client, Puppet Server, PuppetDB
 //!  1  link           the contract between the shell and what runs on it                       PURE
 //!     pcp  pxp       the protocols                                                            PURE
 //!     ca             certificates for labs and tests, Puppet's directory layout
@@ -41,7 +41,8 @@
 //!   ([`broker::links`]), and each is a controller ([`broker::controllers`]) as the server's own orchestrator is; on the server
 //!   `api::broker_link` takes the link and [`orchestrator::Orchestrator::attach`] hands it to the dispatcher, which then asks
 //!   for the inventory over it.
-//! * A task: `api` checks the token, [`orchestrator`] resolves tasks and nodes and commits the job before the answer,
+//! * A task: `api` checks the token, [`orchestrator`] resolves tasks and nodes (from a directory or Puppet Server, by name or
+//!   with PuppetDB: `orchestrator::sources`) and commits the job before the answer,
 //!   the dispatcher sends a request per node and takes the result from the response or from a status query, whichever
 //!   is first.
 //! * A reload: `cli::supervise` reads configuration and certificates again; the policy changes for the next message, and

@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
-    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Subject, TaskCommand, TaskDetail, TaskListing,
+    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
-/// The orchestrator as the API sees it. All methods may block, none for long.
+/// The orchestrator as the API sees it. All methods may block, up to the timeouts of Puppet Server and PuppetDB.
 pub trait Backend: Send + Sync + 'static {
     /// See [`Orchestrator::attach`]; does not block.
     fn attach(&self, link: BrokerLink) -> Result<(), NotAttached>;
@@ -40,6 +41,12 @@ pub trait Backend: Send + Sync + 'static {
     fn plan_events(&self, id: PlanJobId, start: i64) -> Result<(Vec<PlanEvent>, i64), Refusal>;
     /// See [`Orchestrator::plan_event`].
     fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal>;
+    /// See [`Orchestrator::needs`]; does not block.
+    fn needs(&self, scope: Option<&Scope>) -> Vec<Needed>;
+    /// See [`Orchestrator::environments`].
+    fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal>;
+    /// See [`Orchestrator::environment`].
+    fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal>;
     /// See [`Orchestrator::tasks`].
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal>;
     /// See [`Orchestrator::task`].
@@ -117,6 +124,18 @@ impl Backend for Orchestrator {
 
     fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
         Orchestrator::plan_event(self, id, event)
+    }
+
+    fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
+        Orchestrator::needs(self, scope)
+    }
+
+    fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {
+        Orchestrator::environments(self)
+    }
+
+    fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
+        Orchestrator::environment(self, name)
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {

@@ -10,10 +10,11 @@ use axum::response::IntoResponse;
 use serde_json::Value;
 
 use super::problem::Problem;
-use super::shared::{Shared, answer};
+use super::shared::{Shared, answer, blocking};
+use super::turns::answer_in_turn;
 use super::{command, render};
 use crate::limits::API_BODY_BYTES_MAX;
-use crate::orchestrator::model::Subject;
+use crate::orchestrator::model::{JobId, Refusal, Scope, Subject};
 
 /// `POST /command/task`.
 pub(super) async fn run_task(
@@ -21,11 +22,8 @@ pub(super) async fn run_task(
     subject: Extension<Subject>,
     request: Request,
 ) -> Response<Body> {
-    carry_out(shared, subject, request, |shared, subject, body| {
-        let id = shared.backend.run_task(subject, command::task(body)?)?;
-        Ok(render::accepted(&shared.urls, id))
-    })
-    .await
+    let run = |shared: &Shared, subject: &Subject, command| shared.backend.run_task(subject, command);
+    start(shared, subject, request, command::task, |command| &command.terms.scope, run).await
 }
 
 /// `POST /command/deploy`.
@@ -34,11 +32,8 @@ pub(super) async fn deploy(
     subject: Extension<Subject>,
     request: Request,
 ) -> Response<Body> {
-    carry_out(shared, subject, request, |shared, subject, body| {
-        let id = shared.backend.run_puppet(subject, command::deploy(body)?)?;
-        Ok(render::accepted(&shared.urls, id))
-    })
-    .await
+    let run = |shared: &Shared, subject: &Subject, command| shared.backend.run_puppet(subject, command);
+    start(shared, subject, request, command::deploy, |command| &command.terms.scope, run).await
 }
 
 /// `POST /command/stop`.
@@ -70,11 +65,8 @@ pub(super) async fn plan_task(
     subject: Extension<Subject>,
     request: Request,
 ) -> Response<Body> {
-    carry_out(shared, subject, request, |shared, subject, body| {
-        let id = shared.backend.run_task(subject, command::plan_task(body)?)?;
-        Ok(render::accepted(&shared.urls, id))
-    })
-    .await
+    let run = |shared: &Shared, subject: &Subject, command| shared.backend.run_task(subject, command);
+    start(shared, subject, request, command::plan_task, |command| &command.terms.scope, run).await
 }
 
 /// `POST /command/plan_finish`.
@@ -88,6 +80,33 @@ pub(super) async fn plan_finish(
         let id = end.plan_job;
         shared.backend.finish_plan(subject, end)?;
         Ok(render::plans::started(id))
+    })
+    .await
+}
+
+/// Starts a job. The command is read first: its scope says whose turn it has to wait for.
+async fn start<C: Send + 'static>(
+    State(shared): State<Arc<Shared>>,
+    Extension(subject): Extension<Subject>,
+    request: Request,
+    parse: fn(&[u8]) -> Result<C, Problem>,
+    scope: fn(&C) -> &Scope,
+    run: fn(&Shared, &Subject, C) -> Result<JobId, Refusal>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = match shared.read_body(&head.headers, body, API_BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
+    };
+    // The body keeps its share of the budget as long as the command waits.
+    let (command, body) = match blocking(&shared, move |_| (parse(&body), body)).await {
+        Ok((Ok(command), body)) => (command, body),
+        Ok((Err(problem), _)) | Err(problem) => return problem.into_response(),
+    };
+    let scope = scope(&command).clone();
+    answer_in_turn(&shared, Some(&scope), StatusCode::ACCEPTED, move |shared| {
+        let _body = body;
+        Ok(render::accepted(&shared.urls, run(shared, &subject, command)?))
     })
     .await
 }

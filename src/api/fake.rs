@@ -23,6 +23,7 @@ use crate::orchestrator::model::{
     PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
@@ -258,6 +259,21 @@ impl Backend for Fake {
     fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal> {
         let found = plans::events(id)?.into_iter().find(|found| found.id == event);
         found.ok_or_else(|| Refusal::new(RefusalKind::MismatchedJobEventId, "not of this plan job"))
+    }
+
+    fn needs(&self, _scope: Option<&Scope>) -> Vec<Needed> {
+        Vec::new()
+    }
+
+    fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {
+        Ok(vec![self.environment("production")?])
+    }
+
+    fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
+        check_environment(name)?;
+        let settings = json!({"modulepath": ["/code/modules"], "manifest": "/code/manifests",
+                              "environment_timeout": 0, "config_version": ""});
+        Ok(EnvironmentListing { name: name.to_owned(), settings: object(settings) })
     }
 
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {

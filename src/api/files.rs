@@ -55,6 +55,8 @@ pub(super) async fn content(State(shared): State<Arc<Shared>>, uri: Uri) -> Resp
                 not_found(&format!("Could not find environment '{environment}'"), "RUNTIME_ERROR")
             }
             RefusalKind::ValidationError => invalid_path(&path),
+            // The agent shows the beginning of the answer.
+            RefusalKind::PuppetserverError => not_found(&refusal.message, "RESOURCE_NOT_FOUND"),
             _ => Problem::from(refusal).into_response(),
         },
         Err(problem) => problem.into_response(),

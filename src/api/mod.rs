@@ -13,6 +13,7 @@ mod auth;
 mod broker_link;
 mod command;
 mod commands;
+mod environments;
 mod files;
 mod gate;
 mod jobs;
@@ -25,6 +26,7 @@ mod shared;
 mod shares;
 mod sources;
 mod status;
+mod turns;
 
 #[cfg(test)]
 pub(crate) mod fake;

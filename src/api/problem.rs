@@ -26,6 +26,12 @@ impl Problem {
         Self { status, kind: Cow::Borrowed(kind), message: message.into(), details: Map::new() }
     }
 
+    /// A problem of one of the orchestrator's kinds.
+    pub(super) fn of_kind(status: StatusCode, kind: RefusalKind, message: String) -> Self {
+        let kind = Cow::Owned(format!("puppetlabs.orchestrator/{}", kind.word()));
+        Self { status, kind, message: message.into(), details: Map::new() }
+    }
+
     /// A request of the wrong shape.
     pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "puppetlabs.orchestrator/validation-error", message)
@@ -65,8 +71,14 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        if refusal.kind == RefusalKind::UnknownError {
-            tracing::error!(message = %refusal.message, "the orchestrator could not answer the API");
+        match refusal.kind {
+            RefusalKind::UnknownError => {
+                tracing::error!(message = %refusal.message, "the orchestrator could not answer the API");
+            }
+            RefusalKind::PuppetdbError | RefusalKind::PuppetserverError => {
+                tracing::warn!(message = %refusal.message, "a service that the API needs could not be asked");
+            }
+            _ => {}
         }
         Self {
             status: StatusCode::from_u16(refusal.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),

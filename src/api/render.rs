@@ -50,7 +50,10 @@ pub(super) fn root(urls: &Urls) -> Value {
             "license": {"name": "Apache License, Version 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0.html"},
         },
         "status": link("status", "status"),
-        "collections": [link("inventory", "inventory"), link("jobs", "jobs"), link("plan_jobs", "plan_jobs"), link("tasks", "tasks")],
+        "collections": [
+            link("environments", "environments"), link("inventory", "inventory"), link("jobs", "jobs"),
+            link("plan_jobs", "plan_jobs"), link("tasks", "tasks"),
+        ],
         "commands": [link("deploy", "command/deploy"), link("stop", "command/stop"), link("task", "command/task")],
     })
 }
@@ -269,13 +272,14 @@ pub(super) fn tasks(urls: &Urls, environment: &str, tasks: &[TaskListing]) -> Va
     })
 }
 
-/// `GET /tasks/:module/:task`.
+/// `GET /tasks/:module/:task`. The version of the code is in the addresses of its files, if it has one.
 pub(super) fn task(urls: &Urls, environment: &str, task: &TaskDetail) -> Value {
+    let code_id = task.files.first().and_then(|file| file.uri.params.get("code_id"));
     json!({
         "id": urls.task(&task.name),
         "name": task.name,
         "permitted": true,
-        "environment": {"name": environment, "code_id": null},
+        "environment": {"name": environment, "code_id": code_id},
         "metadata": task.metadata,
         "files": task.files,
     })

@@ -11,10 +11,10 @@ use axum::routing::{any, get, post};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
-use super::{auth, broker_link, commands, files, jobs, plan_jobs, render, sources, status};
+use super::{auth, broker_link, commands, environments, files, jobs, plan_jobs, render, sources, status};
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
-const NOT_OFFERED: [&str; 12] = [
+const NOT_OFFERED: [&str; 11] = [
     "command/stop_plan",
     "command/task_target",
     "command/plan_run",
@@ -25,7 +25,6 @@ const NOT_OFFERED: [&str; 12] = [
     "scheduled_jobs",
     "plans",
     "scopes",
-    "environments",
     "usage",
 ];
 
@@ -50,6 +49,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
         .route("/orchestrator/v1/jobs/{id}/report", get(jobs::report))
         .route("/orchestrator/v1/jobs/{id}/events", get(jobs::events))
+        .route("/orchestrator/v1/environments", get(environments::list))
+        .route("/orchestrator/v1/environments/{environment}", get(environments::show))
+        .route("/orchestrator/v1/environments/{environment}/applications", get(environments::applications))
+        .route("/orchestrator/v1/environments/{environment}/instances", get(environments::instances))
         .route("/orchestrator/v1/tasks", get(sources::tasks))
         .route("/orchestrator/v1/tasks/{module}/{task}", get(sources::task))
         .route("/orchestrator/v1/inventory", get(sources::inventory).post(sources::inventory_of))

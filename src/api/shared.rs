@@ -17,6 +17,7 @@ use super::backend::Backend;
 use super::broker_link::BrokerLinks;
 use super::problem::{Problem, respond_json};
 use super::render::Urls;
+use super::turns::Turns;
 use crate::clock::Clock;
 use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT};
 use crate::observe::status::Service;
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) links: BrokerLinks,
     /// Who has tried passwords lately.
     pub(super) logins: Logins,
+    /// At Puppet Server and PuppetDB.
+    pub(super) turns: Turns,
     /// For deadlines.
     pub(super) clock: Clock,
     bodies: Arc<Semaphore>,
@@ -53,6 +56,7 @@ impl Shared {
             metrics: setup.metrics.clone(),
             links: BrokerLinks::new(setup.brokers.clone(), setup.counts.clone()),
             logins: Logins::new(),
+            turns: Turns::new(),
             clock: Clock::start(),
             bodies: Arc::new(Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT)),
         }

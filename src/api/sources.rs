@@ -10,12 +10,13 @@ use axum::response::IntoResponse;
 use super::parameters::Parameters;
 use super::problem::Problem;
 use super::shared::{Shared, answer};
+use super::turns::answer_in_turn;
 use super::{command, render};
 use crate::limits::API_BODY_BYTES_MAX;
 
 /// `GET /tasks`.
 pub(super) async fn tasks(State(shared): State<Arc<Shared>>, uri: Uri) -> Response<Body> {
-    answer(&shared, StatusCode::OK, move |shared| {
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
         let environment = Parameters::of(&uri)?.environment();
         let tasks = shared.backend.tasks(&environment)?;
         Ok(render::tasks(&shared.urls, &environment, &tasks))
@@ -29,7 +30,7 @@ pub(super) async fn task(
     Path((module, name)): Path<(String, String)>,
     uri: Uri,
 ) -> Response<Body> {
-    answer(&shared, StatusCode::OK, move |shared| {
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
         let environment = Parameters::of(&uri)?.environment();
         let task = shared.backend.task(&environment, &module, &name)?;
         Ok(render::task(&shared.urls, &environment, &task))

@@ -11,8 +11,8 @@ use super::watch::bounds;
 use crate::config::Problem;
 use crate::config::authorization::ClientAccess;
 use crate::config::settings::{
-    AccessLevel, AccessLogSettings, BrokerSettings, CertificatePaths, ClientAuth, LogSettings, OrchestratorSettings,
-    TlsSessions,
+    AccessLevel, AccessLogSettings, BrokerSettings, CertificatePaths, ClientAuth, CodeSource, LogSettings,
+    OrchestratorSettings, ServiceSettings, TlsSessions,
 };
 use crate::limits;
 
@@ -56,12 +56,22 @@ fn describe(configuration: &Configuration<'_>, tls: &Tls) -> String {
     if let Some((api, orchestrator)) = &configuration.appliance {
         text.line("API", api);
         text.line("data", orchestrator.data_dir.display());
-        text.line("code", orchestrator.code_dir.display());
+        match &orchestrator.code_source {
+            CodeSource::Directory => text.line("code", orchestrator.code_dir.display()),
+            CodeSource::PuppetServer(server) => text.line("code", format!("Puppet Server, {}", service(server))),
+        }
+        text.line("PuppetDB", orchestrator.puppetdb.as_ref().map_or("none".to_owned(), service));
         text.line("brokers that may link", list(orchestrator.brokers.iter()));
     }
     text.line("log", format!("{:?}, {}", configuration.log.level, place(configuration.log.file.as_deref())));
     budget(&mut text, configuration.broker);
     text.0
+}
+
+fn service(settings: &ServiceSettings) -> String {
+    let ServiceSettings { host, port, connect_timeout, request_timeout } = settings;
+    let (connect, request) = (connect_timeout.as_secs_f64(), request_timeout.as_secs_f64());
+    format!("https://{host}:{port}, {connect} s to connect, {request} s for an answer")
 }
 
 fn files(text: &mut Text, paths: &CertificatePaths, tls: &Tls) {

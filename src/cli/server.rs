@@ -26,6 +26,7 @@ use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server, restart};
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::inventory::LinkedBroker;
+use crate::orchestrator::sources::service::Identity;
 use crate::orchestrator::{BrokerLink, Orchestrator};
 use crate::reactor::Listen;
 use local_link::{ToBroker, to_orchestrator};
@@ -115,7 +116,8 @@ impl Appliance {
             to_broker: Box::new(ToBroker::new(host.mailboxes(), controller)),
             from_broker,
         };
-        let orchestrator = Orchestrator::start(&settings.orchestrator, vec![link])
+        let identity = Identity { name: tls.name.clone(), tls: tls.client.clone() };
+        let orchestrator = Orchestrator::start(&settings.orchestrator, &identity, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
         let api = start_api(api, settings, &tls, &host, &orchestrator)?;
         Ok(Self { tls, host, orchestrator, api })
@@ -157,7 +159,7 @@ fn start_api(
         name: "orchestrator-service",
         probe: Arc::new(move |_| ServiceHealth {
             state: if probed.is_dispatching() { ServiceState::Running } else { ServiceState::Error },
-            details: Map::from_iter([("brokers".to_owned(), probed.brokers().iter().map(broker_details).collect())]),
+            details: orchestrator_details(&probed),
         }),
     };
     let address = listen.address().map_err(|error| format!("the API's socket: {error}"))?;
@@ -172,6 +174,12 @@ fn start_api(
         brokers: settings.orchestrator.brokers.clone(),
     };
     api::Server::start(&setup).map_err(|error| format!("{address}: the API cannot listen: {error}"))
+}
+
+fn orchestrator_details(orchestrator: &Orchestrator) -> Map<String, Value> {
+    let brokers = ("brokers".to_owned(), orchestrator.brokers().iter().map(broker_details).collect());
+    let services = orchestrator.services_up().into_iter().map(|(key, up)| (key.to_owned(), json!(up)));
+    services.chain([brokers]).collect()
 }
 
 fn broker_details(broker: &LinkedBroker) -> Value {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::duration::Bare;
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{AgentSettings, BrokerUri, CertificatePaths, LogSettings, PrimaryUri};
-use super::uri::{broker_uri, host_and_port};
+use super::uri::{broker_uri, https_uri};
 use super::{Loaded, Problem, Problems, duration, hocon};
 use crate::limits;
 
@@ -156,20 +156,7 @@ fn primaries(reader: &mut Reader<'_>) -> Vec<PrimaryUri> {
 }
 
 fn primary_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<PrimaryUri> {
-    let rest = match uri.split_once("://") {
-        None => uri,
-        Some(("https", rest)) => rest,
-        Some(_) => {
-            reader.fail(key, format!("value \"{uri}\" must start with https://"));
-            return None;
-        }
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if path.len() > 1 {
-        reader.fail(key, format!("value \"{uri}\" has a path; give https://<server>:8140"));
-        return None;
-    }
-    let (host, port) = host_and_port(reader, key, uri, authority, 8140)?;
+    let (host, port) = https_uri(reader, key, uri, 8140)?;
     Some(PrimaryUri { host, port })
 }
 

@@ -17,6 +17,7 @@ mod problem;
 mod reader;
 pub mod restart;
 mod server;
+mod services;
 pub mod settings;
 mod uri;
 mod web_routes;

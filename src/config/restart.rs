@@ -82,6 +82,8 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         token_lifetime_max,
         brokers,
         keep_jobs,
+        code_source,
+        puppetdb,
     } = now;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
@@ -96,6 +98,8 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.token-lifetime-max", start.token_lifetime_max != *token_lifetime_max),
         ("orchestrator.brokers", start.brokers != *brokers),
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
+        ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
+        ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
     ];
     changed(&keys).collect()
 }

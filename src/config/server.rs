@@ -8,8 +8,8 @@ use super::duration::Bare;
 use super::listener::{address, certificates};
 use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
-use super::settings::{LogSettings, OrchestratorSettings, ServerSettings};
-use super::{Loaded, Problems, hocon, web_routes};
+use super::settings::{CodeSource, LogSettings, OrchestratorSettings, ServerSettings};
+use super::{Loaded, Problems, hocon, services, web_routes};
 use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
@@ -86,7 +86,8 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
 fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let year = 365 * DAY;
     let data_dir = reader.directory_to_make("orchestrator.data-dir", DATA_DIR.into());
-    let code_dir = code_dir(reader);
+    let (code_source, puppetdb) = services::services(reader);
+    let code_dir = code_dir(reader, &code_source);
     let task_concurrency = size(reader.integer("orchestrator.task-concurrency", 1..=100_000), 250);
     let deploy_concurrency = size(reader.integer("orchestrator.global-concurrent-compiles", 1..=100_000), 8);
     let allowed = reader.integer("orchestrator.allowed-pcp-status-requests", 1..=1_000_000);
@@ -113,6 +114,8 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
         brokers: brokers(reader),
         keep_jobs: (prune_days > 0).then(|| prune_days * DAY),
+        code_source,
+        puppetdb,
     };
     if settings.token_lifetime > settings.token_lifetime_max {
         let advice = "is longer than orchestrator.token-lifetime-max; shorten it or raise the maximum";
@@ -140,17 +143,25 @@ fn brokers(reader: &mut Reader<'_>) -> Vec<String> {
     names
 }
 
-fn code_dir(reader: &mut Reader<'_>) -> PathBuf {
+fn code_dir(reader: &mut Reader<'_>, source: &CodeSource) -> PathBuf {
     let key = "orchestrator.code-dir";
     let given = reader.path(key);
     let path = given.clone().unwrap_or_else(|| CODE_DIR.into());
-    if !path.is_dir() {
-        let message = format!("'{}' is not a directory; give the directory that holds environments/", path.display());
-        if given.is_some() {
-            reader.fail(key, message);
-        } else {
-            reader.warn(key, message);
+    match source {
+        CodeSource::Directory if path.is_dir() => {}
+        CodeSource::Directory => {
+            let path = path.display();
+            let message = format!("'{path}' is not a directory; give the directory that holds environments/");
+            if given.is_some() {
+                reader.fail(key, message);
+            } else {
+                reader.warn(key, message);
+            }
         }
+        CodeSource::PuppetServer(_) if given.is_some() => {
+            reader.warn(key, "has no effect; orchestrator.code-source is puppet-server");
+        }
+        CodeSource::PuppetServer(_) => {}
     }
     path
 }
@@ -199,6 +210,8 @@ mod tests {
             token_lifetime_max: 365 * DAY,
             brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
             keep_jobs: Some(7 * DAY),
+            code_source: CodeSource::Directory,
+            puppetdb: None,
         }
     }
 

@@ -226,6 +226,32 @@ pub struct OrchestratorSettings {
     pub brokers: Vec<String>,
     /// How long jobs are kept after their end; `None` is for ever.
     pub keep_jobs: Option<Duration>,
+    /// Where environments and tasks come from.
+    pub code_source: CodeSource,
+    /// Answers queries for nodes and knows the reports of Puppet runs.
+    pub puppetdb: Option<ServiceSettings>,
+}
+
+/// Where environments and tasks come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeSource {
+    /// [`OrchestratorSettings::code_dir`].
+    Directory,
+    /// A Puppet Server.
+    PuppetServer(ServiceSettings),
+}
+
+/// A service that is asked over HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// Name or address, also what the service's certificate must be valid for.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Time for name, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// Time for a whole request.
+    pub request_timeout: Duration,
 }
 
 /// `podium agent`.

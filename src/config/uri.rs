@@ -1,4 +1,4 @@
-//! Addresses in settings: `wss://` URIs of brokers and controllers, hosts with ports.
+//! Addresses in settings: `wss://` URIs of brokers and controllers, `https://` URLs of services, hosts with ports.
 
 use super::reader::Reader;
 use super::settings::{BrokerUri, ControllerUri};
@@ -20,6 +20,24 @@ pub fn controller_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<C
     let address = broker_uri(reader, key, uri, "server")?;
     let authority = uri.trim_start_matches("wss://").split('/').next().unwrap_or_default();
     Some(ControllerUri { authority: authority.to_owned(), address })
+}
+
+/// `https://host[:port]` without a path; the scheme may be missing.
+pub fn https_uri(reader: &mut Reader<'_>, key: &str, uri: &str, default_port: u16) -> Option<(String, u16)> {
+    let rest = match uri.split_once("://") {
+        None => uri,
+        Some(("https", rest)) => rest,
+        Some(_) => {
+            reader.fail(key, format!("value \"{uri}\" must start with https://"));
+            return None;
+        }
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if path.len() > 1 {
+        reader.fail(key, format!("value \"{uri}\" has a path; give https://<server>:{default_port}"));
+        return None;
+    }
+    host_and_port(reader, key, uri, authority, default_port)
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.

@@ -27,12 +27,40 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Whether the server closes after it without having said so.
     pub close: bool,
+    /// What goes over the wire.
+    pub shape: Shape,
+}
+
+/// What goes over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A whole answer with this status and body.
+    Answer,
+    /// The body alone, which has to be an answer itself or is none, and then the end.
+    Bytes,
+    /// The body alone, and then nothing for as long as the client stays.
+    Stall,
 }
 
 impl Reply {
     /// Status 200.
     pub fn ok(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, body: body.into(), close: false }
+        Self::of(200, body)
+    }
+
+    /// Any status.
+    pub fn of(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, body: body.into(), close: false, shape: Shape::Answer }
+    }
+
+    /// These bytes and the end of the connection.
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { shape: Shape::Bytes, close: true, ..Self::ok(bytes) }
+    }
+
+    /// These bytes, and then nothing for as long as the client stays.
+    pub fn stall(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { shape: Shape::Stall, ..Self::ok(bytes) }
     }
 
     /// The same, with the connection closed behind it.
@@ -129,8 +157,12 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, handler: &Handler) -> Opt
         tls.read_exact(&mut body).ok()?;
         let reply = handler(&Received { method, path, body: String::from_utf8(body).ok()? });
         let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.status, reply.body.len());
-        tls.get_mut().write_all(&[head.as_bytes(), &reply.body].concat()).ok()?;
+        let head = if reply.shape == Shape::Answer { head.as_bytes() } else { b"" };
+        tls.get_mut().write_all(&[head, &reply.body].concat()).ok()?;
         tls.get_mut().flush().ok()?;
+        if reply.shape == Shape::Stall {
+            return tls.read_to_end(&mut Vec::new()).ok().map(|_| ());
+        }
         if reply.close {
             tls.get_mut().conn.send_close_notify();
             return tls.get_mut().flush().ok();

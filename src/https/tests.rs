@@ -120,3 +120,31 @@ fn a_server_without_our_ca_refuses_us() {
     assert_eq!(error.kind, HttpErrorKind::Tls, "{error}");
     assert!(error.message.contains("does not accept us"), "{error}");
 }
+
+#[test]
+fn a_question_in_a_body_survives_the_loss_of_the_kept_connection() {
+    let pki = Pki::new("ca");
+    let (sender, requests) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    // The second request finds the end of the connection in place of an answer.
+    let server = Server::start(&pki, move |received| {
+        let sender = sender.lock().unwrap();
+        sender.send(received.body.clone()).unwrap();
+        if received.path == "/lost" && received.body == "first" { Reply::bytes("") } else { Reply::ok("well") }
+    });
+    let mut client = client(&pki);
+    let request = |path, body: &str| {
+        let mut request = get(&server, path);
+        request.method = Method::POST;
+        request.body = body.as_bytes().to_vec();
+        request
+    };
+    client.request(&request("/", ""), 100).unwrap();
+    let error = client.request(&request("/lost", "first"), 100).unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::Protocol, "an order is not given twice");
+    client.ask(&request("/", ""), 100).unwrap();
+    let error = client.ask(&request("/lost", "first"), 100).unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::Protocol, "a question is not asked three times");
+    let sent: Vec<String> = requests.try_iter().collect();
+    assert_eq!(sent, ["", "first", "", "first", "first"]);
+}

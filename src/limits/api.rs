@@ -11,8 +11,24 @@ pub const API_CONNECTIONS_MAX: usize = 1024;
 /// Threads of the API. Each has its own event loop; handshakes are most of the work: about 500 a second and thread.
 pub const API_THREADS: usize = 2;
 
-/// Threads of one API thread's event loop that wait for the store and for files.
-pub const API_BLOCKING_THREADS_MAX: usize = 8;
+/// Threads of one API thread's event loop that wait for the store, for files, and for Puppet Server and PuppetDB; made when
+/// they are needed.
+pub const API_BLOCKING_THREADS_MAX: usize = 16;
+
+/// Requests to the API that ask Puppet Server at once; others wait without a thread. Each loop has threads left for those that
+/// ask nobody, even if nothing is answered.
+pub const API_PUPPET_SERVER_TURNS: usize = 8;
+
+/// The same for PuppetDB. Those that need both take their turn here first.
+pub const API_PUPPETDB_TURNS: usize = 6;
+
+const _: () = assert!(API_PUPPET_SERVER_TURNS + API_PUPPETDB_TURNS < API_BLOCKING_THREADS_MAX);
+
+// Whoever has a turn is not refused.
+const _: () = assert!(API_PUPPET_SERVER_TURNS <= super::SERVICE_REQUESTS_MAX + super::SERVICE_WAITING_MAX);
+
+/// Time that a request waits for its turn at Puppet Server or PuppetDB: less than proxies and clients wait for an answer.
+pub const API_TURN_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of an API request's line and headers.
 pub const API_HEAD_BYTES_MAX: usize = 64 * 1024;

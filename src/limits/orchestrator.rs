@@ -143,3 +143,44 @@ pub const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Rows of one table that are removed in one step: some milliseconds.
 pub const PRUNE_ROWS_MAX: usize = 500;
+
+/// Time to connect to Puppet Server or PuppetDB unless the configuration says otherwise.
+pub const SERVICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for one request to Puppet Server or PuppetDB unless the configuration says otherwise; a busy Puppet Server has a
+/// line of requests before each of its interpreters, which takes 50 to 500 ms for each.
+pub const SERVICE_REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Requests under way at once to each of Puppet Server and PuppetDB; three descriptors each. A Puppet Server has an
+/// interpreter per core, most of them for agents.
+pub const SERVICE_REQUESTS_MAX: usize = 4;
+
+/// Requests that wait, each with its thread, for one of these; further ones are refused at once. Those of the API wait before
+/// that, for one of [`API_PUPPET_SERVER_TURNS`] and [`API_PUPPETDB_TURNS`].
+pub const SERVICE_WAITING_MAX: usize = 8;
+
+/// Bytes of an answer of Puppet Server: 10,000 files of a task with 500 bytes each and its metadata, or a list of 50,000
+/// tasks.
+pub const PUPPET_SERVER_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of an answer of PuppetDB: [`JOB_NODES_MAX`] rows of 640 bytes, which is what `nodes {}` gives. At most
+/// [`SERVICE_REQUESTS_MAX`] of them are held at once.
+pub const PUPPETDB_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Nodes whose facts PuppetDB is asked for in one request.
+pub const PUPPETDB_NODES_PER_QUERY: usize = 1000;
+
+/// Reports that one look-up takes.
+pub const PUPPETDB_REPORTS_MAX: usize = 1000;
+
+/// Characters of a service's own words that go into a message: a parser's list of what it had expected fits.
+pub const SERVICE_WORDS_MAX: usize = 2000;
+
+/// How long it counts whether a service was up when it was last looked at.
+pub const SERVICE_CHECK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Time for one look.
+pub const SERVICE_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of the answer to such a look; it is one word.
+pub const SERVICE_CHECK_BYTES_MAX: usize = 64 * 1024;

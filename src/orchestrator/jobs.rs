@@ -15,10 +15,11 @@ use super::model::{
 use super::plan_jobs;
 use super::puppet_run;
 use super::scope;
+use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
-use super::tasks::parameters::{self, CheckedParameters};
+use super::tasks::parameters::CheckedParameters;
 use super::vault::Vault;
 use crate::clock::WallTime;
 use crate::limits::{AGENT_RECEIVE_BYTES_MAX, UNFINISHED_NODES_MAX};
@@ -27,8 +28,8 @@ use crate::pxp::task::TaskRun;
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
     command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, plan_job))?;
-    let (task, metadata, checked) = check(inner, &command)?;
-    let names = scope::resolve(&command.terms.scope, &command.terms.environment)?;
+    let (RunnableTask { detail: task, metadata, .. }, checked) = check(inner, &command)?;
+    let names = scope::resolve(&command.terms.scope, &command.terms.environment, &inner.queries)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let TaskCommand { plan_job, mut terms, .. } = command;
     terms.timeout = terms.timeout.or(inner.default_task_timeout);
@@ -42,9 +43,9 @@ pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployComman
     let DeployCommand { options, mut terms } = command;
     // The empty one leaves it to the nodes.
     if !terms.environment.is_empty() {
-        inner.code_dir.environment(&terms.environment)?;
+        inner.source.environment(&terms.environment)?;
     }
-    let names = scope::resolve(&terms.scope, &terms.environment)?;
+    let names = scope::resolve(&terms.scope, &terms.environment, &inner.queries)?;
     terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
     let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
     create(inner, spec, names, None)
@@ -79,25 +80,24 @@ fn create(
 }
 
 /// The task, and its parameters if they are right.
-fn check(inner: &Inner, command: &TaskCommand) -> Result<(TaskDetail, TaskMetadata, CheckedParameters), Refusal> {
-    let environment = inner.code_dir.environment(&command.terms.environment)?;
+fn check<'a>(inner: &'a Inner, command: &TaskCommand) -> Result<(RunnableTask<'a>, CheckedParameters), Refusal> {
     let (module, name) = split_name(&command.task).ok_or_else(|| {
         let message = format!("\"{}\" is not a valid task name.", command.task);
         Refusal::new(RefusalKind::ValidationError, message).with("task", command.task.as_str())
     })?;
-    let (task, metadata) = inner.code_dir.task(&environment, module, name)?;
-    let alias = |name: &str| inner.code_dir.type_alias(&environment, name);
+    let task = inner.source.task(&command.terms.environment, module, name)?;
     let mut problems = Vec::new();
-    if command.terms.noop && !metadata.supports_noop {
+    if command.terms.noop && !task.metadata.supports_noop {
         problems.push("does not support noop: its metadata has no `supports_noop: true`".to_owned());
     }
-    match parameters::check(&metadata, &command.params, &alias) {
-        Ok(checked) if problems.is_empty() => return Ok((task, metadata, checked)),
+    match task.check(&command.params) {
+        Ok(checked) if problems.is_empty() => return Ok((task, checked)),
         Ok(_) => {}
         Err(more) => problems.extend(more),
     }
-    let message = format!("Task {}: {}", task.name, problems.join("; "));
-    Err(Refusal::new(RefusalKind::ValidationError, message).with("task", task.name).with("problems", problems))
+    let name = task.detail.name;
+    let message = format!("Task {name}: {}", problems.join("; "));
+    Err(Refusal::new(RefusalKind::ValidationError, message).with("task", name).with("problems", problems))
 }
 
 /// What agents are sent, the same for all nodes.

@@ -37,18 +37,21 @@ use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop}
 use inventory::{Inventory, LinkedBroker};
 use model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
-    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail,
+    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail,
     TaskListing,
 };
 use rbac::Rbac;
-use sources::code_dir::CodeDir;
+use sources::puppetdb::PuppetDb;
+use sources::query_engine::QueryEngine;
+use sources::service::Identity;
+use sources::{EnvironmentListing, Needed, Source};
 use store::sqlite::SqliteStore;
 use store::{Store, StoreError};
 use upkeep::Upkeep;
 use vault::Vault;
 
-/// The orchestrator's handle; cheap to clone. All methods block (on the store or on files), none for long: call them
-/// from a blocking context.
+/// The orchestrator's handle; cheap to clone. All methods block (on the store, on files, or on Puppet Server and PuppetDB
+/// up to their timeouts): call them from a blocking context.
 #[derive(Clone)]
 pub struct Orchestrator {
     inner: Arc<Inner>,
@@ -57,7 +60,9 @@ pub struct Orchestrator {
 struct Inner {
     store: Arc<dyn Store>,
     vault: Vault,
-    code_dir: CodeDir,
+    source: Source,
+    queries: QueryEngine,
+    puppetdb: Option<Arc<PuppetDb>>,
     rbac: Rbac,
     inventory: Arc<RwLock<Inventory>>,
     default_task_timeout: Option<u64>,
@@ -107,9 +112,13 @@ pub enum NotAttached {
 }
 
 impl Orchestrator {
-    /// Opens the store, recovers what was running, and starts the dispatcher on threads of its own. `links` are the
-    /// brokers that are there from the start.
-    pub fn start(settings: &OrchestratorSettings, links: Vec<BrokerLink>) -> Result<Self, Refusal> {
+    /// Opens the store, recovers what was running, and starts the dispatcher on threads of its own. Puppet Server and
+    /// PuppetDB are asked as `identity`; `links` are the brokers that are there from the start.
+    pub fn start(
+        settings: &OrchestratorSettings,
+        identity: &Identity,
+        links: Vec<BrokerLink>,
+    ) -> Result<Self, Refusal> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
         let vault = Vault::open(&settings.data_dir)?;
         let rbac = Rbac::open(store.clone(), settings)?;
@@ -144,10 +153,13 @@ impl Orchestrator {
         let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
         })?;
+        let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let inner = Inner {
             store,
             vault,
-            code_dir: CodeDir::new(&settings.code_dir),
+            source: Source::new(settings, identity),
+            queries: puppetdb.clone().map_or(QueryEngine::Nobody, QueryEngine::PuppetDb),
+            puppetdb,
             rbac,
             inventory,
             default_task_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
@@ -254,16 +266,41 @@ impl Orchestrator {
         Ok((events, next))
     }
 
+    /// The services that have to be asked for anything about code, and with a scope for its nodes too, in the order in
+    /// which turns at them are to be taken: whoever waits for PuppetDB holds up nobody at Puppet Server.
+    pub fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
+        let puppetdb = matches!((&self.inner.queries, scope), (QueryEngine::PuppetDb(_), Some(Scope::Query(_))));
+        let puppet_server = matches!(self.inner.source, Source::PuppetServer(_));
+        let needed = [(Needed::PuppetDb, puppetdb), (Needed::PuppetServer, puppet_server)];
+        needed.into_iter().filter_map(|(service, is_needed)| is_needed.then_some(service)).collect()
+    }
+
+    /// All environments, sorted by name.
+    pub fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {
+        self.inner.source.environments()
+    }
+
+    /// One environment.
+    pub fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
+        self.inner.source.environment(name)
+    }
+
+    /// The services that are configured, by their keys in the status, and whether they were there when they were last
+    /// looked at; does not block.
+    pub fn services_up(&self) -> Vec<(&'static str, bool)> {
+        let puppet_server = self.inner.source.puppet_server_is_up().map(|up| ("puppetserver_up", up));
+        let puppetdb = self.inner.puppetdb.as_ref().map(|puppetdb| ("puppetdb_up", puppetdb.is_up()));
+        puppet_server.into_iter().chain(puppetdb).collect()
+    }
+
     /// The tasks of an environment, private ones included, sorted by name.
     pub fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal> {
-        let environment = self.inner.code_dir.environment(environment)?;
-        Ok(self.inner.code_dir.tasks(&environment))
+        self.inner.source.tasks(environment)
     }
 
     /// One task; `name` is `init` for the module's own.
     pub fn task(&self, environment: &str, module: &str, name: &str) -> Result<TaskDetail, Refusal> {
-        let environment = self.inner.code_dir.environment(environment)?;
-        self.inner.code_dir.task(&environment, module, name).map(|(detail, _)| detail)
+        self.inner.source.task(environment, module, name).map(|task| task.detail)
     }
 
     /// All nodes that brokers have ever reported, sorted by name.
@@ -278,11 +315,10 @@ impl Orchestrator {
     }
 
     /// A file by Puppet Server's mounts: `tasks/<module>/<file>`, `modules/<module>/<path>`, `plugins/<path>`,
-    /// `scripts/<module>/<path>`. `None` if there is no such file; refusals are `unknown-environment` and
-    /// `validation-error` (a path that leaves its mount).
+    /// `scripts/<module>/<path>`. `None` if there is no such file; refusals are `unknown-environment`,
+    /// `validation-error` (a path that leaves its mount), and `puppetserver-error` if agents must ask Puppet Server.
     pub fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {
-        let environment = self.inner.code_dir.environment(environment)?;
-        self.inner.code_dir.code_file(&environment, mount_path)
+        self.inner.source.code_file(environment, mount_path)
     }
 
     /// Users and tokens.

@@ -328,6 +328,10 @@ words! {
         EmptyTarget = "empty-target",
         /// 400.
         QueryError = "query-error",
+        /// 400: PuppetDB could not be asked.
+        PuppetdbError = "puppetdb-error",
+        /// 502: Puppet Server could not be asked; clients have no kind of their own for it.
+        PuppetserverError = "puppetserver-error",
         /// 403.
         NotPermitted = "not-permitted",
         /// 404.
@@ -349,10 +353,11 @@ impl RefusalKind {
     /// The HTTP status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::ValidationError | Self::EmptyTarget | Self::QueryError => 400,
+            Self::ValidationError | Self::EmptyTarget | Self::QueryError | Self::PuppetdbError => 400,
             Self::NotPermitted => 403,
             Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask | Self::MismatchedJobEventId => 404,
             Self::UnknownError | Self::PlanAlreadyFinished => 500,
+            Self::PuppetserverError => 502,
         }
     }
 }

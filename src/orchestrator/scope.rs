@@ -1,19 +1,17 @@
 //! From a command's scope to the names of its nodes.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::model::{Refusal, RefusalKind, Scope};
+use super::sources::query_engine::QueryEngine;
 use crate::limits::{JOB_NODES_MAX, NODE_NAME_BYTES_MAX};
 
-/// The nodes of a scope, trimmed, each once, in the order given. Names need not be known.
-pub fn resolve(scope: &Scope, environment: &str) -> Result<Vec<String>, Refusal> {
+/// The nodes of a scope, trimmed, each once, in the order given. Names need not be known. Blocks for a query.
+pub fn resolve(scope: &Scope, environment: &str, queries: &QueryEngine) -> Result<Vec<String>, Refusal> {
     let names = match scope {
-        Scope::Nodes(names) => names,
-        Scope::Query(_) => {
-            let message =
-                "This server has no PuppetDB to ask and cannot evaluate `query`: give the nodes by name in `nodes`.";
-            return Err(Refusal::new(RefusalKind::QueryError, message));
-        }
+        Scope::Nodes(names) => Cow::Borrowed(names),
+        Scope::Query(query) => Cow::Owned(queries.certnames(query)?),
         Scope::NodeGroup(_) => {
             let message = "This server has no node classifier and cannot evaluate `node_group`: give the nodes by name in `nodes`.";
             return Err(Refusal::new(RefusalKind::ValidationError, message));
@@ -50,7 +48,11 @@ mod tests {
     use super::*;
 
     fn nodes(names: &[&str]) -> Result<Vec<String>, Refusal> {
-        resolve(&Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect()), "production")
+        resolve(
+            &Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect()),
+            "production",
+            &QueryEngine::Nobody,
+        )
     }
 
     #[test]
@@ -65,7 +67,13 @@ mod tests {
         for illegal in ["*", "a/b", "a b", &"x".repeat(NODE_NAME_BYTES_MAX + 1)] {
             assert_eq!(nodes(&[illegal]).unwrap_err().kind, RefusalKind::ValidationError);
         }
-        assert_eq!(resolve(&Scope::Query("nodes {}".into()), "p").unwrap_err().kind, RefusalKind::QueryError);
-        assert_eq!(resolve(&Scope::NodeGroup("x".into()), "p").unwrap_err().kind, RefusalKind::ValidationError);
+        assert_eq!(
+            resolve(&Scope::Query("nodes {}".into()), "p", &QueryEngine::Nobody).unwrap_err().kind,
+            RefusalKind::QueryError
+        );
+        assert_eq!(
+            resolve(&Scope::NodeGroup("x".into()), "p", &QueryEngine::Nobody).unwrap_err().kind,
+            RefusalKind::ValidationError
+        );
     }
 }

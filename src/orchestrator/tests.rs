@@ -8,13 +8,16 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::*;
+use crate::config::settings::CodeSource;
 use crate::pcp::Envelope;
+use crate::tls::testing::Pki;
 
 /// Settings with everything below `dir`.
 pub fn settings(dir: &Path) -> OrchestratorSettings {
@@ -31,7 +34,16 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
         keep_jobs: None,
         brokers: vec![],
+        code_source: CodeSource::Directory,
+        puppetdb: None,
     }
+}
+
+/// As whom it asks services, of which there are none.
+fn identity() -> Identity {
+    let material = Pki::new("ca").material("orch.example");
+    let tls = Arc::new(ArcSwap::new(material.client_config().unwrap()));
+    Identity { name: "orch.example".into(), tls }
 }
 
 struct ChannelPort(Sender<Bytes>);
@@ -86,6 +98,14 @@ fn broker(requests: Receiver<Bytes>, to: Sender<Bytes>, answers: bool, seen: Arc
 }
 
 fn start(dir: &TempDir, answers: bool) -> (Orchestrator, Arc<Mutex<Vec<Value>>>) {
+    start_with(&settings(dir.path()), &identity(), answers)
+}
+
+fn start_with(
+    settings: &OrchestratorSettings,
+    identity: &Identity,
+    answers: bool,
+) -> (Orchestrator, Arc<Mutex<Vec<Value>>>) {
     let (to_broker, requests) = bounded(100);
     let (to, from_broker) = bounded(100);
     let seen = Arc::new(Mutex::new(vec![]));
@@ -98,7 +118,7 @@ fn start(dir: &TempDir, answers: bool) -> (Orchestrator, Arc<Mutex<Vec<Value>>>)
         to_broker: Box::new(ChannelPort(to_broker)),
         from_broker,
     };
-    (Orchestrator::start(&settings(dir.path()), vec![link]).unwrap(), seen)
+    (Orchestrator::start(settings, identity, vec![link]).unwrap(), seen)
 }
 
 fn code(dir: &TempDir) {
@@ -266,7 +286,7 @@ fn commands_are_refused_with_reasons() {
 #[test]
 fn brokers_are_linked_and_lost_while_it_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let orchestrator = Orchestrator::start(&settings(dir.path()), vec![]).unwrap();
+    let orchestrator = Orchestrator::start(&settings(dir.path()), &identity(), vec![]).unwrap();
     let until = |what: &str, condition: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !condition() {
@@ -301,3 +321,5 @@ fn brokers_are_linked_and_lost_while_it_runs() {
     let late = BrokerLink { broker_uri: "pcp://compile1/server".into(), to_broker, from_broker };
     assert_eq!(orchestrator.attach(late), Err(NotAttached::Stopped));
 }
+
+mod services;

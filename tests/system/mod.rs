@@ -8,6 +8,7 @@ mod compile_node;
 mod crash;
 pub mod hostile;
 pub mod lab;
+mod puppet_stack;
 mod service;
 mod stop;
 mod task;

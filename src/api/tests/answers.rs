@@ -45,7 +45,8 @@ fn root() {
     assert_eq!(root["info"]["title"], "Application Management API (EXPERIMENTAL)");
     assert_eq!(root["info"]["version"], "0.1");
     assert_eq!(root["status"], json!({"name": "status", "id": at("status")}));
-    assert_eq!(root["collections"][1], json!({"name": "jobs", "id": at("jobs")}));
+    assert_eq!(root["collections"][0], json!({"name": "environments", "id": at("environments")}));
+    assert_eq!(root["collections"][2], json!({"name": "jobs", "id": at("jobs")}));
     let command = |name: &str| json!({"name": name, "id": at(&format!("command/{name}"))});
     assert_eq!(root["commands"], json!([command("deploy"), command("stop"), command("task")]));
     assert_eq!(api.ok("/orchestrator/v1"), root);
@@ -208,6 +209,25 @@ fn tasks() {
     let uri = json!({"path": "/puppet/v3/file_content/tasks/facter/init.rb", "params": {"environment": "production"}});
     let file = json!({"filename": "init.rb", "uri": uri, "sha256": "ab".repeat(32), "size_bytes": 4711});
     assert_eq!(shown["files"], json!([file]));
+}
+
+#[test]
+fn environments() {
+    let api = Api::new();
+    let at = "https://orch.example.com:8143/orchestrator/v1/environments/production";
+    let production = json!({
+        "id": at, "name": "production",
+        "applications": {"id": format!("{at}/applications")}, "instances": {"id": format!("{at}/instances")},
+        "settings": {"modulepath": ["/code/modules"], "manifest": "/code/manifests", "environment_timeout": 0,
+                     "config_version": ""},
+    });
+    assert_eq!(api.ok("/orchestrator/v1/environments"), json!({"items": [production]}));
+    assert_eq!(api.ok("/orchestrator/v1/environments/production"), production);
+    assert_eq!(
+        api.ok("/orchestrator/v1/environments/production/applications"),
+        json!({"items": [], "instances": {"id": format!("{at}/instances")}})
+    );
+    assert_eq!(api.ok("/orchestrator/v1/environments/production/instances"), json!({"items": []}));
 }
 
 #[test]

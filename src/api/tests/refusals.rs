@@ -159,6 +159,14 @@ fn tasks_and_environments() {
             "details": {"environment": "qa_typo"},
         }),
     );
+    for below in ["", "/applications", "/instances"] {
+        let refused = api.get(&format!("/orchestrator/v1/environments/qa_typo{below}"));
+        assert_eq!(
+            (refused.status.as_u16(), kind_and_message(&refused).1.as_str()),
+            (404, "unknown-environment"),
+            "{below}"
+        );
+    }
     assert_eq!(kind_and_message(&api.get("/orchestrator/v1/tasks/a/b")).1, "unknown-task");
 }
 

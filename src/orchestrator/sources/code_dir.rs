@@ -7,10 +7,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::files::{Hashes, open_regular};
 use super::task_files::{self, BrokenTask};
+use super::{EnvironmentListing, broken_task, check_environment_name, unknown_environment};
 use crate::limits::METADATA_BYTES_MAX;
 use crate::orchestrator::CodeFile;
 use crate::orchestrator::model::{Refusal, RefusalKind, TaskDetail, TaskListing};
@@ -59,15 +60,7 @@ impl CodeDir {
 
     /// Reads an environment; `validation-error` for an illegal name, `unknown-environment` if there is none.
     pub fn environment(&self, name: &str) -> Result<Environment, Refusal> {
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            let message = format!("The environment must be purely alphanumeric, not '{name}'");
-            return Err(Refusal::new(RefusalKind::ValidationError, message).with("environment", name));
-        }
-        let dir = self.root.join("environments").join(name);
-        if !dir.is_dir() {
-            let message = format!("Unknown environment {name}");
-            return Err(Refusal::new(RefusalKind::UnknownEnvironment, message).with("environment", name));
-        }
+        let dir = self.directory(name)?;
         let mut environment = Environment { name: name.to_owned(), modules: BTreeMap::new(), order: vec![] };
         for path in self.module_path(&dir, name) {
             environment.add_modules(&path);
@@ -75,14 +68,46 @@ impl CodeDir {
         Ok(environment)
     }
 
+    fn directory(&self, name: &str) -> Result<PathBuf, Refusal> {
+        check_environment_name(name)?;
+        let dir = self.root.join("environments").join(name);
+        if dir.is_dir() { Ok(dir) } else { Err(unknown_environment(name)) }
+    }
+
+    /// All environments with their settings, sorted by name.
+    pub fn environments(&self) -> Vec<EnvironmentListing> {
+        let Ok(entries) = fs::read_dir(self.root.join("environments")) else { return vec![] };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut listings: Vec<_> = names.filter_map(|name| self.listing(&name).ok()).collect();
+        listings.sort_by(|a, b| a.name.cmp(&b.name));
+        listings
+    }
+
+    /// An environment with its settings; refusals are those of [`Self::environment`].
+    pub fn listing(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
+        let dir = self.directory(name)?;
+        let text = read_text(&dir.join("environment.conf")).unwrap_or_default();
+        let timeout = match setting(&text, "environment_timeout").unwrap_or("0") {
+            "unlimited" => json!("unlimited"),
+            seconds => seconds.parse::<u64>().map_or_else(|_| json!(seconds), |seconds| json!(seconds)),
+        };
+        let paths = self.module_path(&dir, name);
+        let settings = Map::from_iter([
+            ("modulepath".to_owned(), paths.iter().map(|path| json!(path.to_string_lossy())).collect()),
+            (
+                "manifest".to_owned(),
+                json!(dir.join(setting(&text, "manifest").unwrap_or("manifests")).to_string_lossy()),
+            ),
+            ("environment_timeout".to_owned(), timeout),
+            ("config_version".to_owned(), json!(setting(&text, "config_version").unwrap_or_default())),
+        ]);
+        Ok(EnvironmentListing { name: name.to_owned(), settings })
+    }
+
     /// The module path of an environment, by its `environment.conf`.
     fn module_path(&self, dir: &Path, name: &str) -> Vec<PathBuf> {
         let text = read_text(&dir.join("environment.conf")).unwrap_or_default();
-        let setting = text.lines().rev().find_map(|line| {
-            let (key, value) = line.split_once('=')?;
-            (key.trim() == "modulepath").then(|| value.split(" #").next().unwrap_or_default().trim())
-        });
-        let setting = setting.map(|value| value.trim_matches(['"', '\''])).unwrap_or("modules:$basemodulepath");
+        let setting = setting(&text, "modulepath").unwrap_or("modules:$basemodulepath");
         let mut paths = Vec::new();
         for entry in setting.split(':').map(str::trim).filter(|entry| !entry.is_empty()) {
             if matches!(entry, "$basemodulepath" | "${basemodulepath}") {
@@ -132,11 +157,7 @@ impl CodeDir {
             };
             Refusal::new(RefusalKind::UnknownTask, message).with("task", full.as_str())
         })?;
-        let broken = |broken: BrokenTask| {
-            Refusal::new(RefusalKind::ValidationError, format!("Task {full} is broken: {}", broken.message))
-                .with("task", full.as_str())
-                .with("kind", broken.kind)
-        };
+        let broken = |broken: BrokenTask| broken_task(&full, broken.kind, &broken.message);
         let (raw, metadata) = task_files::read_metadata(&found).map_err(broken)?;
         let files = task_files::check_files(environment, module, name, &found, &raw, &metadata).map_err(broken)?;
         let files = files.iter().map(|file| file.hash(&environment.name, &self.hashes)).collect::<Result<_, _>>();
@@ -214,6 +235,15 @@ impl Environment {
             }
         }
     }
+}
+
+/// A setting of an `environment.conf`; the last one counts.
+fn setting<'t>(text: &'t str, wanted: &str) -> Option<&'t str> {
+    text.lines().rev().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        let value = value.split(" #").next().unwrap_or_default().trim();
+        (key.trim() == wanted).then(|| value.trim_matches(['"', '\'']))
+    })
 }
 
 /// `module::name`, or `module` for its `init`.

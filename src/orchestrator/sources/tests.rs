@@ -245,3 +245,29 @@ fn modules_may_be_links_and_define_types() {
         assert_eq!(code_dir.type_alias(&environment, missing), None, "{missing}");
     }
 }
+
+#[test]
+fn environments_have_the_settings_of_their_files() {
+    let tree = Tree::new();
+    tree.write("environments/no-name/x", "").write("environments/file", "");
+    let conf = "modulepath = site:$basemodulepath\nenvironment_timeout = 5\nenvironment_timeout = unlimited # for ever\n\
+                manifest = site.pp\nconfig_version = \"bin/version\"\n";
+    tree.write("environments/staging/environment.conf", conf);
+    let (code_dir, root) = (tree.code_dir(), tree.dir.path().display());
+    let listings = code_dir.environments();
+    assert_eq!(listings.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["production", "staging"]);
+    let at = |path: &str| format!("{root}/{path}");
+    assert_eq!(
+        json!(listings[0].settings),
+        json!({"modulepath": [at("environments/production/modules"), at("modules")],
+               "manifest": at("environments/production/manifests"), "environment_timeout": 0, "config_version": ""})
+    );
+    assert_eq!(
+        json!(listings[1].settings),
+        json!({"modulepath": [at("environments/staging/site"), at("modules")],
+               "manifest": at("environments/staging/site.pp"), "environment_timeout": "unlimited",
+               "config_version": "bin/version"})
+    );
+    assert_eq!(code_dir.listing("nosuch").unwrap_err().kind, RefusalKind::UnknownEnvironment);
+    assert_eq!(code_dir.listing("../x").unwrap_err().kind, RefusalKind::ValidationError);
+}
