@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command};
 use super::model::{JobId, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
-use super::scope;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
@@ -22,7 +21,7 @@ use crate::pxp::task::TaskRun;
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
     let (task, metadata, checked) = check(inner, &command)?;
-    let names = scope::resolve(&command.scope, &command.environment)?;
+    let names = inner.targets.resolve(&command.scope, &command.environment)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let timeout = command.timeout.or(inner.default_timeout);
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();

@@ -1,16 +1,21 @@
 //! The orchestrator: accepts commands, commits them, runs them on agents through brokers, keeps what came of it. It is a
 //! PCP client like any other; its link to a broker is a pair of [`crate::link::Port`]s. LIFECYCLE.md walks through a job.
 
+pub mod classifier;
 pub mod concurrency;
 pub mod dispatch;
 pub mod events;
+pub mod facts;
 pub mod inventory;
 mod jobs;
 pub mod model;
+pub mod query;
 pub mod rbac;
-pub mod scope;
+mod scope;
 pub mod sources;
 pub mod store;
+pub mod targets;
+pub mod task_targets;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
@@ -29,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
+use classifier::Classifier;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts};
 use inventory::{Inventory, LinkedBroker};
 use model::{
@@ -39,6 +45,8 @@ use rbac::Rbac;
 use sources::code_dir::CodeDir;
 use store::sqlite::SqliteStore;
 use store::{Store, StoreError};
+use targets::{NodeGroups, Targets};
+use task_targets::TaskTargets;
 use vault::Vault;
 
 /// The orchestrator's handle; cheap to clone. All methods block (on the store or on files), none for long: call them
@@ -53,6 +61,9 @@ struct Inner {
     vault: Vault,
     code_dir: CodeDir,
     rbac: Rbac,
+    classifier: Arc<Classifier>,
+    targets: Targets,
+    task_targets: TaskTargets,
     inventory: Arc<RwLock<Inventory>>,
     default_timeout: Option<u64>,
     commands: Sender<Command>,
@@ -129,7 +140,12 @@ impl Orchestrator {
         .map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
         })?;
+        let classifier = Arc::new(Classifier::new(store.clone()));
+        let groups = NodeGroups::Embedded(classifier.clone());
         let inner = Inner {
+            targets: Targets::new(inventory.clone(), store.clone(), groups, None),
+            task_targets: TaskTargets::new(store.clone()),
+            classifier,
             store,
             vault,
             code_dir: CodeDir::new(&settings.code_dir),
@@ -224,6 +240,21 @@ impl Orchestrator {
     /// Users and tokens.
     pub fn rbac(&self) -> &Rbac {
         &self.inner.rbac
+    }
+
+    /// Groups of nodes.
+    pub fn classifier(&self) -> &Classifier {
+        &self.inner.classifier
+    }
+
+    /// From scopes to nodes.
+    pub fn targets(&self) -> &Targets {
+        &self.inner.targets
+    }
+
+    /// Tasks and nodes for roles.
+    pub fn task_targets(&self) -> &TaskTargets {
+        &self.inner.task_targets
     }
 
     /// Whether the dispatcher runs. It stops by itself only if the store fails, and the log says why.

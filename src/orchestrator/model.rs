@@ -366,6 +366,23 @@ pub struct NodeQuery {
     pub with_results: bool,
 }
 
+/// Tasks and nodes under one number, for roles: who has it may run these tasks on these nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskTarget {
+    /// Its number.
+    pub id: i64,
+    /// For people; need not be unique.
+    pub display_name: String,
+    /// Names of the tasks; `None` is all. They need not exist.
+    pub tasks: Option<Vec<String>>,
+    /// Names of nodes, which need not exist.
+    pub nodes: Vec<String>,
+    /// Classifier groups whose nodes belong to it too.
+    pub node_groups: Vec<String>,
+    /// A query whose nodes belong to it too; may be empty.
+    pub pql_query: String,
+}
+
 /// A task as its environment's list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskListing {
@@ -423,6 +440,8 @@ words! {
         UnknownJob = "unknown-job",
         /// 404.
         UnknownTask = "unknown-task",
+        /// 404.
+        UnknownTaskTarget = "unknown-task-target",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -434,7 +453,7 @@ impl RefusalKind {
         match self {
             Self::ValidationError | Self::EmptyTarget | Self::QueryError => 400,
             Self::NotPermitted => 403,
-            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask => 404,
+            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask | Self::UnknownTaskTarget => 404,
             Self::UnknownError => 500,
         }
     }

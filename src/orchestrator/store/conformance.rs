@@ -1,6 +1,8 @@
 //! What every [`Store`] must do. An implementation calls [`run`] with a function that opens its store, again and again on
 //! the same data: everything acknowledged must still be there, however the one before ended.
 
+mod facts;
+
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -20,6 +22,9 @@ pub fn run(open: Open<'_>) {
     lists_are_sliced_sorted_and_filtered(open);
     a_failed_commit_changes_nothing(open);
     names_users_and_tokens(open);
+    facts::facts_are_found_by_their_changes(open);
+    facts::groups_change_one_after_the_other(open);
+    facts::task_targets_stay(open);
     many_threads_write_at_once(open);
     a_closed_store_refuses(open);
 }

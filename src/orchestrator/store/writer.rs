@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Savepoint, params};
 use serde_json::{Map, Value};
 
 use super::rows::{database, json};
+use super::sqlite::{apply_facts, apply_groups, apply_task_target};
 use super::{Change, NewEvent, NewJob, StoreError, Token, User};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
@@ -95,7 +96,7 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
     }
 }
 
-fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
+pub(super) fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(database("prepare a change"))?;
     statement.execute(values).map_err(database("write a row"))
 }
@@ -184,6 +185,9 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::TokenRevoked(hash) => {
             execute(connection, "UPDATE tokens SET revoked = 1 WHERE hash = ?1", params![hash]).map(drop)
         }
+        Change::Facts(change) => apply_facts(connection, change),
+        Change::Groups(change) => apply_groups(connection, change),
+        Change::TaskTargetCreated(target) => apply_task_target(connection, target),
     }
 }
 
