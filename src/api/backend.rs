@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::model::{
     Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, Refusal, Subject, TaskCommand, TaskDetail,
     TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
 /// The orchestrator as the API sees it. All methods may block, none for long.
@@ -31,6 +33,10 @@ pub trait Backend: Send + Sync + 'static {
     fn inventory(&self) -> Vec<InventoryEntry>;
     /// See [`Orchestrator::inventory_of`].
     fn inventory_of(&self, names: &[String]) -> Vec<InventoryEntry>;
+    /// See [`Orchestrator::classifier`].
+    fn classifier(&self) -> &Classifier;
+    /// See [`Orchestrator::task_targets`].
+    fn task_targets(&self) -> &TaskTargets;
     /// See [`Orchestrator::code_file`].
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal>;
     /// See [`crate::orchestrator::rbac::Rbac::login`].
@@ -84,6 +90,14 @@ impl Backend for Orchestrator {
 
     fn inventory_of(&self, names: &[String]) -> Vec<InventoryEntry> {
         Orchestrator::inventory_of(self, names)
+    }
+
+    fn classifier(&self) -> &Classifier {
+        Orchestrator::classifier(self)
+    }
+
+    fn task_targets(&self) -> &TaskTargets {
+        Orchestrator::task_targets(self)
     }
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {

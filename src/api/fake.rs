@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,11 +14,15 @@ use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
+use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::model::{
     Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobState, JobStatus, Node, NodeConnection, NodeQuery,
     NodeState, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::store::Store;
+use crate::orchestrator::store::sqlite::SqliteStore;
+use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
@@ -40,6 +44,8 @@ const START: i64 = 1_772_360_130_000;
 pub(crate) struct Fake {
     state: Mutex<State>,
     files: tempfile::TempDir,
+    /// Opened by whoever needs it first.
+    stored: OnceLock<(Classifier, TaskTargets)>,
 }
 
 struct State {
@@ -64,6 +70,7 @@ impl Fake {
         Arc::new(Self {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
             files,
+            stored: OnceLock::new(),
         })
     }
 
@@ -75,6 +82,13 @@ impl Fake {
     /// The next link of a broker that nobody has taken yet.
     pub(crate) fn link(&self) -> Option<BrokerLink> {
         self.state.lock().unwrap().links.pop()
+    }
+
+    fn stored(&self) -> &(Classifier, TaskTargets) {
+        self.stored.get_or_init(|| {
+            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.files.path().join("data")).unwrap());
+            (Classifier::new(store.clone()), TaskTargets::new(store))
+        })
     }
 
     fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
@@ -246,6 +260,14 @@ impl Backend for Fake {
             connection: (name == "web01.example.com").then(connection),
         };
         names.iter().map(entry).collect()
+    }
+
+    fn classifier(&self) -> &Classifier {
+        &self.stored().0
+    }
+
+    fn task_targets(&self) -> &TaskTargets {
+        &self.stored().1
     }
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {

@@ -11,6 +11,7 @@ pub mod serve;
 
 mod auth;
 mod broker_link;
+mod classifier;
 mod command;
 mod files;
 mod gate;
@@ -23,6 +24,7 @@ mod shared;
 mod shares;
 mod sources;
 mod status;
+mod task_targets;
 
 #[cfg(test)]
 pub(crate) mod fake;
