@@ -273,7 +273,12 @@ fn refusal(refused: Refused, path: &str) -> Box<Response<Body>> {
         }
         // There is nothing to say of what is not there, except where it was looked for.
         Refused::Group(error @ GroupError::NotFound(_)) => (error.status(), error.kind(), error.message(), path.into()),
-        Refused::Group(error) => (error.status(), error.kind(), error.message(), error.details()),
+        Refused::Group(error) => {
+            if let GroupError::Store(cause) = &error {
+                tracing::error!(%cause, "the classifier could not answer the API");
+            }
+            (error.status(), error.kind(), error.message(), error.details())
+        }
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Box::new(respond_json(status, &json!({"kind": kind, "msg": message, "details": details})))

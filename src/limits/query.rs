@@ -12,7 +12,7 @@ pub const QUERY_CONDITIONS_MAX: usize = 1000;
 /// Subqueries of a query: each looks at all nodes once.
 pub const QUERY_SUBQUERIES_MAX: usize = 16;
 
-/// Regular expressions of a query, or of all rules that are looked at together times 32: 16 MiB when compiled.
+/// Regular expressions of a query: 16 MiB when compiled.
 pub const QUERY_PATTERNS_MAX: usize = 64;
 
 /// Bytes that a compiled regular expression of a query or a rule may take.
@@ -46,8 +46,9 @@ pub const RULE_CONDITIONS_MAX: usize = 5000;
 /// Depth of a group's rule.
 pub const RULE_DEPTH_MAX: usize = 32;
 
-/// Regular expressions of a group's rule.
-pub const RULE_PATTERNS_MAX: usize = 256;
+/// Regular expressions of all groups' rules, which are compiled together to classify a node: mostly 10 KB each, 250 MiB at
+/// most.
+pub const RULES_PATTERNS_MAX: usize = 1000;
 
 /// Levels of groups below the one for all nodes.
 pub const GROUP_LEVELS_MAX: usize = 64;

@@ -98,8 +98,8 @@ impl Targets {
     pub fn classified(&self, names: &[String]) -> Result<Option<Vec<Result<Classification, GroupError>>>, Refusal> {
         let NodeGroups::Embedded(classifier) = &self.groups else { return Ok(None) };
         let forest = classifier.forest()?;
-        let seen = self.seen()?;
-        Ok(Some(names.iter().map(|name| forest.classify(&seen.view(name))).collect()))
+        let (classifying, seen) = (forest.classifying(), self.seen()?);
+        Ok(Some(names.iter().map(|name| classifying.classify(&seen.view(name))).collect()))
     }
 
     fn query(&self, query: &Value) -> Result<Vec<String>, Refusal> {

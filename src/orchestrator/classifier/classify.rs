@@ -1,7 +1,7 @@
 //! Groups as a tree, and what becomes of a node in it (node classifier API v1, "classification endpoint"): the groups whose
 //! rules it passes, of those the lowest, what they inherit, and whether they agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -11,10 +11,17 @@ use super::rule::Rule;
 use crate::limits::GROUP_LEVELS_MAX;
 use crate::orchestrator::query::NodeView;
 
-/// All groups, with their rules read.
+/// All groups.
 #[derive(Debug, Clone)]
 pub struct Forest {
-    groups: BTreeMap<String, (Group, Option<Rule>)>,
+    groups: BTreeMap<String, Group>,
+}
+
+/// All groups with their rules read, for as many nodes as there are.
+#[derive(Debug)]
+pub struct Classifying<'f> {
+    forest: &'f Forest,
+    rules: BTreeMap<&'f str, Rule>,
 }
 
 /// What becomes of a node.
@@ -60,19 +67,18 @@ struct Conflicting {
 impl Forest {
     /// From stored groups; the group of all nodes is there in any case.
     pub fn new(groups: Vec<Group>) -> Self {
-        let rule = |group: &Group| group.rule.as_ref().and_then(|rule| Rule::parse(rule).ok());
         let with_root = std::iter::once(Group::root()).chain(groups);
-        Self { groups: with_root.map(|group| (group.id.clone(), (group.clone(), rule(&group)))).collect() }
+        Self { groups: with_root.map(|group| (group.id.clone(), group)).collect() }
     }
 
     /// All groups, by id.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values().map(|(group, _)| group)
+        self.groups.values()
     }
 
     /// One group.
     pub fn group(&self, id: &str) -> Option<&Group> {
-        self.groups.get(id).map(|(group, _)| group)
+        self.groups.get(id)
     }
 
     /// The groups above a group, the nearest first.
@@ -96,7 +102,7 @@ impl Forest {
     /// The rule that a node must pass to be in a group: its own and those of all groups above it. `None` if it has none of
     /// its own: then no node is in it.
     pub fn whole_rule(&self, id: &str) -> Option<Value> {
-        let (group, Some(_)) = self.groups.get(id)? else { return None };
+        let group = self.group(id).filter(|group| group.rule.is_some())?;
         let rules = std::iter::once(group).chain(self.above(group)).filter_map(|group| group.rule.clone());
         Some(std::iter::once(Value::from("and")).chain(rules).collect())
     }
@@ -112,33 +118,11 @@ impl Forest {
         whole
     }
 
-    /// What becomes of a node. Rules that cannot be decided because too little is known of it are not passed.
-    pub fn classify(&self, node: &NodeView<'_>) -> Result<Classification, GroupError> {
-        let own: BTreeMap<&str, bool> = self
-            .groups
-            .iter()
-            .filter_map(|(id, (_, rule))| Some((id.as_str(), rule.as_ref()?.passes(node) == Some(true))))
-            .collect();
-        let is_in = |group: &Group| {
-            own.get(group.id.as_str()) == Some(&true)
-                && self.above(group).iter().all(|above| own.get(above.id.as_str()) != Some(&false))
-        };
-        let matching: Vec<&Group> = self.groups().filter(|group| is_in(group)).collect();
-        let is_above = |group: &Group| {
-            matching
-                .iter()
-                .any(|other| other.id != group.id && self.above(other).iter().any(|above| above.id == group.id))
-        };
-        let lowest: Vec<Inherited<'_>> =
-            matching.iter().filter(|group| !is_above(group)).map(|group| self.inherited(group)).collect();
-        let (environment, classes, variables) =
-            merged(&lowest).map_err(|conflicts| GroupError::Conflict(Box::new(conflicts)))?;
-        Ok(Classification {
-            groups: matching.iter().map(|group| group.id.clone()).collect(),
-            environment,
-            classes,
-            variables,
-        })
+    /// Reads the rules.
+    pub fn classifying(&self) -> Classifying<'_> {
+        let rule = |group: &Group| group.rule.as_ref().and_then(|rule| Rule::parse(rule).ok());
+        let rules = self.groups().filter_map(|group| Some((group.id.as_str(), rule(group)?))).collect();
+        Classifying { forest: self, rules }
     }
 
     fn inherited<'f>(&'f self, group: &'f Group) -> Inherited<'f> {
@@ -155,6 +139,28 @@ impl Forest {
             }
         }
         inherited
+    }
+}
+
+impl Classifying<'_> {
+    /// What becomes of a node. Rules that cannot be decided because too little is known of it are not passed.
+    pub fn classify(&self, node: &NodeView<'_>) -> Result<Classification, GroupError> {
+        let passed = |(id, rule): (&&str, &Rule)| (rule.passes(node) == Some(true)).then(|| (*id).to_owned());
+        let passed: HashSet<String> = self.rules.iter().filter_map(passed).collect();
+        let matching: Vec<(&Group, Vec<&Group>)> = self
+            .forest
+            .groups()
+            .filter(|group| passed.contains(&group.id))
+            .map(|group| (group, self.forest.above(group)))
+            .filter(|(_, above)| above.iter().all(|above| above.rule.is_none() || passed.contains(&above.id)))
+            .collect();
+        let is_above = |group: &Group| matching.iter().any(|(_, above)| above.iter().any(|above| above.id == group.id));
+        let lowest = matching.iter().filter(|(group, _)| !is_above(group));
+        let lowest: Vec<Inherited<'_>> = lowest.map(|(group, _)| self.forest.inherited(group)).collect();
+        let merged = merged(&lowest).map_err(|conflicts| GroupError::Conflict(Box::new(conflicts)))?;
+        let groups = matching.iter().map(|(group, _)| group.id.clone()).collect();
+        let (environment, classes, variables) = merged;
+        Ok(Classification { groups, environment, classes, variables })
     }
 }
 
@@ -266,7 +272,7 @@ mod tests {
     }
 
     fn classify(forest: &Forest, name: &str) -> Result<Classification, GroupError> {
-        forest.classify(&NodeView { certname: name, connection: None, extensions: None, facts: None })
+        forest.classifying().classify(&NodeView { certname: name, connection: None, extensions: None, facts: None })
     }
 
     fn object(value: Value) -> Map<String, Value> {

@@ -23,7 +23,7 @@ use super::query::NodeView;
 use super::store::{Change, GroupsChange, Store, StoreError};
 use super::targets::GroupRules;
 use crate::clock::WallTime;
-use crate::limits::{GROUP_LEVELS_MAX, GROUPS_MAX};
+use crate::limits::{GROUP_LEVELS_MAX, GROUPS_MAX, RULES_PATTERNS_MAX};
 
 /// The classifier. Groups are read from the store for each question: there are few, and another process may have changed
 /// them.
@@ -133,7 +133,7 @@ impl Classifier {
             Value::Null => Value::Object(Map::new()),
             given => given,
         };
-        self.forest()?.classify(&NodeView {
+        self.forest()?.classifying().classify(&NodeView {
             certname: name,
             connection: None,
             extensions: Some(&Fact::new(&extensions, &mut names)),
@@ -170,6 +170,13 @@ impl Changing<'_> {
         }
         if known.is_none() && self.forest.groups().count() >= GROUPS_MAX {
             return Err(GroupError::TooMany(format!("There are {GROUPS_MAX} groups, and there cannot be more")));
+        }
+        let others = self.forest.groups().filter(|other| other.id != group.id);
+        let rules = others.chain([&group]).filter_map(|group| group.rule.as_ref());
+        if rules.map(rule::patterns).sum::<usize>() > RULES_PATTERNS_MAX {
+            let advice = "compare with `=` where that is enough, or join them with `|`";
+            let what = format!("All rules together can have {RULES_PATTERNS_MAX} regular expressions: {advice}");
+            return Err(GroupError::TooMany(what));
         }
         self.commit(Some(group.clone()), None)?;
         Ok(group)

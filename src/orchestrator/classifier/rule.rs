@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::limits::{RULE_CONDITIONS_MAX, RULE_DEPTH_MAX, RULE_PATTERNS_MAX};
+use crate::limits::{RULE_CONDITIONS_MAX, RULE_DEPTH_MAX, RULES_PATTERNS_MAX};
 use crate::orchestrator::query::{
     Cell, Comparison, Field, NodeView, Pattern, Row, Step, any_value, decided, shortened,
 };
@@ -47,7 +47,8 @@ struct Budget {
 impl Rule {
     /// Reads a rule; the error says where it is wrong and how.
     pub fn parse(rule: &Value) -> Result<Self, String> {
-        let mut budget = Budget { depth: RULE_DEPTH_MAX, conditions: RULE_CONDITIONS_MAX, patterns: RULE_PATTERNS_MAX };
+        let mut budget =
+            Budget { depth: RULE_DEPTH_MAX, conditions: RULE_CONDITIONS_MAX, patterns: RULES_PATTERNS_MAX };
         let mut path = Vec::new();
         parse(rule, &mut budget, &mut path).map_err(|what| {
             let path: String = path.iter().map(|index| format!("[{index}]")).collect();
@@ -77,6 +78,14 @@ impl Test {
             }
         });
         passes.unwrap_or(false)
+    }
+}
+
+/// How many regular expressions a rule has that was found to be one.
+pub fn patterns(rule: &Value) -> usize {
+    match rule.as_array().map_or(&[][..], Vec::as_slice) {
+        [Value::String(operator), ..] if operator == "~" => 1,
+        parts => parts.iter().map(patterns).sum(),
     }
 }
 
@@ -119,7 +128,7 @@ fn parse(rule: &Value, budget: &mut Budget, path: &mut Vec<usize>) -> Result<Rul
             let test = match (operator, Comparison::from_sign(operator)) {
                 ("=", _) => Test::Equals(value.clone()),
                 ("~", _) => {
-                    left(&mut budget.patterns, "regular expressions", RULE_PATTERNS_MAX)?;
+                    left(&mut budget.patterns, "regular expressions", RULES_PATTERNS_MAX)?;
                     Test::Matches(Pattern::new(value)?)
                 }
                 (_, Some(comparison)) => Test::Compares(comparison, value.clone()),
@@ -299,6 +308,14 @@ mod tests {
             assert_eq!(Rule::parse(&rule).unwrap_err(), expected, "{rule}");
         }
         assert!(Rule::parse(&deep).unwrap_err().ends_with("a rule has at most 32 levels"));
+    }
+
+    #[test]
+    fn regular_expressions_are_counted() {
+        assert_eq!(
+            patterns(&json!(["or", ["~", "name", "a"], ["not", ["~", ["fact", "~"], "~"]], ["=", "name", "~"]])),
+            2
+        );
     }
 
     #[test]

@@ -111,6 +111,20 @@ fn levels_are_bounded() {
 }
 
 #[test]
+fn regular_expressions_are_bounded() {
+    let site = Site::new();
+    let rule =
+        |patterns| std::iter::once(json!("or")).chain(vec![json!(["~", "name", "a"]); patterns]).collect::<Value>();
+    let mut many = body("many", ROOT);
+    // The group of all nodes has one.
+    many["rule"] = rule(RULES_PATTERNS_MAX - 1);
+    let many = site.create(&many).unwrap();
+    assert_eq!(site.create(&body("one more", ROOT)).unwrap_err().kind(), "too-many-groups");
+    site.update(&many.id, &json!({"rule": rule(2)})).unwrap();
+    site.create(&body("one more", ROOT)).unwrap();
+}
+
+#[test]
 fn a_change_based_on_groups_that_have_changed_is_refused() {
     let site = Site::new();
     let group = |name: &str| Group::created(&Uuid::new_v4().to_string(), &body(name, ROOT)).unwrap();

@@ -359,10 +359,20 @@ fn an_answer_that_costs_too_much_is_refused() {
     let fleet = Fleet::new();
     let (_, facts, _) = &fleet.facts[2];
     let node = NodeView { certname: "a", connection: None, extensions: None, facts: facts.as_ref() };
-    let nodes = vec![node; 20_000];
-    let conditions = vec!["value = 'a'"; QUERY_CONDITIONS_MAX].join(" or ");
-    let query = Query::parse(&format!("facts {{ {conditions} }}").into()).unwrap();
-    assert!(query.certnames(&nodes).unwrap_err().to_string().contains("too many comparisons"));
+    let nodes = vec![node; 100];
+    let parsed = |query: &str| Query::parse(&query.into()).unwrap();
+    for (query, steps) in [
+        ("nodes { certname = 'a' }", 200),
+        ("nodes { certname = 'a' order by certname }", 200),
+        ("nodes { certname in nodes[certname] {} }", 300),
+        ("facts { name = 'x' }", 1400),
+        ("nodes { certname in [1, 2, 3] }", 500),
+    ] {
+        let query = parsed(query);
+        assert!(query.certnames_within(&nodes, steps + 1).is_ok(), "{query:?}");
+        let error = query.certnames_within(&nodes, steps - 1).unwrap_err();
+        assert!(error.to_string().contains("too many comparisons"), "{error}");
+    }
 }
 
 fn text() -> impl Strategy<Value = String> {

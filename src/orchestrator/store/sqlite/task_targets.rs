@@ -15,7 +15,7 @@ impl TaskTargetStore for SqliteStore {
             let mut statement = connection.prepare_cached("SELECT body FROM task_targets ORDER BY id")?;
             statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
         })?;
-        bodies.iter().map(parsed).collect()
+        bodies.iter().map(|body| parsed(body)).collect()
     }
 
     fn task_target(&self, id: i64) -> Result<Option<TaskTarget>, StoreError> {
@@ -23,11 +23,11 @@ impl TaskTargetStore for SqliteStore {
             let mut statement = connection.prepare_cached("SELECT body FROM task_targets WHERE id = ?1")?;
             statement.query_row(params![id], |row| row.get::<_, String>(0)).optional()
         })?;
-        body.as_ref().map(parsed).transpose()
+        body.as_deref().map(parsed).transpose()
     }
 }
 
-fn parsed(body: &String) -> Result<TaskTarget, StoreError> {
+fn parsed(body: &str) -> Result<TaskTarget, StoreError> {
     serde_json::from_str(body).map_err(|error| StoreError::Corrupt(format!("a task target: {error}")))
 }
 
