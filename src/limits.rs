@@ -10,6 +10,7 @@ mod capacity;
 mod client;
 mod load;
 mod orchestrator;
+mod query;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use capacity::*;
 pub use client::*;
 pub use load::*;
 pub use orchestrator::*;
+pub use query::*;
 
 /// A message from a client, in bytes (pcp-broker: `max-message-size`).
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
@@ -9,6 +10,7 @@ use crate::orchestrator::model::{
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
+use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
 /// The orchestrator as the API sees it. All methods may block, up to the timeouts of Puppet Server and PuppetDB.
@@ -55,6 +57,10 @@ pub trait Backend: Send + Sync + 'static {
     fn inventory(&self) -> Vec<InventoryEntry>;
     /// See [`Orchestrator::inventory_of`].
     fn inventory_of(&self, names: &[String]) -> Vec<InventoryEntry>;
+    /// See [`Orchestrator::classifier`].
+    fn classifier(&self) -> &Classifier;
+    /// See [`Orchestrator::task_targets`].
+    fn task_targets(&self) -> &TaskTargets;
     /// See [`Orchestrator::code_file`].
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal>;
     /// See [`crate::orchestrator::rbac::Rbac::login`].
@@ -152,6 +158,14 @@ impl Backend for Orchestrator {
 
     fn inventory_of(&self, names: &[String]) -> Vec<InventoryEntry> {
         Orchestrator::inventory_of(self, names)
+    }
+
+    fn classifier(&self) -> &Classifier {
+        Orchestrator::classifier(self)
+    }
+
+    fn task_targets(&self) -> &TaskTargets {
+        Orchestrator::task_targets(self)
     }
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {

@@ -115,7 +115,8 @@ fn take_object(object: &mut Map<String, Value>, key: &str) -> Result<Option<Map<
     }
 }
 
-fn take_bool(object: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, Problem> {
+/// A boolean, if present.
+pub(super) fn take_bool(object: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, Problem> {
     match take(object, key) {
         None => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(value)),
@@ -164,7 +165,8 @@ fn scope(object: Map<String, Value>) -> Result<Scope, Problem> {
     }
 }
 
-fn strings(key: &str, value: Value) -> Result<Vec<String>, Problem> {
+/// An array of strings that are not empty.
+pub(super) fn strings(key: &str, value: Value) -> Result<Vec<String>, Problem> {
     let Value::Array(items) = value else { return Err(wrong_type(key, "an array of strings", &value)) };
     let string = |item| match item {
         Value::String(text) if !text.is_empty() => Ok(text),

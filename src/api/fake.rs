@@ -6,7 +6,7 @@ mod plans;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,6 +16,7 @@ use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
+use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
@@ -24,6 +25,9 @@ use crate::orchestrator::model::{
 };
 use crate::orchestrator::rbac::AuthError;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
+use crate::orchestrator::store::Store;
+use crate::orchestrator::store::sqlite::SqliteStore;
+use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
@@ -45,6 +49,8 @@ const START: i64 = 1_772_360_130_000;
 pub(crate) struct Fake {
     state: Mutex<State>,
     files: tempfile::TempDir,
+    /// Opened by whoever needs it first.
+    stored: OnceLock<(Classifier, TaskTargets)>,
 }
 
 struct State {
@@ -69,6 +75,7 @@ impl Fake {
         Arc::new(Self {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
             files,
+            stored: OnceLock::new(),
         })
     }
 
@@ -98,6 +105,13 @@ impl Fake {
         };
         state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
         id
+    }
+
+    fn stored(&self) -> &(Classifier, TaskTargets) {
+        self.stored.get_or_init(|| {
+            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.files.path().join("data")).unwrap());
+            (Classifier::new(store.clone()), TaskTargets::new(store))
+        })
     }
 
     fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
@@ -321,6 +335,14 @@ impl Backend for Fake {
             connection: (name == "web01.example.com").then(connection),
         };
         names.iter().map(entry).collect()
+    }
+
+    fn classifier(&self) -> &Classifier {
+        &self.stored().0
+    }
+
+    fn task_targets(&self) -> &TaskTargets {
+        &self.stored().1
     }
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {

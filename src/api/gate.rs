@@ -48,7 +48,7 @@ impl Access {
     fn to(path: &str) -> Self {
         let below =
             |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if below("/orchestrator") || below("/rbac-api/v1/users") {
+        if below("/orchestrator") || below("/rbac-api/v1/users") || below("/classifier-api") {
             Self::Token
         } else if below("/puppet") {
             Self::Certificate

@@ -11,6 +11,7 @@ pub mod serve;
 
 mod auth;
 mod broker_link;
+mod classifier;
 mod command;
 mod commands;
 mod environments;
@@ -26,6 +27,7 @@ mod shared;
 mod shares;
 mod sources;
 mod status;
+mod task_targets;
 mod turns;
 
 #[cfg(test)]

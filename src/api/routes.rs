@@ -11,12 +11,14 @@ use axum::routing::{any, get, post};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
-use super::{auth, broker_link, commands, environments, files, jobs, plan_jobs, render, sources, status};
+use super::{
+    auth, broker_link, classifier, commands, environments, files, jobs, plan_jobs, render, sources, status,
+    task_targets,
+};
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
-const NOT_OFFERED: [&str; 11] = [
+const NOT_OFFERED: [&str; 9] = [
     "command/stop_plan",
-    "command/task_target",
     "command/plan_run",
     "command/environment_plan_run",
     "command/schedule_deploy",
@@ -24,7 +26,6 @@ const NOT_OFFERED: [&str; 11] = [
     "command/schedule_plan",
     "scheduled_jobs",
     "plans",
-    "scopes",
     "usage",
 ];
 
@@ -35,6 +36,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1", get(root))
         .route("/orchestrator/v1/status", get(status::services))
         .route("/orchestrator/v1/command/task", post(commands::run_task))
+        .route("/orchestrator/v1/command/task_target", post(task_targets::create))
         .route("/orchestrator/v1/command/deploy", post(commands::deploy))
         .route("/orchestrator/v1/command/stop", post(commands::stop))
         .route("/orchestrator/v1/command/plan_start", post(commands::plan_start))
@@ -44,6 +46,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/plan_jobs/{id}", get(plan_jobs::show))
         .route("/orchestrator/v1/plan_jobs/{id}/events", get(plan_jobs::events))
         .route("/orchestrator/v1/plan_jobs/{id}/event/{event}", get(plan_jobs::event))
+        .route("/orchestrator/v1/scopes/task_targets", get(task_targets::list))
+        .route("/orchestrator/v1/scopes/task_targets/{id}", get(task_targets::show))
+        .merge(classifier_routes())
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
@@ -72,6 +77,18 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(shared)
+}
+
+fn classifier_routes() -> Router<Arc<Shared>> {
+    let group = get(classifier::group).put(classifier::put).post(classifier::update).delete(classifier::delete);
+    Router::new()
+        .route("/classifier-api/v1/groups", get(classifier::groups).post(classifier::create))
+        .route("/classifier-api/v1/groups/{id}", group)
+        .route("/classifier-api/v1/groups/{id}/rules", get(classifier::rules))
+        .route("/classifier-api/v1/classified/nodes/{name}", post(classifier::classified))
+        .route("/classifier-api/v1/environments", get(classifier::environments))
+        .route("/classifier-api/v1/environments/{name}", get(classifier::environment))
+        .route("/classifier-api/v1/rules/translate", post(classifier::translate))
 }
 
 /// `GET /orchestrator`, also at `/orchestrator/v1` where some clients look for it.

@@ -2,6 +2,7 @@
 //! real TLS against a started server.
 
 mod answers;
+mod classifier;
 mod plans;
 mod refusals;
 mod wire;
@@ -60,6 +61,16 @@ impl Api {
             let (content_type, allow) = (header("content-type"), header("allow"));
             let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
             Answer { status: head.status, content_type, allow, text }
+        })
+    }
+
+    /// Status and the path that an answer leads to.
+    fn location(&self, request: Request<Body>) -> (u16, String) {
+        let peer = Peer { remote: "192.0.2.7:4711".parse().unwrap(), certificate: None };
+        self.runtime.block_on(async {
+            let response = handle(self.shared.clone(), router(self.shared.clone()), peer, request).await;
+            let location = response.headers().get("location").map_or("", |value| value.to_str().unwrap());
+            (response.status().as_u16(), location.to_owned())
         })
     }
 

@@ -14,7 +14,6 @@ use super::model::{
 };
 use super::plan_jobs;
 use super::puppet_run;
-use super::scope;
 use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
@@ -29,7 +28,7 @@ use crate::pxp::task::TaskRun;
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
     command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, plan_job))?;
     let (RunnableTask { detail: task, metadata, .. }, checked) = check(inner, &command)?;
-    let names = scope::resolve(&command.terms.scope, &command.terms.environment, &inner.queries)?;
+    let names = inner.targets.resolve(&command.terms.scope, &command.terms.environment)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let TaskCommand { plan_job, mut terms, .. } = command;
     terms.timeout = terms.timeout.or(inner.default_task_timeout);
@@ -45,7 +44,7 @@ pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployComman
     if !terms.environment.is_empty() {
         inner.source.environment(&terms.environment)?;
     }
-    let names = scope::resolve(&terms.scope, &terms.environment, &inner.queries)?;
+    let names = inner.targets.resolve(&terms.scope, &terms.environment)?;
     terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
     let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
     create(inner, spec, names, None)

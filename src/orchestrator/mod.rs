@@ -2,18 +2,23 @@
 //! PCP client like any other; its link to a broker is a pair of [`crate::link::Port`]s. LIFECYCLE.md walks through a job.
 
 pub mod backup;
+pub mod classifier;
 pub mod concurrency;
 pub mod dispatch;
 pub mod events;
+pub mod facts;
 pub mod inventory;
 mod jobs;
 pub mod model;
 mod plan_jobs;
 pub mod puppet_run;
+pub mod query;
 pub mod rbac;
-pub mod scope;
+mod scope;
 pub mod sources;
 pub mod store;
+pub mod targets;
+pub mod task_targets;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
@@ -33,6 +38,7 @@ use crate::clock::Clock;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
+use classifier::Classifier;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
 use inventory::{Inventory, LinkedBroker};
 use model::{
@@ -42,11 +48,12 @@ use model::{
 };
 use rbac::Rbac;
 use sources::puppetdb::PuppetDb;
-use sources::query_engine::QueryEngine;
 use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
 use store::sqlite::SqliteStore;
 use store::{Store, StoreError};
+use targets::{NodeGroups, Targets};
+use task_targets::TaskTargets;
 use upkeep::Upkeep;
 use vault::Vault;
 
@@ -61,9 +68,11 @@ struct Inner {
     store: Arc<dyn Store>,
     vault: Vault,
     source: Source,
-    queries: QueryEngine,
     puppetdb: Option<Arc<PuppetDb>>,
     rbac: Rbac,
+    classifier: Arc<Classifier>,
+    targets: Targets,
+    task_targets: TaskTargets,
     inventory: Arc<RwLock<Inventory>>,
     default_task_timeout: Option<u64>,
     default_deploy_timeout: Option<u64>,
@@ -154,11 +163,16 @@ impl Orchestrator {
             Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
         })?;
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
+        let classifier = Arc::new(Classifier::new(store.clone()));
+        let groups = NodeGroups::Embedded(classifier.clone());
+        let queries = puppetdb.clone().map(|puppetdb| -> Arc<dyn targets::NodeQuery> { puppetdb });
         let inner = Inner {
+            targets: Targets::new(inventory.clone(), store.clone(), groups, queries),
+            task_targets: TaskTargets::new(store.clone()),
+            classifier,
             store,
             vault,
             source: Source::new(settings, identity),
-            queries: puppetdb.clone().map_or(QueryEngine::Nobody, QueryEngine::PuppetDb),
             puppetdb,
             rbac,
             inventory,
@@ -269,7 +283,8 @@ impl Orchestrator {
     /// The services that have to be asked for anything about code, and with a scope for its nodes too, in the order in
     /// which turns at them are to be taken: whoever waits for PuppetDB holds up nobody at Puppet Server.
     pub fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
-        let puppetdb = matches!((&self.inner.queries, scope), (QueryEngine::PuppetDb(_), Some(Scope::Query(_))));
+        let is_asked = matches!(scope, Some(Scope::Query(_) | Scope::NodeGroup(_)));
+        let puppetdb = is_asked && self.inner.puppetdb.is_some();
         let puppet_server = matches!(self.inner.source, Source::PuppetServer(_));
         let needed = [(Needed::PuppetDb, puppetdb), (Needed::PuppetServer, puppet_server)];
         needed.into_iter().filter_map(|(service, is_needed)| is_needed.then_some(service)).collect()
@@ -324,6 +339,21 @@ impl Orchestrator {
     /// Users and tokens.
     pub fn rbac(&self) -> &Rbac {
         &self.inner.rbac
+    }
+
+    /// Groups of nodes.
+    pub fn classifier(&self) -> &Classifier {
+        &self.inner.classifier
+    }
+
+    /// From scopes to nodes.
+    pub fn targets(&self) -> &Targets {
+        &self.inner.targets
+    }
+
+    /// Tasks and nodes for roles.
+    pub fn task_targets(&self) -> &TaskTargets {
+        &self.inner.task_targets
     }
 
     /// Whether the dispatcher runs. It stops by itself only if the store fails, and the log says why.

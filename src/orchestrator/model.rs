@@ -279,6 +279,23 @@ pub struct NodeQuery {
     pub with_results: bool,
 }
 
+/// Tasks and nodes under one number, for roles: who has it may run these tasks on these nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskTarget {
+    /// Its number.
+    pub id: i64,
+    /// For people; need not be unique.
+    pub display_name: String,
+    /// Names of the tasks; `None` is all. They need not exist.
+    pub tasks: Option<Vec<String>>,
+    /// Names of nodes, which need not exist.
+    pub nodes: Vec<String>,
+    /// Classifier groups whose nodes belong to it too.
+    pub node_groups: Vec<String>,
+    /// A query whose nodes belong to it too; may be empty.
+    pub pql_query: String,
+}
+
 /// A task as its environment's list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskListing {
@@ -344,6 +361,8 @@ words! {
         MismatchedJobEventId = "mismatched-job-event-id",
         /// 500, as Bolt expects it: it starts another plan job and goes on.
         PlanAlreadyFinished = "plan-already-finished",
+        /// 404.
+        UnknownTaskTarget = "unknown-task-target",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -355,7 +374,11 @@ impl RefusalKind {
         match self {
             Self::ValidationError | Self::EmptyTarget | Self::QueryError | Self::PuppetdbError => 400,
             Self::NotPermitted => 403,
-            Self::UnknownEnvironment | Self::UnknownJob | Self::UnknownTask | Self::MismatchedJobEventId => 404,
+            Self::UnknownEnvironment
+            | Self::UnknownJob
+            | Self::UnknownTask
+            | Self::UnknownTaskTarget
+            | Self::MismatchedJobEventId => 404,
             Self::UnknownError | Self::PlanAlreadyFinished => 500,
             Self::PuppetserverError => 502,
         }

@@ -1,22 +1,13 @@
-//! From a command's scope to the names of its nodes.
+//! Names of nodes as a scope gives them, checked.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::model::{Refusal, RefusalKind, Scope};
-use super::sources::query_engine::QueryEngine;
+use super::model::{Refusal, RefusalKind};
 use crate::limits::{JOB_NODES_MAX, NODE_NAME_BYTES_MAX};
 
-/// The nodes of a scope, trimmed, each once, in the order given. Names need not be known. Blocks for a query.
-pub fn resolve(scope: &Scope, environment: &str, queries: &QueryEngine) -> Result<Vec<String>, Refusal> {
-    let names = match scope {
-        Scope::Nodes(names) => Cow::Borrowed(names),
-        Scope::Query(query) => Cow::Owned(queries.certnames(query)?),
-        Scope::NodeGroup(_) => {
-            let message = "This server has no node classifier and cannot evaluate `node_group`: give the nodes by name in `nodes`.";
-            return Err(Refusal::new(RefusalKind::ValidationError, message));
-        }
-    };
+/// The names, trimmed, each once, in the order given; refused if there are too many or none, or if one cannot be one.
+/// `kind` is the key of the scope.
+pub fn checked(names: &[String], kind: &str, environment: &str) -> Result<Vec<String>, Refusal> {
     if names.len() > JOB_NODES_MAX {
         let message = format!("The scope has {} nodes; a job has at most {JOB_NODES_MAX}: split it.", names.len());
         return Err(Refusal::new(RefusalKind::ValidationError, message));
@@ -31,7 +22,7 @@ pub fn resolve(scope: &Scope, environment: &str, queries: &QueryEngine) -> Resul
     if names.is_empty() {
         let message = "The scope contains no nodes.";
         let refusal = Refusal::new(RefusalKind::EmptyTarget, message).with("environment", environment);
-        return Err(refusal.with("target", scope.kind()));
+        return Err(refusal.with("target", kind));
     }
     Ok(names.into_iter().map(str::to_owned).collect())
 }
@@ -48,11 +39,8 @@ mod tests {
     use super::*;
 
     fn nodes(names: &[&str]) -> Result<Vec<String>, Refusal> {
-        resolve(
-            &Scope::Nodes(names.iter().map(|name| (*name).to_owned()).collect()),
-            "production",
-            &QueryEngine::Nobody,
-        )
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        checked(&names, "nodes", "production")
     }
 
     #[test]
@@ -67,13 +55,5 @@ mod tests {
         for illegal in ["*", "a/b", "a b", &"x".repeat(NODE_NAME_BYTES_MAX + 1)] {
             assert_eq!(nodes(&[illegal]).unwrap_err().kind, RefusalKind::ValidationError);
         }
-        assert_eq!(
-            resolve(&Scope::Query("nodes {}".into()), "p", &QueryEngine::Nobody).unwrap_err().kind,
-            RefusalKind::QueryError
-        );
-        assert_eq!(
-            resolve(&Scope::NodeGroup("x".into()), "p", &QueryEngine::Nobody).unwrap_err().kind,
-            RefusalKind::ValidationError
-        );
     }
 }

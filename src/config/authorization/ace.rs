@@ -67,6 +67,12 @@ const SHORT_NAMES: [(&str, &str); 30] = [
     ("pp_cli_auth", "3.39"),
 ];
 
+/// The registered name of an extension, from its OID in dotted form.
+pub fn extension_name(oid: &str) -> Option<&'static str> {
+    let last = oid.strip_prefix(PUPPET_ARC)?.strip_prefix("1.")?;
+    SHORT_NAMES.iter().find(|(_, known)| *known == last).map(|(name, _)| *name)
+}
+
 /// Puppet's extensions.
 const PUPPET_ARC: &str = "1.3.6.1.4.1.34380.";
 const ALTERNATIVE_NAME: &str = "subject-alt-name";

@@ -14,6 +14,7 @@ use hocon::{HoconValue, ScalarType};
 
 use super::reader::{Reader, nearest, shown};
 use crate::limits::AUTHORIZATION_RULES_MAX;
+pub use ace::extension_name;
 pub use pattern::Pattern;
 
 /// Who decides what clients may send.

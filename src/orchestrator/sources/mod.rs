@@ -7,7 +7,6 @@ pub(crate) mod fake_service;
 pub mod files;
 pub mod puppet_server;
 pub mod puppetdb;
-pub mod query_engine;
 mod reachability;
 pub mod service;
 pub mod task_files;

@@ -12,6 +12,7 @@ use crate::config::settings::ServiceSettings;
 use crate::https::{Response, StatusCode};
 use crate::limits::{PUPPETDB_ANSWER_BYTES_MAX, PUPPETDB_NODES_PER_QUERY, PUPPETDB_REPORTS_MAX};
 use crate::orchestrator::model::{Refusal, RefusalKind};
+use crate::orchestrator::targets::NodeQuery;
 
 const QUERY: &str = "/pdb/query/v4";
 
@@ -119,18 +120,6 @@ impl PuppetDb {
         self.service.is_up()
     }
 
-    /// The `certname` of every row of a query that somebody has given, as PQL text or as a syntax tree. `query-error` if
-    /// the query is wrong, `puppetdb-error` if PuppetDB cannot be asked.
-    pub fn certnames(&self, query: &Value) -> Result<Vec<String>, Refusal> {
-        let rejected = |said: &str| Refusal::new(RefusalKind::QueryError, format!("PuppetDB query failed: {said}"));
-        let rows: Vec<NamedRow> = self.rows(query).map_err(|no_rows| match no_rows {
-            NoRows::Rejected(said) => rejected(&said),
-            NoRows::Failure(failure) => self.refuse(failure),
-        })?;
-        let names: Option<Vec<String>> = rows.into_iter().map(|row| row.certname).collect();
-        names.ok_or_else(|| rejected("its rows have no certname; ask for it, as in nodes[certname] { }"))
-    }
-
     /// The reports of a run, the latest first. They arrive half a second or more after the run.
     pub fn reports(&self, key: ReportKey<'_>) -> Result<Vec<Report>, Failure> {
         let (column, value) = match key {
@@ -213,6 +202,19 @@ impl PuppetDb {
         Refusal::new(RefusalKind::PuppetdbError, failure.message)
             .with("cause", failure.cause.word())
             .with("service", self.service.url(""))
+    }
+}
+
+impl NodeQuery for PuppetDb {
+    /// `query-error` if the query is wrong, `puppetdb-error` if PuppetDB cannot be asked. Blocks as long as its timeouts.
+    fn certnames(&self, query: &Value) -> Result<Vec<String>, Refusal> {
+        let rejected = |said: &str| Refusal::new(RefusalKind::QueryError, format!("PuppetDB query failed: {said}"));
+        let rows: Vec<NamedRow> = self.rows(query).map_err(|no_rows| match no_rows {
+            NoRows::Rejected(said) => rejected(&said),
+            NoRows::Failure(failure) => self.refuse(failure),
+        })?;
+        let names: Option<Vec<String>> = rows.into_iter().map(|row| row.certname).collect();
+        names.ok_or_else(|| rejected("its rows have no certname; ask for it, as in nodes[certname] { }"))
     }
 }
 

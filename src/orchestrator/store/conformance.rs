@@ -1,6 +1,7 @@
 //! What every [`Store`] must do. An implementation calls [`run`] with a function that opens its store, again and again on
 //! the same data: everything acknowledged must still be there, however the one before ended.
 
+mod facts;
 mod plans;
 
 use serde_json::{Map, Value, json};
@@ -25,6 +26,9 @@ pub fn run(open: Open<'_>) {
     plans::run(open);
     a_failed_commit_changes_nothing(open);
     names_users_and_tokens(open);
+    facts::facts_are_found_by_their_changes(open);
+    facts::groups_change_one_after_the_other(open);
+    facts::task_targets_stay(open);
     many_threads_write_at_once(open);
     a_closed_store_refuses(open);
 }

@@ -3,11 +3,14 @@
 
 #[cfg(test)]
 pub(super) mod conformance;
+mod facts;
 pub mod files;
+mod groups;
 pub mod plans;
 mod prune;
 mod rows;
 pub mod sqlite;
+mod task_targets;
 mod writer;
 
 use std::fmt;
@@ -16,15 +19,19 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use facts::{FactsChange, FactsStore, StoredNode};
+pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
+pub use task_targets::TaskTargetStore;
 
 use super::model::{
     Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
+    TaskTarget,
 };
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: PlanStore + Send + Sync {
+pub trait Store: FactsStore + GroupsStore + PlanStore + TaskTargetStore + Send + Sync {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -177,6 +184,12 @@ pub enum Change {
     TokenIssued(Token),
     /// A token may not be used any more.
     TokenRevoked([u8; 32]),
+    /// Something is known of a node.
+    Facts(FactsChange),
+    /// The classifier's groups have changed.
+    Groups(GroupsChange),
+    /// A task target is added; its number must be new.
+    TaskTargetCreated(TaskTarget),
 }
 
 /// A job that has not ended.

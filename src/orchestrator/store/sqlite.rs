@@ -2,7 +2,14 @@
 //! a killed process nor a loss of power takes back what a caller was told. One thread writes; readers have connections
 //! of their own and never wait for it.
 
+mod facts;
+mod groups;
 pub(super) mod plans;
+mod task_targets;
+
+pub(super) use facts::apply as apply_facts;
+pub(super) use groups::apply as apply_groups;
+pub(super) use task_targets::apply as apply_task_target;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,6 +31,7 @@ use crate::orchestrator::model::{Event, Job, JobId, JobKind, JobOrder, JobQuery,
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs_and_users.sql"),
     include_str!("migrations/0002_kinds.sql"),
+    include_str!("migrations/0004_facts.sql"),
     include_str!("migrations/0006_old_jobs.sql"),
 ];
 

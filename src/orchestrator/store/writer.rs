@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
-use super::sqlite::plans;
+use super::sqlite::{apply_facts, apply_groups, apply_task_target, plans};
 use super::{Change, NewEvent, NewJob, Pruned, StoreError, Token, User, prune};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
@@ -232,6 +232,9 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::TokenRevoked(hash) => {
             execute(connection, "UPDATE tokens SET revoked = 1 WHERE hash = ?1", params![hash]).map(drop)
         }
+        Change::Facts(change) => apply_facts(connection, change),
+        Change::Groups(change) => apply_groups(connection, change),
+        Change::TaskTargetCreated(target) => apply_task_target(connection, target),
     }
 }
 

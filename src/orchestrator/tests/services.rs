@@ -90,9 +90,6 @@ fn without_services_nothing_is_said_of_them() {
     let subject = admin(&orchestrator, &dir);
     let refusal = orchestrator.run_task(&subject, by_query()).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::ValidationError, "the alias is looked up in the directory: {refusal}");
-    let refusal =
-        orchestrator.run_task(&subject, TaskCommand { terms: by_query().terms, ..command(json!({"name": "a"})) });
-    assert!(refusal.unwrap_err().message.contains("orchestrator.puppetdb-url"));
     assert_eq!((orchestrator.services_up(), orchestrator.needs(Some(&by_query().terms.scope))), (vec![], vec![]));
     assert_eq!(orchestrator.environments().unwrap()[0].name, "production");
     assert_eq!(orchestrator.environment("nosuch").unwrap_err().kind, RefusalKind::UnknownEnvironment);

@@ -4,10 +4,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::super::fake_service::{Case, Fake};
-use super::super::query_engine::QueryEngine;
 use super::*;
 use crate::https::testing::{Received, Reply};
-use crate::orchestrator::model::Scope;
 use crate::orchestrator::scope;
 
 fn puppetdb(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> (Fake, PuppetDb) {
@@ -32,9 +30,8 @@ fn a_query_is_sent_as_it_is_and_its_names_are_the_nodes() {
         sender.lock().unwrap().send(received.body.clone()).unwrap();
         Reply::ok(r#"[{"certname":"b"},{"certname":"a","deactivated":null},{"certname":"b"}]"#)
     });
-    let engine = QueryEngine::PuppetDb(std::sync::Arc::new(puppetdb));
     for query in [json!("nodes[certname]{ facts.x = \"ä\" }"), json!(["from", "nodes", ["=", "certname", "a"]])] {
-        let names = scope::resolve(&Scope::Query(query.clone()), "production", &engine).unwrap();
+        let names = scope::checked(&puppetdb.certnames(&query).unwrap(), "query", "production").unwrap();
         assert_eq!(names, ["b", "a"]);
         assert_eq!(serde_json::from_str::<Value>(&asked.recv().unwrap()).unwrap(), json!({"query": query}));
     }
@@ -45,8 +42,7 @@ fn a_query_is_sent_as_it_is_and_its_names_are_the_nodes() {
 #[test]
 fn a_query_without_nodes_is_an_empty_target() {
     let (_fake, puppetdb) = puppetdb(|_| Reply::ok("[]"));
-    let engine = QueryEngine::PuppetDb(std::sync::Arc::new(puppetdb));
-    let refusal = scope::resolve(&Scope::Query(json!("nodes {}")), "production", &engine).unwrap_err();
+    let refusal = scope::checked(&puppetdb.certnames(&json!("nodes {}")).unwrap(), "query", "production").unwrap_err();
     assert_eq!((refusal.kind, &refusal.details["target"]), (RefusalKind::EmptyTarget, &json!("query")));
 }
 
