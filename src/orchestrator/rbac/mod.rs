@@ -1,5 +1,8 @@
 //! Users and their tokens: argon2id hashes of passwords, SHA-256 hashes of tokens, in the orchestrator's store.
 
+pub mod permission;
+pub mod roles;
+
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +10,10 @@ use std::time::Duration;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 
-use super::model::Subject;
+use permission::{Action, Grant, permits};
+use roles::ADMINISTRATORS;
+
+use super::model::{Refusal, RefusalKind, Subject};
 use super::store::{Change, Store, StoreError, Token, User};
 use crate::clock::WallTime;
 use crate::config::settings::OrchestratorSettings;
@@ -17,9 +23,6 @@ use crate::{durable, random};
 
 /// Login of the user that the first start creates.
 const ADMIN: &str = "admin";
-
-/// Number of the role that may do everything, as Puppet Enterprise has it.
-const ADMINISTRATORS: i64 = 1;
 
 /// Why a login or a token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,12 +162,36 @@ impl Rbac {
         Ok(subject(user))
     }
 
+    /// Whether a user may do this to this instance ([`permission::EVERY`] for all of them); the refusal if not.
+    pub fn permit(&self, subject: &Subject, action: Action, instance: &str) -> Result<(), Refusal> {
+        if subject.is_superuser || permits(&grants_of(subject), action, instance) {
+            return Ok(());
+        }
+        Err(not_permitted(action, instance))
+    }
+
     /// Ends a token's life; an unknown one is [`AuthError::InvalidToken`].
     pub fn revoke(&self, token: &str) -> Result<(), AuthError> {
         let hash = sha256(token);
         self.store.token(&hash).map_err(unavailable)?.ok_or(AuthError::InvalidToken)?;
         self.store.commit(vec![Change::TokenRevoked(hash)]).map_err(unavailable)
     }
+}
+
+fn grants_of(subject: &Subject) -> Vec<Grant> {
+    let roles = roles::defaults().into_iter().filter(|role| subject.role_ids.contains(&role.id));
+    roles.flat_map(|role| role.permissions).collect()
+}
+
+/// What the API answers with 403.
+fn not_permitted(action: Action, instance: &str) -> Refusal {
+    let (object_type, name) = (action.object_type(), action.name());
+    let message = format!(
+        "You are not permitted to do this: it needs the permission {object_type}:{name}:{instance}, which none of your \
+         roles gives."
+    );
+    let permission = serde_json::json!({"object_type": object_type, "action": name, "instance": instance});
+    Refusal::new(RefusalKind::NotPermitted, message).with("permission", permission)
 }
 
 fn unavailable(error: StoreError) -> AuthError {
