@@ -9,11 +9,11 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::parameters::{Parameters, job_id};
-use super::problem::Problem;
-use super::shared::{Shared, answer};
-use super::{command, render};
-use crate::limits::{API_BODY_BYTES_MAX, API_PAGE_MAX};
-use crate::orchestrator::model::{JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Subject};
+use super::problem::{Problem, respond_json};
+use super::shared::{Shared, answer, blocking};
+use super::{audit, command, render};
+use crate::limits::{API_BODY_BYTES_MAX, API_PAGE_MAX, AUDIT_NODES_MAX};
+use crate::orchestrator::model::{JobOrder, JobQuery, NodeOrder, NodeQuery, NodeState, Scope, Subject};
 
 /// `limit` of `GET /jobs` if the request has none.
 const LIMIT_DEFAULT: u32 = 20;
@@ -52,11 +52,32 @@ pub(super) async fn run_task(
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    answer(&shared, StatusCode::ACCEPTED, move |shared| {
-        let id = shared.backend.run_task(&subject, command::task(&body)?)?;
-        Ok(render::accepted(&shared.urls, id))
-    })
-    .await
+    let command = match blocking(&shared, move |_| command::task(&body)).await {
+        Ok(Ok(command)) => command,
+        Ok(Err(problem)) | Err(problem) => return problem.into_response(),
+    };
+    let (task, environment, scope) = (command.task.clone(), command.environment.clone(), noted(&command.scope));
+    let made = blocking(&shared, move |shared| shared.backend.run_task(&subject, command)).await;
+    let response = match made {
+        Ok(Ok(id)) => {
+            let response = respond_json(StatusCode::ACCEPTED, &render::accepted(&shared.urls, id));
+            audit::with(response, "job", id.to_string())
+        }
+        Ok(Err(refusal)) => Problem::from(refusal).into_response(),
+        Err(problem) => problem.into_response(),
+    };
+    let response = audit::with(audit::with(response, "task", task), "environment", environment);
+    audit::with(response, "scope", scope)
+}
+
+/// A scope for the audit log: of many nodes the first, and how many there are.
+fn noted(scope: &Scope) -> Value {
+    match scope {
+        Scope::Nodes(names) => {
+            json!({"nodes": names.iter().take(AUDIT_NODES_MAX).collect::<Vec<_>>(), "count": names.len()})
+        }
+        other => json!(other),
+    }
 }
 
 /// `GET /jobs`.

@@ -12,13 +12,14 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Setup;
-use super::auth::Logins;
 use super::backend::Backend;
 use super::broker_link::BrokerLinks;
 use super::problem::{Problem, respond_json};
+use super::rbac::login::Logins;
 use super::render::Urls;
 use crate::clock::Clock;
 use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT};
+use crate::observe::audit_log::AuditLog;
 use crate::observe::status::Service;
 
 /// Granularity of the budget for bodies, in bytes.
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) links: BrokerLinks,
     /// Who has tried passwords lately.
     pub(super) logins: Logins,
+    /// What was asked to be changed.
+    pub(super) audit: Arc<AuditLog>,
     /// For deadlines.
     pub(super) clock: Clock,
     bodies: Arc<Semaphore>,
@@ -53,6 +56,7 @@ impl Shared {
             metrics: setup.metrics.clone(),
             links: BrokerLinks::new(setup.brokers.clone(), setup.counts.clone()),
             logins: Logins::new(),
+            audit: setup.audit.clone(),
             clock: Clock::start(),
             bodies: Arc::new(Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT)),
         }

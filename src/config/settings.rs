@@ -214,12 +214,25 @@ pub struct OrchestratorSettings {
     pub status_interval: Duration,
     /// Seconds that a task may take on a node if the command does not say.
     pub default_task_timeout: Option<Duration>,
+    /// Users, tokens, and what is noted of what they do.
+    pub access: AccessSettings,
+    /// Certificate names of the brokers on compile nodes that may link.
+    pub brokers: Vec<String>,
+}
+
+/// Who gets in, and what is noted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSettings {
     /// Life of a token if the login does not say.
     pub token_lifetime: Duration,
     /// Longest life of a token.
     pub token_lifetime_max: Duration,
-    /// Certificate names of the brokers on compile nodes that may link.
-    pub brokers: Vec<String>,
+    /// Wrong passwords in a row that lock a user; 0 is never.
+    pub failed_logins_max: u32,
+    /// File with the names of certificates that need no token.
+    pub certificate_allowlist: Option<PathBuf>,
+    /// The audit log; `None` is standard error.
+    pub audit_log: Option<PathBuf>,
 }
 
 /// `podium agent`.

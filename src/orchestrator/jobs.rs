@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command};
-use super::model::{JobId, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail};
+use super::model::{JobId, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail};
+use super::rbac::nodes::NodeSets;
 use super::scope;
 use super::sources::code_dir::split_name;
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
@@ -22,7 +23,10 @@ use crate::pxp::task::TaskRun;
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
     let (task, metadata, checked) = check(inner, &command)?;
+    inner.rbac.permit_scope(subject, &command.scope)?;
     let names = scope::resolve(&command.scope, &command.environment)?;
+    let sets = Sets { environment: &command.environment };
+    let names = inner.rbac.permitted_nodes(subject, &task.name, names, &sets)?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let timeout = command.timeout.or(inner.default_timeout);
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
@@ -53,6 +57,22 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)
+}
+
+/// What limits of permissions come to.
+struct Sets<'a> {
+    environment: &'a str,
+}
+
+impl NodeSets for Sets<'_> {
+    fn scope(&self, scope: &Scope) -> Result<Vec<String>, Refusal> {
+        scope::resolve(scope, self.environment)
+    }
+
+    /// There are none yet, so none limits anybody to anything.
+    fn task_target(&self, _number: i64, _task: &str) -> Result<Option<Vec<String>>, Refusal> {
+        Ok(None)
+    }
 }
 
 /// The task, and its parameters if they are right.

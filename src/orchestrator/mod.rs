@@ -13,7 +13,7 @@ pub mod sources;
 pub mod store;
 pub mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod vault;
 
 use std::fmt;

@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::model::{JobState, NodeOrder, NodeState, Scope};
+use super::rbac::TokenRequest;
 use super::*;
+use crate::config::settings::AccessSettings;
 use crate::pcp::Envelope;
 
 /// Settings with everything below `dir`.
@@ -23,8 +25,13 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         allowed_status_requests: 35,
         status_interval: Duration::from_secs(12),
         default_task_timeout: None,
-        token_lifetime: Duration::from_secs(3600),
-        token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
+        access: AccessSettings {
+            token_lifetime: Duration::from_secs(3600),
+            token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
+            failed_logins_max: 10,
+            certificate_allowlist: None,
+            audit_log: None,
+        },
         brokers: vec![],
     }
 }
@@ -121,7 +128,7 @@ fn command(params: Value) -> TaskCommand {
 
 fn admin(orchestrator: &Orchestrator, dir: &TempDir) -> Subject {
     let password = fs::read_to_string(dir.path().join("admin-password")).unwrap();
-    let token = orchestrator.rbac().login("admin", password.trim(), None, None).unwrap();
+    let token = orchestrator.rbac().login("admin", password.trim(), &TokenRequest::default()).unwrap();
     orchestrator.rbac().authenticate(&token).unwrap()
 }
 

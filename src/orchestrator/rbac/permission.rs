@@ -47,11 +47,6 @@ macro_rules! actions {
             pub const fn display_name(self) -> &'static str {
                 match self { $(Self::$variant => $display,)+ }
             }
-
-            /// The documentation's sentence about it.
-            pub fn description(self) -> &'static str {
-                match self { $(Self::$variant => concat!($display, "."),)+ }
-            }
         }
     };
 }
@@ -73,8 +68,6 @@ actions! {
     NodeGroupsModifyChildren = ("node_groups", "modify_children", Named, "Create, edit and delete child groups"),
     /// Somebody else's scheduled jobs may be removed; the instance is the user's UUID.
     ScheduledJobsDelete = ("scheduled_jobs", "delete", Named, "Delete another user's scheduled jobs"),
-    /// A token may live longer than the default.
-    TokensOverrideLifetime = ("tokens", "override_lifetime", None, "Override the default lifetime of tokens"),
     /// Users may be made.
     UsersCreate = ("users", "create", None, "Create users"),
     /// A user's name and address may be changed; the instance is the UUID.

@@ -13,12 +13,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, ToSql, param
 
 use super::rows::{self, database};
 use super::writer::{self, Write};
-use super::{Change, NewJob, Store, StoreError, Token, UnfinishedJob, User};
+use super::{Change, NewJob, Store, StoreError, UnfinishedJob};
 use crate::limits::{EVENTS_PAGE_MAX, STORE_ANSWER_BYTES_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
 use crate::orchestrator::model::{Event, Job, JobId, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
 
 /// The schema's steps; a database of version n has had the first n of them.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs_and_users.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_jobs_and_users.sql"), include_str!("migrations/0003_access.sql")];
 
 /// The store in `<data_dir>/podium.db`.
 pub struct SqliteStore {
@@ -70,7 +71,8 @@ impl SqliteStore {
         })?
     }
 
-    fn read<T>(
+    /// Asks one question on a connection for reading.
+    pub(super) fn read<T>(
         &self,
         action: &'static str,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -198,21 +200,6 @@ impl Store for SqliteStore {
         self.read("list known nodes", |connection| {
             let mut statement = connection.prepare_cached("SELECT name FROM known_nodes ORDER BY name")?;
             statement.query_map([], |row| row.get(0))?.collect()
-        })
-    }
-
-    fn user(&self, login: &str) -> Result<Option<User>, StoreError> {
-        self.read("look up a user", |connection| {
-            let mut statement = connection.prepare_cached("SELECT * FROM users WHERE login = ?1")?;
-            statement.query_row(params![login], rows::user).optional()
-        })
-    }
-
-    fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError> {
-        self.read("look up a token", |connection| {
-            let sql = "SELECT * FROM tokens JOIN users ON users.id = tokens.user_id WHERE hash = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(params![hash], |row| Ok((rows::token(row)?, rows::user(row)?))).optional()
         })
     }
 
@@ -473,6 +460,6 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).unwrap();
         drop(connection);
         let error = SqliteStore::open(dir.path()).err().unwrap();
-        assert!(matches!(error, StoreError::NewerSchema { found: 99, supported: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::NewerSchema { found: 99, supported: 2, .. }), "{error}");
     }
 }
