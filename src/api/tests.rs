@@ -38,7 +38,7 @@ impl Answer {
 /// The API without sockets.
 pub(super) struct Api {
     pub(super) fake: Arc<Fake>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     runtime: tokio::runtime::Runtime,
     pub(super) certificate: Option<Arc<str>>,
 }

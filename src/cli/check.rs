@@ -57,6 +57,11 @@ fn describe(configuration: &Configuration<'_>, tls: &Tls) -> String {
         text.line("API", api);
         text.line("data", orchestrator.data_dir.display());
         text.line("code", orchestrator.code_dir.display());
+        let access = &orchestrator.access;
+        let listed =
+            access.certificate_allowlist.as_deref().map_or("nobody".to_owned(), |path| path.display().to_string());
+        text.line("certificates as users", listed);
+        text.line("audit log", place(access.audit_log.as_deref()));
         text.line("brokers that may link", list(orchestrator.brokers.iter()));
     }
     text.line("log", format!("{:?}, {}", configuration.log.level, place(configuration.log.file.as_deref())));

@@ -170,6 +170,17 @@ mod tests {
         problems.to_string().replace(&prefix, "").lines().map(str::to_owned).collect()
     }
 
+    /// What [`everything_set`] says of who gets in.
+    fn access(dir: &Path) -> AccessSettings {
+        AccessSettings {
+            token_lifetime: Duration::from_secs(4 * 3600),
+            token_lifetime_max: 365 * DAY,
+            failed_logins_max: 3,
+            certificate_allowlist: Some(dir.join("allowlist")),
+            audit_log: Some(dir.join("logs/audit.log")),
+        }
+    }
+
     #[test]
     fn everything_set() {
         let dir = directory(&format!(
@@ -233,13 +244,7 @@ mod tests {
                 allowed_status_requests: 5,
                 status_interval: Duration::from_secs(2),
                 default_task_timeout: Some(Duration::from_secs(600)),
-                access: AccessSettings {
-                    token_lifetime: Duration::from_secs(4 * 3600),
-                    token_lifetime_max: 365 * DAY,
-                    failed_logins_max: 3,
-                    certificate_allowlist: Some(at("allowlist")),
-                    audit_log: Some(at("logs/audit.log")),
-                },
+                access: access(dir.path()),
                 brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
             },
         };

@@ -45,6 +45,18 @@ pub(super) struct Refused {
     noted: Option<LoginRefused>,
 }
 
+impl Refused {
+    /// The same, in other words if it was a wrong guess.
+    pub(super) fn said_as(self, status: StatusCode, kind: &'static str, message: &'static str) -> Self {
+        match self.noted {
+            Some(LoginRefused { error: AuthError::WrongCredentials, .. }) => {
+                Self { problem: Problem::new(status, kind, message), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self { problem, noted: None }
@@ -82,6 +94,7 @@ async fn log_in(shared: &Arc<Shared>, address: IpAddr, request: Request) -> Resu
     let credentials = Credentials::parse(&body)?;
     let login = credentials.login.clone();
     let token = slowly(shared, address, move |shared| credentials.check(shared)).await?;
+    shared.logins.succeeded(address);
     Ok((login, token))
 }
 
@@ -103,10 +116,7 @@ pub(super) async fn slowly<T: Send + 'static>(
         )));
     }
     let refused = match blocking(shared, check).await? {
-        Ok(outcome) => {
-            shared.logins.succeeded(address);
-            return Ok(outcome);
-        }
+        Ok(outcome) => return Ok(outcome),
         Err(refused) => refused,
     };
     if matches!(refused.error, AuthError::WrongCredentials | AuthError::Locked | AuthError::UserRevoked) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::fake::{LOGIN, TOKEN};
 use crate::api::tests::{Answer, Api};
+use crate::limits::LOGIN_FAILURES_MAX;
 use crate::orchestrator::model::Subject;
 use crate::orchestrator::rbac::permission::{Action, EVERY, Grant};
 use crate::orchestrator::rbac::roles::Role;
@@ -92,6 +93,11 @@ fn what_is_not_permitted_is_refused_before_it_is_read() {
         })
     );
     assert_eq!(api.fake.commands().len(), 0);
+    let permitted = |who: &Who| {
+        send(&api, who, "GET", "/orchestrator/v1/tasks", Value::Null).json()["items"][0]["permitted"].clone()
+    };
+    let runner = user(&api, "runner", vec![Grant::new(Action::TasksRun, "facter")]);
+    assert_eq!((permitted(&viewer), permitted(&runner)), (json!(false), json!(true)));
     let refused = send(&api, &viewer, "POST", "/rbac-api/v1/roles", json!({}));
     assert_eq!(kind(&refused), (403, "rbac/permission-denied".into()));
 }
@@ -254,6 +260,36 @@ fn roles_come_change_and_go() {
 }
 
 #[test]
+fn a_lock_out_is_ended_by_whoever_may() {
+    let api = Api::new();
+    let (admin, bob) = (admin(&api), user(&api, "bob", vec![]));
+    let wanted = TokenRequest::default();
+    let lock = || (0..10).for_each(|_| assert!(rbac(&api).login("bob", "guess", &wanted).is_err()));
+    let path = format!("/rbac-api/v1/users/{}", bob.id);
+    let get = || send(&api, &admin, "GET", &path, Value::Null).json();
+    lock();
+    let mut shown = get();
+    assert_eq!(shown["is_locked"], json!(true));
+    assert_eq!(send(&api, &admin, "PUT", &path, shown.clone()).json()["is_locked"], json!(true), "as it was");
+    shown["is_locked"] = json!(false);
+    assert_eq!(kind(&send(&api, &bob, "PUT", &path, shown.clone())).0, 403, "nobody lets himself in");
+    assert_eq!(send(&api, &admin, "PUT", &path, shown.clone()).json()["is_locked"], json!(false));
+    assert!(rbac(&api).login("bob", "correct horse", &wanted).is_ok());
+    lock();
+    shown.as_object_mut().unwrap().remove("is_locked");
+    assert_eq!(send(&api, &admin, "PUT", &path, shown).json()["is_locked"], json!(false));
+    lock();
+    let request = Request::post("/rbac-api/v1/auth/token");
+    let body = json!({"login": "bob", "password": "correct horse"}).to_string();
+    let answer = api.send(request.body(Body::from(body)).unwrap());
+    let expected = json!({
+        "kind": "puppetlabs.rbac/user-unauthenticated", "msg": "The provided login and password do not match.",
+    });
+    assert_eq!((answer.status.as_u16(), answer.json()), (401, expected));
+    assert_eq!(audited(&api).last().unwrap()["details"], json!({"login": "bob", "locked": true}));
+}
+
+#[test]
 fn what_is_permitted_can_be_asked() {
     let api = Api::new();
     let permission =
@@ -293,6 +329,10 @@ fn passwords_are_changed_and_reset() {
         api.send(Request::post("/rbac-api/v1/auth/reset").body(Body::from(body)).unwrap()).status.as_u16()
     };
     assert_eq!((take("guess"), take(&offered.text), take(&offered.text)), (403, 200, 403));
+    for _ in 0..LOGIN_FAILURES_MAX {
+        api.shared.logins.failed("192.0.2.7".parse().unwrap(), api.shared.clock.now());
+    }
+    assert_eq!(take("guess"), 429, "it is guessing like any other");
     assert!(rbac(&api).login("bob", "third horse", &TokenRequest::default()).is_ok());
 }
 

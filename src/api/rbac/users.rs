@@ -71,7 +71,7 @@ pub(in crate::api) async fn add(
     .await
 }
 
-/// `PUT /v1/users/:id`: the whole user; `is_locked` false, or `is_revoked` false, ends a lock-out.
+/// `PUT /v1/users/:id`: the whole user; `is_locked` false, or `is_revoked` false without it, ends a lock-out.
 pub(in crate::api) async fn edit(
     State(shared): State<Arc<Shared>>,
     Extension(subject): Extension<Subject>,
@@ -86,7 +86,8 @@ pub(in crate::api) async fn edit(
         let mut body = object(&body)?;
         check_id(&mut body, &json!(id))?;
         let is_revoked = boolean(&mut body, "is_revoked")?;
-        let unlock = boolean(&mut body, "is_locked")? == Some(false);
+        // Whoever knows of no lock-outs ends one as a revocation is ended.
+        let unlock = boolean(&mut body, "is_locked")?.map_or(is_revoked == Some(false), |is_locked| !is_locked);
         let rbac = shared.backend.rbac();
         let user = rbac.edit_user(&subject, &id, fields(&mut body)?, UserStanding { is_revoked, unlock })?;
         let (login, revoked, roles) = (user.login.clone(), user.is_revoked, user.role_ids.clone());
@@ -136,7 +137,10 @@ pub(in crate::api) async fn change_password(
         }
     });
     match changed.await {
-        Err(refused) => refused.into_response(),
+        Err(refused) => {
+            let message = "The current password is not right.";
+            refused.said_as(StatusCode::UNAUTHORIZED, "puppetlabs.rbac/user-unauthenticated", message).into_response()
+        }
         Ok(Err(error)) => Problem::from(error).into_response(),
         Ok(Ok(())) => no_content(),
     }
@@ -174,9 +178,18 @@ pub(in crate::api) async fn take_reset(
         Ok(parsed) => parsed,
         Err(problem) => return problem.into_response(),
     };
-    let taken = slowly(&shared, peer.remote.ip(), move |shared| Ok(shared.backend.rbac().take_reset(&secret, &new)));
+    let taken =
+        slowly(&shared, peer.remote.ip(), move |shared| match shared.backend.rbac().take_reset(&secret, &new) {
+            Err(AccessError { kind: AccessKind::PermissionDenied, .. }) => {
+                Err(LoginRefused { error: AuthError::WrongCredentials, login: None })
+            }
+            outcome => Ok(outcome),
+        });
     match taken.await {
-        Err(refused) => refused.into_response(),
+        Err(refused) => {
+            let message = "The reset token is not known, was used, or has expired; ask for another one.";
+            refused.said_as(StatusCode::FORBIDDEN, "puppetlabs.rbac/permission-denied", message).into_response()
+        }
         Ok(Err(error)) => Problem::from(error).into_response(),
         Ok(Ok(user)) => audit::with(Response::new(Body::empty()), "login", user.login),
     }

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::Rbac;
-use super::permission::{Action, Reach, reach};
+use super::permission::{Action, Grant, Reach, reach};
 use crate::orchestrator::model::{Refusal, RefusalKind, Scope, Subject};
+use crate::orchestrator::store::StoreError;
 
 /// Resolves the limits of permissions to names of nodes.
 pub trait NodeSets {
@@ -15,7 +16,29 @@ pub trait NodeSets {
     fn task_target(&self, number: i64, task: &str) -> Result<Option<Vec<String>>, Refusal>;
 }
 
+/// Which tasks somebody may run at all.
+pub struct Runnable {
+    /// `None` if all may be.
+    grants: Option<Vec<Grant>>,
+}
+
+impl Runnable {
+    /// Whether there can be a node on which this task may be run.
+    pub fn has(&self, task: &str) -> bool {
+        self.grants.as_ref().is_none_or(|grants| match reach(grants, task) {
+            Reach::Everywhere => true,
+            Reach::Within { scopes, targets } => !scopes.is_empty() || !targets.is_empty(),
+        })
+    }
+}
+
 impl Rbac {
+    /// Which tasks a user may run.
+    pub fn runnable(&self, subject: &Subject) -> Result<Runnable, StoreError> {
+        let grants = if subject.is_superuser { None } else { Some(self.grants_of(subject)?) };
+        Ok(Runnable { grants })
+    }
+
     /// Whether a user may say which nodes in this way.
     pub fn permit_scope(&self, subject: &Subject, scope: &Scope) -> Result<(), Refusal> {
         match scope {

@@ -102,7 +102,7 @@ impl Rbac {
         role_ids.dedup();
         let is_revoked = standing.is_revoked.unwrap_or(before.is_revoked);
         let is_renamed = (&before.login, &before.display_name, &before.email) != (&login, &display_name, &email);
-        let unlocks = standing.unlock && before.failed_logins > 0 || before.is_revoked && !is_revoked;
+        let unlocks = standing.unlock && self.is_locked(&before) || before.is_revoked && !is_revoked;
         if is_renamed {
             self.require(by, Action::UsersEdit, id)?;
         }
