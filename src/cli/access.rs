@@ -79,8 +79,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Login(arguments) => log_in(arguments, &around, &mut output),
         Command::Show(flags) => show(flags, &around, &mut output),
         Command::DeleteTokenFile(arguments) => delete(arguments, &around),
-        Command::Logout(flags) => with_token(flags, &around, |client| log_out(client)),
-        Command::Password(flags) => with_token(flags, &around, |client| change_password(client)),
+        Command::Logout(flags) => with_token(flags, &around, log_out),
+        Command::Password(flags) => with_token(flags, &around, change_password),
         Command::ChoosePassword(flags) => choose_password(flags, &around),
         Command::User(arguments) => {
             with_token(arguments.connection(), &around, |client| users::run(arguments, client, &mut output))

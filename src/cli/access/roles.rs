@@ -168,7 +168,9 @@ fn written(permission: &Value) -> String {
 /// A role by name or number.
 pub(super) fn find<'a>(roles: &'a Value, wanted: &str) -> Result<&'a Value, Failure> {
     let mut all = roles.as_array().into_iter().flatten();
-    let found = all.find(|role| text(role, "display_name") == wanted || role["id"].to_string() == wanted);
+    let found = all.find(|role| {
+        text(role, "display_name") == wanted || role["id"].as_i64().is_some_and(|id| wanted.parse() == Ok(id))
+    });
     found.ok_or_else(|| Failure::Other(format!("there is no role {wanted:?}; podium access role list shows all")))
 }
 

@@ -111,8 +111,8 @@ impl Rbac {
 
     /// What a user's roles give, as the store has them now.
     pub fn grants_of(&self, subject: &Subject) -> Result<Vec<Grant>, StoreError> {
-        let roles = self.store.roles()?.into_iter().filter(|role| subject.role_ids.contains(&role.id));
-        Ok(roles.flat_map(|role| role.permissions).collect())
+        let roles = self.store.roles_of(&subject.id)?;
+        Ok(roles.into_iter().flat_map(|role| role.permissions).collect())
     }
 
     /// Hashes as this one does.

@@ -230,7 +230,12 @@ impl Rbac {
             changes.push(AccessChange::MembersSet { role: id, users: members.clone() });
         }
         let RoleFields { display_name, description, permissions, .. } = fields;
-        changes.extend(is_changed.then(|| AccessChange::RoleSet(Role { id, display_name, description, permissions })));
+        changes.extend(is_changed.then_some(AccessChange::RoleSet(Role {
+            id,
+            display_name,
+            description,
+            permissions,
+        })));
         self.change(changes)?;
         self.role(id)
     }

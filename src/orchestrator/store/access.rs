@@ -23,6 +23,9 @@ pub trait AccessStore: Send + Sync {
     /// All roles, sorted by number.
     fn roles(&self) -> Result<Vec<Role>, StoreError>;
 
+    /// The roles that a user has.
+    fn roles_of(&self, user: &str) -> Result<Vec<Role>, StoreError>;
+
     /// A token by the SHA-256 of its text, with its user.
     fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError>;
 }

@@ -45,6 +45,13 @@ impl AccessStore for SqliteStore {
         })
     }
 
+    fn roles_of(&self, user: &str) -> Result<Vec<Role>, StoreError> {
+        self.read("list a user's roles", |connection| {
+            let sql = "SELECT roles.* FROM user_roles JOIN roles ON roles.id = role_id WHERE user_id = ?1 ORDER BY id";
+            connection.prepare_cached(sql)?.query_map(params![user], role)?.collect()
+        })
+    }
+
     fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError> {
         self.read("look up a token", |connection| {
             let sql = format!("SELECT tokens.*, {USER} FROM tokens JOIN users ON users.id = user_id WHERE hash = ?1");

@@ -86,6 +86,9 @@ fn users_and_roles(open: Open<'_>) {
     let bob = user("u2", "bob", &[]);
     change(&*store, vec![AccessChange::UserAdded(bob.clone())]).unwrap();
     change(&*store, vec![AccessChange::MembersSet { role: 5, users: vec!["u2".into()] }]).unwrap();
+    let names =
+        |user: &str| store.roles_of(user).unwrap().into_iter().map(|role| role.display_name).collect::<Vec<_>>();
+    assert_eq!((names("u1"), names("u2"), names("u9")), (vec!["one".into()], vec!["five".into()], vec![]));
     let with = |user: &User, role_ids: &[i64]| User { role_ids: role_ids.into(), ..user.clone() };
     assert_eq!(store.users().unwrap(), [with(&ada, &[1]), with(&bob, &[5])]);
     let edited = User { login: "eve".into(), is_revoked: true, ..with(&bob, &[1, 6]) };
