@@ -1,14 +1,12 @@
 //! What the API asks of the orchestrator: its facade as a trait, so that the API's shapes can be tested without one.
 
-use std::time::Duration;
-
 use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
     PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
-use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::rbac::Rbac;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
@@ -63,16 +61,8 @@ pub trait Backend: Send + Sync + 'static {
     fn task_targets(&self) -> &TaskTargets;
     /// See [`Orchestrator::code_file`].
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal>;
-    /// See [`crate::orchestrator::rbac::Rbac::login`].
-    fn login(
-        &self,
-        login: &str,
-        password: &str,
-        lifetime: Option<Duration>,
-        label: Option<&str>,
-    ) -> Result<String, AuthError>;
-    /// See [`crate::orchestrator::rbac::Rbac::authenticate`].
-    fn authenticate(&self, token: &str) -> Result<Subject, AuthError>;
+    /// Users, roles, tokens.
+    fn rbac(&self) -> &Rbac;
 }
 
 impl Backend for Orchestrator {
@@ -172,17 +162,7 @@ impl Backend for Orchestrator {
         Orchestrator::code_file(self, environment, mount_path)
     }
 
-    fn login(
-        &self,
-        login: &str,
-        password: &str,
-        lifetime: Option<Duration>,
-        label: Option<&str>,
-    ) -> Result<String, AuthError> {
-        self.rbac().login(login, password, lifetime, label)
-    }
-
-    fn authenticate(&self, token: &str) -> Result<Subject, AuthError> {
-        self.rbac().authenticate(token)
+    fn rbac(&self) -> &Rbac {
+        Orchestrator::rbac(self)
     }
 }

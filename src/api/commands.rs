@@ -1,20 +1,20 @@
 //! `/command/...`: starting jobs and stopping them. Each handler reads the body, has the command parsed, and asks the
 //! orchestrator, which answers once the command is on disk.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::shared::{Shared, answer, blocking};
 use super::turns::answer_in_turn;
-use super::{command, render};
-use crate::limits::API_BODY_BYTES_MAX;
-use crate::orchestrator::model::{JobId, Refusal, Scope, Subject};
+use super::{audit, command, render};
+use crate::limits::{API_BODY_BYTES_MAX, AUDIT_NODES_MAX};
+use crate::orchestrator::model::{JobId, Refusal, Scope, Subject, TaskCommand, Terms};
 
 /// `POST /command/task`.
 pub(super) async fn run_task(
@@ -23,7 +23,7 @@ pub(super) async fn run_task(
     request: Request,
 ) -> Response<Body> {
     let run = |shared: &Shared, subject: &Subject, command| shared.backend.run_task(subject, command);
-    start(shared, subject, request, command::task, |command| &command.terms.scope, run).await
+    start(shared, subject, request, command::task, of_task, run).await
 }
 
 /// `POST /command/deploy`.
@@ -33,7 +33,7 @@ pub(super) async fn deploy(
     request: Request,
 ) -> Response<Body> {
     let run = |shared: &Shared, subject: &Subject, command| shared.backend.run_puppet(subject, command);
-    start(shared, subject, request, command::deploy, |command| &command.terms.scope, run).await
+    start(shared, subject, request, command::deploy, |command| (&command.terms, None), run).await
 }
 
 /// `POST /command/stop`.
@@ -66,7 +66,7 @@ pub(super) async fn plan_task(
     request: Request,
 ) -> Response<Body> {
     let run = |shared: &Shared, subject: &Subject, command| shared.backend.run_task(subject, command);
-    start(shared, subject, request, command::plan_task, |command| &command.terms.scope, run).await
+    start(shared, subject, request, command::plan_task, of_task, run).await
 }
 
 /// `POST /command/plan_finish`.
@@ -90,7 +90,7 @@ async fn start<C: Send + 'static>(
     Extension(subject): Extension<Subject>,
     request: Request,
     parse: fn(&[u8]) -> Result<C, Problem>,
-    scope: fn(&C) -> &Scope,
+    parts: fn(&C) -> (&Terms, Option<&str>),
     run: fn(&Shared, &Subject, C) -> Result<JobId, Refusal>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
@@ -103,12 +103,38 @@ async fn start<C: Send + 'static>(
         Ok((Ok(command), body)) => (command, body),
         Ok((Err(problem), _)) | Err(problem) => return problem.into_response(),
     };
-    let scope = scope(&command).clone();
-    answer_in_turn(&shared, Some(&scope), StatusCode::ACCEPTED, move |shared| {
+    let (terms, task) = parts(&command);
+    let (scope, environment) = (terms.scope.clone(), terms.environment.clone());
+    let task = task.map(str::to_owned);
+    let made = Arc::new(OnceLock::new());
+    let making = made.clone();
+    let mut response = answer_in_turn(&shared, Some(&scope), StatusCode::ACCEPTED, move |shared| {
         let _body = body;
-        Ok(render::accepted(&shared.urls, run(shared, &subject, command)?))
+        let id = run(shared, &subject, command)?;
+        Ok(render::accepted(&shared.urls, *making.get_or_init(|| id)))
     })
-    .await
+    .await;
+    if let Some(id) = made.get() {
+        response = audit::with(response, "job", id.to_string());
+    }
+    if let Some(task) = task {
+        response = audit::with(response, "task", task);
+    }
+    audit::with(audit::with(response, "environment", environment), "scope", noted(&scope))
+}
+
+fn of_task(command: &TaskCommand) -> (&Terms, Option<&str>) {
+    (&command.terms, Some(&command.task))
+}
+
+/// A scope for the audit log: of many nodes the first, and how many there are.
+fn noted(scope: &Scope) -> Value {
+    match scope {
+        Scope::Nodes(names) => {
+            json!({"nodes": names.iter().take(AUDIT_NODES_MAX).collect::<Vec<_>>(), "count": names.len()})
+        }
+        other => json!(other),
+    }
 }
 
 async fn carry_out(

@@ -6,14 +6,16 @@ mod plans;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Map, Value, json};
 
 use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
+use crate::observe::audit_log::AuditLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::classifier::Classifier;
@@ -23,14 +25,19 @@ use crate::orchestrator::model::{
     NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
     PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
-use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::rbac::Rbac;
+use crate::orchestrator::rbac::permission::{Action, EVERY, Grant};
+use crate::orchestrator::rbac::tests::cheap;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
-use crate::orchestrator::store::Store;
+use crate::orchestrator::store::access::{AccessChange, Token, User};
 use crate::orchestrator::store::sqlite::SqliteStore;
+use crate::orchestrator::store::{Change, Store};
 use crate::orchestrator::task_targets::TaskTargets;
+use crate::orchestrator::tests::settings;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
+use crate::sha256::Sha256;
 use crate::tls::material::ClientAuth;
 use crate::tls::testing::Pki;
 
@@ -48,6 +55,7 @@ const START: i64 = 1_772_360_130_000;
 /// The orchestrator.
 pub(crate) struct Fake {
     state: Mutex<State>,
+    rbac: Rbac,
     files: tempfile::TempDir,
     /// Opened by whoever needs it first.
     stored: OnceLock<(Classifier, TaskTargets)>,
@@ -74,9 +82,20 @@ impl Fake {
         let files = tempfile::tempdir().unwrap();
         Arc::new(Self {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
+            rbac: rbac(files.path()),
             files,
             stored: OnceLock::new(),
         })
+    }
+
+    /// Where the audit log is.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.files.path().join("audit.log")
+    }
+
+    /// The file of certificates that need no token.
+    pub(crate) fn allowlist(&self) -> PathBuf {
+        self.files.path().join("allowlist")
     }
 
     /// What was asked for.
@@ -355,24 +374,56 @@ impl Backend for Fake {
         Ok(Some(CodeFile { file: File::open(path).unwrap(), length: file_content().len() as u64 }))
     }
 
-    fn login(
-        &self,
-        login: &str,
-        password: &str,
-        _lifetime: Option<Duration>,
-        _label: Option<&str>,
-    ) -> Result<String, AuthError> {
-        if (login, password) == LOGIN { Ok(TOKEN.to_owned()) } else { Err(AuthError::WrongCredentials) }
+    fn rbac(&self) -> &Rbac {
+        &self.rbac
     }
+}
 
-    fn authenticate(&self, token: &str) -> Result<Subject, AuthError> {
-        match token {
-            TOKEN => Ok(ada()),
-            "expired" => Err(AuthError::TokenExpired),
-            "revoked" => Err(AuthError::TokenRevoked),
-            _ => Err(AuthError::InvalidToken),
-        }
-    }
+/// Ada, who has the role Operators and may run tasks besides, and tokens of hers that are good and not.
+fn rbac(directory: &Path) -> Rbac {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("data")).unwrap());
+    let allowlist = directory.join("allowlist");
+    File::create(&allowlist).unwrap();
+    let mut settings = settings(&directory.join("data"));
+    settings.access.certificate_allowlist = Some(allowlist);
+    let rbac = Rbac::with_argon2(store.clone(), &settings, cheap()).unwrap();
+    let mut operators = rbac.role(2).unwrap();
+    operators.permissions.push(Grant::new(Action::TasksRun, EVERY));
+    let Subject { id, login, display_name, email, role_ids, .. } = ada();
+    let last_login = Some(WallTime::from_millis(1_772_355_600_000));
+    let password_hash = rbac.passwords().hash(LOGIN.1).unwrap();
+    let user = User {
+        id,
+        login,
+        password_hash,
+        display_name,
+        email,
+        is_superuser: false,
+        is_revoked: false,
+        last_login,
+        failed_logins: 0,
+        reset: None,
+        role_ids,
+    };
+    let token = |text: &str, expires: i64, revoked: bool| {
+        AccessChange::TokenIssued(Token {
+            hash: Sha256::of(text.as_bytes()),
+            user_id: user.id.clone(),
+            label: None,
+            description: String::new(),
+            client: String::new(),
+            created: WallTime::from_millis(START),
+            expires: WallTime::from_millis(expires),
+            // Never to be written again, so that a test's first request is as fast as all others.
+            last_active: WallTime::from_millis(i64::MAX),
+            timeout: None,
+            revoked: revoked.then_some(WallTime::from_millis(START)),
+        })
+    };
+    let tokens = [token(TOKEN, i64::MAX, false), token("expired", START, false), token("revoked", i64::MAX, true)];
+    let changes = [AccessChange::RoleSet(operators), AccessChange::UserAdded(user.clone())];
+    store.commit(changes.into_iter().chain(tokens).map(Change::Access).collect()).unwrap();
+    rbac
 }
 
 /// What the one file holds: more than two chunks.
@@ -487,6 +538,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 /// What a server is started with.
 pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
+    let audit = Arc::new(AuditLog::open(Some(&fake.audit_log()), Counter::default()).unwrap());
     let tls = pki.material("localhost").server_config(ClientAuth::Optional).unwrap();
     let service = |name, state, details: Value| Service {
         name,
@@ -496,6 +548,7 @@ pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
         listen: Listen::Address("127.0.0.1:0".parse().unwrap()),
         tls: Arc::new(ArcSwap::new(tls)),
         backend: fake,
+        audit,
         public_url: "https://orch.example.com:8143".into(),
         services: vec![
             service("orchestrator-service", ServiceState::Running, json!({"db_up": true})),

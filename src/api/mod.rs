@@ -2,14 +2,15 @@
 //! Puppet Enterprise's orchestrator so that its clients (the Ruby and Go clients, Bolt, peadm) work unchanged.
 //!
 //! A request walks straight down: [`serve`] accepts, shakes hands and hands over a request with the name in its
-//! certificate; `gate` asks for a token where one is needed and writes the access log; `routes` finds the handler; the
-//! handler parses into the orchestrator's types, asks the [`Backend`] on a blocking thread, and `render` makes the JSON.
+//! certificate; `gate` looks into the table `access` for what the path needs, finds out who asks and whether they may, and
+//! writes the access log and the audit log; `routes` finds the handler; the handler parses into the orchestrator's types, asks the [`Backend`] on a blocking thread, and `render` makes the JSON.
 //! Every refusal is a `problem::Problem` on the way out: `{kind, msg, details?}`.
 
 pub mod backend;
 pub mod serve;
 
-mod auth;
+mod access;
+mod audit;
 mod broker_link;
 mod classifier;
 mod command;
@@ -21,6 +22,7 @@ mod jobs;
 mod parameters;
 mod plan_jobs;
 mod problem;
+mod rbac;
 mod render;
 mod routes;
 mod shared;

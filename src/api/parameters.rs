@@ -18,6 +18,11 @@ impl Parameters {
             .map_err(|error| Problem::invalid(format!("The query string cannot be read: {error}.")))
     }
 
+    /// All of them, as they came.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// The parameter's text, if it was given and is not empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().rev().find(|(key, _)| key == name)?;

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
 use crate::orchestrator::model::{Refusal, RefusalKind};
-use crate::orchestrator::rbac::AuthError;
+use crate::orchestrator::rbac::{AccessError, AuthError};
 
 /// A request that is not answered as asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,20 @@ impl Problem {
         )
     }
 
+    /// Not permitted, in the words of the RBAC API.
+    pub(super) fn denied(refusal: Refusal) -> Self {
+        let kind = match refusal.kind {
+            RefusalKind::NotPermitted => Cow::Borrowed("puppetlabs.rbac/permission-denied"),
+            _ => Cow::Borrowed("puppetlabs.rbac/server-error"),
+        };
+        Self { kind, ..refusal.into() }
+    }
+
+    /// The same problem with another status.
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// The same problem with one more detail.
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.details.insert(key.to_owned(), value.into());
@@ -89,11 +103,23 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        Self {
+            status: StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            kind: Cow::Owned(format!("puppetlabs.rbac/{}", error.kind.word())),
+            message: Cow::Owned(error.message),
+            details: Map::new(),
+        }
+    }
+}
+
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let unauthorized = |kind, message| Self::new(StatusCode::UNAUTHORIZED, kind, message);
         match error {
-            AuthError::WrongCredentials => {
+            // Whoever guesses must not learn which users there are.
+            AuthError::WrongCredentials | AuthError::Locked => {
                 unauthorized("puppetlabs.rbac/user-unauthenticated", "The provided login and password do not match.")
             }
             AuthError::UserRevoked => {
@@ -103,6 +129,10 @@ impl From<AuthError> for Problem {
                 unauthorized("puppetlabs.rbac/invalid-token", "The provided token is not known to this server.")
             }
             AuthError::TokenExpired => unauthorized("puppetlabs.rbac/token-expired", "The provided token has expired."),
+            AuthError::TokenTimedOut => {
+                unauthorized("puppetlabs.rbac/token-timed-out", "The provided token has not been used for too long.")
+            }
+            AuthError::NotIssued(why) => Self::new(StatusCode::CONFLICT, "puppetlabs.rbac/conflict", why),
             AuthError::TokenRevoked => {
                 unauthorized("puppetlabs.rbac/token-revoked", "Authentication token has been revoked.")
             }
@@ -121,9 +151,15 @@ impl IntoResponse for Problem {
         if !self.details.is_empty() {
             body["details"] = Value::Object(self.details);
         }
-        respond_json(self.status, &body)
+        let mut response = respond_json(self.status, &body);
+        response.extensions_mut().insert(RefusedAs(self.kind));
+        response
     }
 }
+
+/// The kind of a problem, on its answer for the audit log.
+#[derive(Debug, Clone)]
+pub(super) struct RefusedAs(pub(super) Cow<'static, str>);
 
 /// An answer in JSON.
 pub(super) fn respond_json(status: StatusCode, body: &Value) -> Response<Body> {

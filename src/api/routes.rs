@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Method, Response, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post, put};
 
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
 use super::{
-    auth, broker_link, classifier, commands, environments, files, jobs, plan_jobs, render, sources, status,
+    broker_link, classifier, commands, environments, files, jobs, plan_jobs, rbac, render, sources, status,
     task_targets,
 };
 
@@ -62,8 +62,23 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/tasks/{module}/{task}", get(sources::task))
         .route("/orchestrator/v1/inventory", get(sources::inventory).post(sources::inventory_of))
         .route("/orchestrator/v1/inventory/{node}", get(sources::inventory_node))
-        .route("/rbac-api/v1/auth/token", post(auth::token))
-        .route("/rbac-api/v1/users/current", get(auth::current_user))
+        .route("/rbac-api/v1/auth/token", post(rbac::login::token))
+        .route("/rbac-api/v1/auth/reset", post(rbac::users::take_reset))
+        .route("/rbac-api/v2/auth/token/authenticate", post(rbac::tokens::authenticate))
+        .route("/rbac-api/v1/tokens", post(rbac::tokens::issue))
+        .route("/rbac-api/v2/tokens", delete(rbac::tokens::revoke))
+        .route("/rbac-api/v2/tokens/{token}", delete(rbac::tokens::revoke_one))
+        .route("/rbac-api/v1/users", get(rbac::users::list).post(rbac::users::add))
+        .route("/rbac-api/v1/users/current", get(rbac::users::current))
+        .route("/rbac-api/v1/users/current/password", put(rbac::users::change_password))
+        .route("/rbac-api/v1/users/{id}", get(rbac::users::show).put(rbac::users::edit).delete(rbac::users::remove))
+        .route("/rbac-api/v1/users/{id}/password/reset", post(rbac::users::offer_reset))
+        .route("/rbac-api/v1/roles", get(rbac::roles::list).post(rbac::roles::add))
+        .route("/rbac-api/v1/roles/{id}", get(rbac::roles::show).put(rbac::roles::edit).delete(rbac::roles::remove))
+        .route("/rbac-api/v1/types", get(rbac::permitted::types))
+        .route("/rbac-api/v1/permitted", post(rbac::permitted::ask))
+        .route("/rbac-api/v1/permitted/{type}/{action}", get(rbac::permitted::instances))
+        .route("/rbac-api/v1/permitted/{type}/{action}/{user}", get(rbac::permitted::instances_of))
         .route("/status/v1/services", get(status::page))
         .route("/status/v1/services/{name}", get(status::page))
         .route("/status/v1/simple", get(status::page))
@@ -75,7 +90,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/server/{client_type}", any(broker_link::accept))
         .route("/puppet/v3/file_content/{*mount_path}", get(files::content))
         .fallback(unknown_route)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(unknown_route)
         .with_state(shared)
 }
 
@@ -97,29 +112,36 @@ async fn root(State(shared): State<Arc<Shared>>) -> Response<Body> {
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Response<Body> {
-    let path = uri.path();
-    let offered = path.strip_prefix("/orchestrator/v1/").is_none_or(|rest| !is_not_offered(rest));
-    let (kind, message) = if offered {
-        ("puppetlabs.orchestrator/not-found", format!("There is nothing at {path}."))
+    nothing_there(&method, uri.path())
+}
+
+/// The answer where nothing is.
+pub(super) fn nothing_there(method: &Method, path: &str) -> Response<Body> {
+    let (kind, message) = if is_not_offered(path) {
+        ("puppetlabs.orchestrator/not-offered", format!("This server does not offer {method} {path} yet."))
     } else {
-        let message = format!("This server does not offer {method} {path} yet.");
-        ("puppetlabs.orchestrator/not-offered", message)
+        ("puppetlabs.orchestrator/not-found", format!("There is nothing at {path}."))
     };
     Problem::new(StatusCode::NOT_FOUND, kind, message).with("path", path).into_response()
 }
 
 fn is_not_offered(path: &str) -> bool {
+    let Some(path) = path.strip_prefix("/orchestrator/v1/") else { return false };
     let begins = |known| path.strip_prefix(known).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
     NOT_OFFERED.into_iter().any(begins)
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Response<Body> {
-    let path = uri.path();
-    Problem::new(
+/// The answer where something is, but not with this method.
+pub(super) fn method_not_allowed(method: &Method, path: &str, methods: &str) -> Response<Body> {
+    if is_not_offered(path) {
+        return nothing_there(method, path);
+    }
+    let problem = Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "puppetlabs.orchestrator/method-not-allowed",
         format!("{method} is not allowed at {path}; the Allow header names what is."),
-    )
-    .with("method", method.as_str())
-    .into_response()
+    );
+    let mut response = problem.with("method", method.as_str()).into_response();
+    response.headers_mut().extend(HeaderValue::from_str(methods).ok().map(|methods| (header::ALLOW, methods)));
+    response
 }

@@ -38,6 +38,7 @@ use crate::limits::{
     API_BLOCKING_THREADS_MAX, API_CONNECTION_LIFETIME_MAX, API_CONNECTIONS_MAX, API_HEAD_BYTES_MAX, API_HEAD_TIMEOUT,
     API_IDLE_TIMEOUT, API_THREADS, HANDSHAKE_TIMEOUT,
 };
+use crate::observe::audit_log::AuditLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::Service;
 use crate::reactor::Listen;
@@ -71,6 +72,8 @@ pub struct Setup {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Certificate names of the brokers that may link.
     pub brokers: Vec<String>,
+    /// What was asked to be changed.
+    pub audit: Arc<AuditLog>,
     /// Where links of brokers are counted.
     pub counts: Arc<Metrics>,
 }

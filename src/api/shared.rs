@@ -12,14 +12,15 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Setup;
-use super::auth::Logins;
 use super::backend::Backend;
 use super::broker_link::BrokerLinks;
 use super::problem::{Problem, respond_json};
+use super::rbac::login::Logins;
 use super::render::Urls;
 use super::turns::Turns;
 use crate::clock::Clock;
 use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT};
+use crate::observe::audit_log::AuditLog;
 use crate::observe::status::Service;
 
 /// Granularity of the budget for bodies, in bytes.
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) logins: Logins,
     /// At Puppet Server and PuppetDB.
     pub(super) turns: Turns,
+    /// What was asked to be changed.
+    pub(super) audit: Arc<AuditLog>,
     /// For deadlines.
     pub(super) clock: Clock,
     bodies: Arc<Semaphore>,
@@ -57,6 +60,7 @@ impl Shared {
             links: BrokerLinks::new(setup.brokers.clone(), setup.counts.clone()),
             logins: Logins::new(),
             turns: Turns::new(),
+            audit: setup.audit.clone(),
             clock: Clock::start(),
             bodies: Arc::new(Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT)),
         }

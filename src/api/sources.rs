@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 
@@ -13,13 +13,23 @@ use super::shared::{Shared, answer};
 use super::turns::answer_in_turn;
 use super::{command, render};
 use crate::limits::API_BODY_BYTES_MAX;
+use crate::orchestrator::model::{Refusal, Subject};
 
 /// `GET /tasks`.
-pub(super) async fn tasks(State(shared): State<Arc<Shared>>, uri: Uri) -> Response<Body> {
+pub(super) async fn tasks(
+    State(shared): State<Arc<Shared>>,
+    Extension(subject): Extension<Subject>,
+    uri: Uri,
+) -> Response<Body> {
     answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
         let environment = Parameters::of(&uri)?.environment();
         let tasks = shared.backend.tasks(&environment)?;
-        Ok(render::tasks(&shared.urls, &environment, &tasks))
+        let runnable = shared.backend.rbac().runnable(&subject).map_err(Refusal::from)?;
+        let mut shown = render::tasks(&shared.urls, &environment, &tasks);
+        for (item, task) in shown["items"].as_array_mut().into_iter().flatten().zip(&tasks) {
+            item["permitted"] = runnable.has(&task.name).into();
+        }
+        Ok(shown)
     })
     .await
 }
@@ -27,13 +37,17 @@ pub(super) async fn tasks(State(shared): State<Arc<Shared>>, uri: Uri) -> Respon
 /// `GET /tasks/:module/:task`.
 pub(super) async fn task(
     State(shared): State<Arc<Shared>>,
+    Extension(subject): Extension<Subject>,
     Path((module, name)): Path<(String, String)>,
     uri: Uri,
 ) -> Response<Body> {
     answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
         let environment = Parameters::of(&uri)?.environment();
         let task = shared.backend.task(&environment, &module, &name)?;
-        Ok(render::task(&shared.urls, &environment, &task))
+        let runnable = shared.backend.rbac().runnable(&subject).map_err(Refusal::from)?;
+        let mut shown = render::task(&shared.urls, &environment, &task);
+        shown["permitted"] = runnable.has(&task.name).into();
+        Ok(shown)
     })
     .await
 }

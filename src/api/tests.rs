@@ -22,45 +22,46 @@ use super::shared::Shared;
 use crate::tls::testing::Pki;
 
 /// What came back.
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     content_type: String,
     allow: String,
-    text: String,
+    pub(super) location: String,
+    pub(super) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         assert!(self.content_type.starts_with("application/json"), "{} {}", self.content_type, self.text);
         serde_json::from_str(&self.text).unwrap()
     }
 }
 
 /// The API without sockets.
-struct Api {
-    fake: Arc<Fake>,
-    shared: Arc<Shared>,
+pub(super) struct Api {
+    pub(super) fake: Arc<Fake>,
+    pub(super) shared: Arc<Shared>,
     runtime: tokio::runtime::Runtime,
-    certificate: Option<Arc<str>>,
+    pub(super) certificate: Option<Arc<str>>,
 }
 
 impl Api {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let fake = Fake::new();
         let shared = Arc::new(Shared::new(&setup(fake.clone(), &Pki::new("ca"))));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { fake, shared, runtime, certificate: None }
     }
 
-    fn send(&self, request: Request<Body>) -> Answer {
+    pub(super) fn send(&self, request: Request<Body>) -> Answer {
         let peer = Peer { remote: "192.0.2.7:4711".parse().unwrap(), certificate: self.certificate.clone() };
         self.runtime.block_on(async {
             let response = handle(self.shared.clone(), router(self.shared.clone()), peer, request).await;
             let (head, body) = response.into_parts();
             let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-            let (content_type, allow) = (header("content-type"), header("allow"));
+            let (content_type, allow, location) = (header("content-type"), header("allow"), header("location"));
             let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
-            Answer { status: head.status, content_type, allow, text }
+            Answer { status: head.status, content_type, allow, location, text }
         })
     }
 
@@ -75,22 +76,22 @@ impl Api {
     }
 
     /// With a good token.
-    fn get(&self, path: &str) -> Answer {
+    pub(super) fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).header("X-Authentication", TOKEN).body(Body::empty()).unwrap())
     }
 
     /// With a good token.
-    fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
+    pub(super) fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
         self.send(Request::post(path).header("X-Authentication", TOKEN).body(body.into()).unwrap())
     }
 
     /// Without a token.
-    fn get_bare(&self, path: &str) -> Answer {
+    pub(super) fn get_bare(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap())
     }
 
     /// A good answer's JSON.
-    fn ok(&self, path: &str) -> Value {
+    pub(super) fn ok(&self, path: &str) -> Value {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer.json()

@@ -1,16 +1,20 @@
-//! `podium access`: logs in and out, in the grammar of `puppet access`.
+//! `podium access`: logs in and out, in the grammar of `puppet access`, and looks after users and roles.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
-use std::path::PathBuf;
+mod rescue;
+mod roles;
+mod terminal;
+mod users;
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Connection, read_token, write_token};
 use super::client_settings::{ClientSettings, ConnectionFlags, Surroundings};
 use super::output::{Failure, Output, finish, note, text};
-use crate::limits::CLIENT_LINE_BYTES_MAX;
+use crate::https::Method;
 
 /// Arguments of the subcommand.
 #[derive(Debug, clap::Args)]
@@ -27,6 +31,18 @@ enum Command {
     Show(ConnectionFlags),
     /// Removes the saved token; it stays valid until it expires
     DeleteTokenFile(DeleteArguments),
+    /// Ends the saved token's life and removes it
+    Logout(ConnectionFlags),
+    /// Changes your password
+    Password(ConnectionFlags),
+    /// Chooses a new password with the reset token of `podium access user reset-password`
+    ChoosePassword(ConnectionFlags),
+    /// Shows and changes users
+    User(users::Arguments),
+    /// Shows and changes roles
+    Role(roles::Arguments),
+    /// On the server's host, while the server is stopped: gives a user a new password and lets the user in again
+    ResetPassword(rescue::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +52,9 @@ struct LoginArguments {
     /// How long the token is good: a number and y, d, h, m or s; 0 for as long as possible
     #[arg(short, long, value_name = "TIME")]
     lifetime: Option<String>,
+    /// A name for the token by which you can revoke it; you have one token of a name
+    #[arg(long)]
+    label: Option<String>,
     /// Print the token instead of saving it
     #[arg(long)]
     print: bool,
@@ -60,6 +79,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Login(arguments) => log_in(arguments, &around, &mut output),
         Command::Show(flags) => show(flags, &around, &mut output),
         Command::DeleteTokenFile(arguments) => delete(arguments, &around),
+        Command::Logout(flags) => with_token(flags, &around, log_out),
+        Command::Password(flags) => with_token(flags, &around, change_password),
+        Command::ChoosePassword(flags) => choose_password(flags, &around),
+        Command::User(arguments) => {
+            with_token(arguments.connection(), &around, |client| users::run(arguments, client, &mut output))
+        }
+        Command::Role(arguments) => {
+            with_token(arguments.connection(), &around, |client| roles::run(arguments, client, &mut output))
+        }
+        Command::ResetPassword(arguments) => rescue::run(arguments),
     })
 }
 
@@ -67,7 +96,7 @@ fn log_in(arguments: &LoginArguments, around: &Surroundings, output: &mut Output
     let settings = ClientSettings::resolve(&arguments.connection, around)?;
     // A CA file that cannot be read is told before the password is typed.
     let mut connection = Connection::new(&settings.ca, settings.rbac.clone())?;
-    let (login, password) = ask(arguments.user.as_deref())?;
+    let (login, password) = terminal::credentials(arguments.user.as_deref())?;
     exchange(arguments, &settings, &mut connection, (&login, &password), output)
 }
 
@@ -79,8 +108,10 @@ fn exchange(
     output: &mut Output,
 ) -> Result<u8, Failure> {
     let mut body = json!({"login": login, "password": password});
-    if let Some(lifetime) = &arguments.lifetime {
-        body["lifetime"] = json!(lifetime);
+    for (key, value) in [("lifetime", &arguments.lifetime), ("label", &arguments.label)] {
+        if let Some(value) = value {
+            body[key] = json!(value);
+        }
     }
     let answer = match connection.post("/v1/auth/token", &body) {
         Err(Failure::Refused { status: 401, message, .. }) => return Err(Failure::Other(message)),
@@ -107,8 +138,11 @@ fn show(flags: &ConnectionFlags, around: &Surroundings, output: &mut Output) -> 
 
 fn delete(arguments: &DeleteArguments, around: &Surroundings) -> Result<u8, Failure> {
     let flag = arguments.token_path.as_ref().or(arguments.connection.token_file.as_ref());
-    let path = ClientSettings::token_file(flag.map(PathBuf::as_path), around)?;
-    match std::fs::remove_file(&path) {
+    remove_token(&ClientSettings::token_file(flag.map(PathBuf::as_path), around)?)
+}
+
+fn remove_token(path: &Path) -> Result<u8, Failure> {
+    match std::fs::remove_file(path) {
         Ok(()) => note(&format!("Removed {}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             note(&format!("There is no token at {}", path.display()));
@@ -118,151 +152,62 @@ fn delete(arguments: &DeleteArguments, around: &Surroundings) -> Result<u8, Fail
     Ok(0)
 }
 
-/// Login and password from the terminal, or a line each from standard input.
-fn ask(user: Option<&str>) -> Result<(String, String), Failure> {
-    let stdin = io::stdin();
-    let is_terminal = stdin.is_terminal();
-    if is_terminal {
-        note("Enter your Podium credentials.");
-    }
-    let login = match user {
-        Some(user) => user.to_owned(),
-        None => {
-            prompt("Username: ", is_terminal);
-            line(&mut stdin.lock(), "the user name")?
-        }
-    };
-    prompt("Password: ", is_terminal);
-    let password = if is_terminal { hidden_line() } else { line(&mut stdin.lock(), "the password") }?;
-    Ok((login, password))
+/// The RBAC service, by the saved token.
+struct Rbac {
+    connection: Connection,
+    token: String,
+    token_file: PathBuf,
 }
 
-fn prompt(text: &str, is_terminal: bool) {
-    if is_terminal {
-        let mut stderr = io::stderr();
-        // A prompt that cannot be shown does not keep anyone from answering.
-        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+impl Rbac {
+    fn new(settings: ClientSettings) -> Result<Self, Failure> {
+        let token = read_token(&settings.token_file)?;
+        let connection = Connection::new(&settings.ca, settings.rbac)?;
+        Ok(Self { connection, token, token_file: settings.token_file })
+    }
+
+    fn get(&mut self, path: &str) -> Result<Value, Failure> {
+        self.connection.send(Method::GET, path, Some(&self.token), Vec::new())
+    }
+
+    fn send(&mut self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.connection.send(method, path, Some(&self.token), body.to_string().into_bytes())
     }
 }
 
-fn line(input: &mut impl BufRead, what: &str) -> Result<String, Failure> {
-    let fail = |why: &str| Failure::Usage(format!("{what} cannot be read from standard input: {why}"));
-    let mut line = String::new();
-    input.take(CLIENT_LINE_BYTES_MAX).read_line(&mut line).map_err(|error| fail(&error.to_string()))?;
-    let line = line.trim_end_matches(['\r', '\n']);
-    if line.is_empty() { Err(fail("there is none")) } else { Ok(line.to_owned()) }
+fn with_token(
+    flags: &ConnectionFlags,
+    around: &Surroundings,
+    work: impl FnOnce(&mut Rbac) -> Result<u8, Failure>,
+) -> Result<u8, Failure> {
+    work(&mut Rbac::new(ClientSettings::resolve(flags, around)?)?)
 }
 
-/// Reads a line from the terminal without showing it, byte by byte, so that Ctrl-C comes as a byte too and the
-/// terminal is never left without echo.
-fn hidden_line() -> Result<String, Failure> {
-    let hidden = Hidden::start().map_err(|error| Failure::Usage(format!("the terminal cannot hide input: {error}")))?;
-    let outcome = password_from(&mut io::stdin().lock());
-    drop(hidden);
-    prompt("\n", true);
-    outcome
-}
-
-fn password_from(input: &mut impl Read) -> Result<String, Failure> {
-    let cancelled = || Failure::Other("cancelled".to_owned());
-    let mut bytes: Vec<u8> = Vec::new();
-    loop {
-        let mut byte = [0];
-        match input.read(&mut byte) {
-            Ok(0) => return Err(cancelled()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Failure::Other(format!("the terminal cannot be read: {error}"))),
-        }
-        match byte[0] {
-            b'\r' | b'\n' => break,
-            3 | 4 => return Err(cancelled()),
-            8 | 127 => {
-                // A whole character: its continuation bytes and the byte they continue.
-                while bytes.pop().is_some_and(|removed| removed & 0xc0 == 0x80) {}
-            }
-            21 => bytes.clear(),
-            other if bytes.len() as u64 >= CLIENT_LINE_BYTES_MAX || other < 32 => {}
-            other => bytes.push(other),
-        }
-    }
-    match String::from_utf8(bytes) {
-        Ok(password) if !password.is_empty() => Ok(password),
-        Ok(_) => Err(Failure::Usage("no password was given".to_owned())),
-        Err(_) => Err(Failure::Usage("the password is not UTF-8".to_owned())),
+fn log_out(client: &mut Rbac) -> Result<u8, Failure> {
+    let revoked = client.send(Method::DELETE, "/v2/tokens", &json!({"revoke_tokens": [client.token]}));
+    match revoked {
+        // A token that is not good any more is as good as revoked.
+        Err(Failure::Refused { status: 401, .. }) | Ok(_) => remove_token(&client.token_file),
+        Err(failure) => Err(failure),
     }
 }
 
-/// A terminal that shows nothing until this is dropped.
-struct Hidden {
-    before: Termios,
-}
-
-impl Hidden {
-    fn start() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
-        Ok(Self { before })
+fn change_password(client: &mut Rbac) -> Result<u8, Failure> {
+    let current = terminal::secret("Current password", "the current password")?;
+    let body = json!({"current_password": current, "password": terminal::new_password("New password")?});
+    match client.send(Method::PUT, "/v1/users/current/password", &body) {
+        Err(Failure::Refused { status: 401, message, .. }) => Err(Failure::Other(message)),
+        outcome => outcome.map(|_| 0),
     }
 }
 
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        // There is nothing else to try.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
-    }
+fn choose_password(flags: &ConnectionFlags, around: &Surroundings) -> Result<u8, Failure> {
+    let settings = ClientSettings::resolve(flags, around)?;
+    let mut connection = Connection::new(&settings.ca, settings.rbac)?;
+    let token = terminal::secret("Reset token", "the reset token")?;
+    let body = json!({"token": token, "password": terminal::new_password("New password")?});
+    connection.post("/v1/auth/reset", &body).map(|_| 0)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::fake::{Fake, LOGIN, TOKEN, serve};
-    use crate::cli::testing::{Page, settings};
-    use crate::tls::testing::Pki;
-
-    #[test]
-    fn passwords_are_edited_without_being_shown() {
-        let typed = |bytes: &[u8]| password_from(&mut &*bytes);
-        assert_eq!(typed(b"secret\n").unwrap(), "secret");
-        assert_eq!(typed("seä\x7fcret\r".as_bytes()).unwrap(), "secret");
-        assert_eq!(typed(b"wrong\x15right\n").unwrap(), "right");
-        assert!(matches!(typed(b"sec\x03"), Err(Failure::Other(_))));
-        assert!(matches!(typed(b"sec"), Err(Failure::Other(_))));
-        assert!(matches!(typed(b"\n"), Err(Failure::Usage(_))));
-    }
-
-    #[test]
-    fn lines_from_a_pipe() {
-        let mut input = io::Cursor::new(b"ada\r\nsecret".to_vec());
-        assert_eq!(line(&mut input, "x").unwrap(), "ada");
-        assert_eq!(line(&mut input, "x").unwrap(), "secret");
-        assert!(matches!(line(&mut input, "x"), Err(Failure::Usage(_))));
-    }
-
-    #[test]
-    fn a_login_saves_the_token_or_prints_it() {
-        let pki = Pki::new("ca");
-        let server = serve(Fake::new(), &pki);
-        let settings = settings(&pki, server.local_addr().port());
-        std::fs::remove_file(&settings.token_file).unwrap();
-        let mut connection = Connection::new(&settings.ca, settings.rbac.clone()).unwrap();
-        let mut log_in = |print, credentials, lifetime: &str| {
-            let page = Page::default();
-            let connection_flags = ConnectionFlags::default();
-            let lifetime = Some(lifetime.to_owned());
-            let arguments = LoginArguments { user: None, lifetime, print, connection: connection_flags };
-            let outcome = exchange(&arguments, &settings, &mut connection, credentials, &mut page.output());
-            (outcome.map_err(|failure| failure.to_string()), page.text())
-        };
-        assert_eq!(log_in(true, LOGIN, "4h"), (Ok(0), format!("{TOKEN}\n")));
-        assert!(!settings.token_file.exists());
-        assert_eq!(log_in(false, LOGIN, "4h"), (Ok(0), String::new()));
-        assert_eq!(read_token(&settings.token_file).unwrap(), TOKEN);
-        let refused = "The provided login and password do not match.".to_owned();
-        assert_eq!(log_in(false, ("ada", "guess"), "4h"), (Err(refused), String::new()));
-        let (outcome, _) = log_in(false, LOGIN, "soon");
-        assert!(outcome.unwrap_err().starts_with("lifetime must be a number followed by y, d, h, m or s"));
-    }
-}
+mod tests;

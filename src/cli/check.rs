@@ -61,6 +61,11 @@ fn describe(configuration: &Configuration<'_>, tls: &Tls) -> String {
             CodeSource::PuppetServer(server) => text.line("code", format!("Puppet Server, {}", service(server))),
         }
         text.line("PuppetDB", orchestrator.puppetdb.as_ref().map_or("none".to_owned(), service));
+        let access = &orchestrator.access;
+        let listed =
+            access.certificate_allowlist.as_deref().map_or("nobody".to_owned(), |path| path.display().to_string());
+        text.line("certificates as users", listed);
+        text.line("audit log", place(access.audit_log.as_deref()));
         text.line("brokers that may link", list(orchestrator.brokers.iter()));
     }
     text.line("log", format!("{:?}, {}", configuration.log.level, place(configuration.log.file.as_deref())));

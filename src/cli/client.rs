@@ -81,7 +81,26 @@ impl Connection {
         self.send(Method::POST, path, None, body.to_string().into_bytes())
     }
 
-    fn send(&mut self, method: Method, path: &str, token: Option<&str>, body: Vec<u8>) -> Result<Value, Failure> {
+    /// Sends any request, and reads the answer, which may be empty.
+    pub(super) fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Value, Failure> {
+        let response = self.exchange(method, path, token, body)?;
+        understand(&response)
+    }
+
+    /// Sends any request; the answer as it is.
+    pub(super) fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Response, Failure> {
         let path = format!("{}{path}", self.endpoint.path);
         let mut headers = vec![("Accept", "application/json"), ("Content-Type", "application/json")];
         headers.extend(token.map(|token| ("X-Authentication", token)));
@@ -92,12 +111,16 @@ impl Connection {
         {
             response = self.https.request(&request, CLIENT_ANSWER_BYTES_MAX);
         }
-        understand(&response.map_err(Failure::Unreachable)?)
+        response.map_err(Failure::Unreachable)
     }
 }
 
-fn understand(response: &Response) -> Result<Value, Failure> {
+/// The JSON of an answer, or why it was refused.
+pub(super) fn understand(response: &Response) -> Result<Value, Failure> {
     let status = response.status.as_u16();
+    if response.status.is_success() && response.body.is_empty() {
+        return Ok(Value::Null);
+    }
     let body: Result<Value, _> = serde_json::from_slice(&response.body);
     match body {
         Ok(body) if response.status.is_success() => Ok(body),

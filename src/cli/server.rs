@@ -24,6 +24,8 @@ use crate::api;
 use crate::broker::controllers::{Controller, Way};
 use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server, restart};
+use crate::observe::audit_log::AuditLog;
+use crate::observe::metrics::Label;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::inventory::LinkedBroker;
 use crate::orchestrator::sources::service::Identity;
@@ -92,6 +94,7 @@ struct Appliance {
     host: BrokerHost,
     orchestrator: Orchestrator,
     api: api::Server,
+    audit: Arc<AuditLog>,
 }
 
 impl Appliance {
@@ -119,17 +122,22 @@ impl Appliance {
         let identity = Identity { name: tls.name.clone(), tls: tls.client.clone() };
         let orchestrator = Orchestrator::start(&settings.orchestrator, &identity, vec![link])
             .map_err(|refusal| format!("the orchestrator cannot start: {}", refusal.message))?;
-        let api = start_api(api, settings, &tls, &host, &orchestrator)?;
-        Ok(Self { tls, host, orchestrator, api })
+        let dropped = host.metrics.access_log_dropped.get_or_create(&Label { label: "audit" }).clone();
+        let audit_log = settings.orchestrator.access.audit_log.as_deref();
+        let audit = Arc::new(AuditLog::open(audit_log, dropped).map_err(|error| format!("the audit log: {error}"))?);
+        let api = start_api(api, settings, &tls, &host, &orchestrator, audit.clone())?;
+        Ok(Self { tls, host, orchestrator, api, audit })
     }
 
     /// Runs until a signal says stop.
     fn serve(self, settings: &ServerSettings, config: &Path, signals: Signals) -> Result<(), Failure> {
-        let Self { tls, host, orchestrator, api } = self;
+        let Self { tls, host, orchestrator, api, audit } = self;
         info!(name = tls.name, "the server is up");
         let hooks = Hooks {
             is_alive: &|| orchestrator.is_dispatching(),
             read_again: &|| {
+                audit.reopen();
+                orchestrator.rbac().allowlist().reload();
                 host.reload(load_server(config), |now| restart::server(settings, now), |now| (&now.log, &now.broker))
             },
             distrusted: &|| api.close_links(),
@@ -151,6 +159,7 @@ fn start_api(
     tls: &Tls,
     host: &BrokerHost,
     orchestrator: &Orchestrator,
+    audit: Arc<AuditLog>,
 ) -> Result<api::Server, String> {
     let broker_service = host.watch.service(&host.broker);
     let metrics = host.metrics.clone();
@@ -169,6 +178,7 @@ fn start_api(
         backend: Arc::new(orchestrator.clone()),
         public_url: format!("https://{}:{}", tls.name, address.port()),
         services: vec![orchestrator_service, broker_service],
+        audit,
         counts: metrics.clone(),
         metrics: Arc::new(move || metrics.render()),
         brokers: settings.orchestrator.brokers.clone(),

@@ -4,6 +4,7 @@
 //! the reference knows and that does nothing here is a warning, so that existing files can be used and nobody believes
 //! in a setting without effect.
 
+mod access;
 mod agent;
 pub mod authorization;
 mod broker;

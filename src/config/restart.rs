@@ -2,7 +2,8 @@
 //! who may send what.
 
 use super::settings::{
-    BrokerNodeSettings, BrokerSettings, ControllerSettings, LogSettings, OrchestratorSettings, ServerSettings,
+    AccessSettings, BrokerNodeSettings, BrokerSettings, ControllerSettings, LogSettings, OrchestratorSettings,
+    ServerSettings,
 };
 
 /// The keys of `podium server` whose values are not those of its start.
@@ -78,13 +79,14 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         status_interval,
         default_task_timeout,
         default_deploy_timeout,
-        token_lifetime,
-        token_lifetime_max,
+        access,
         brokers,
         keep_jobs,
         code_source,
         puppetdb,
     } = now;
+    let AccessSettings { token_lifetime, token_lifetime_max, failed_logins_max, certificate_allowlist, audit_log } =
+        access;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
         ("orchestrator.code-dir", start.code_dir != *code_dir),
@@ -94,8 +96,11 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.status-interval", start.status_interval != *status_interval),
         ("orchestrator.default-task-node-timeout", start.default_task_timeout != *default_task_timeout),
         ("orchestrator.default-deploy-node-timeout", start.default_deploy_timeout != *default_deploy_timeout),
-        ("orchestrator.token-lifetime", start.token_lifetime != *token_lifetime),
-        ("orchestrator.token-lifetime-max", start.token_lifetime_max != *token_lifetime_max),
+        ("orchestrator.token-lifetime", start.access.token_lifetime != *token_lifetime),
+        ("orchestrator.token-lifetime-max", start.access.token_lifetime_max != *token_lifetime_max),
+        ("orchestrator.failed-attempts-lockout", start.access.failed_logins_max != *failed_logins_max),
+        ("orchestrator.certificate-allowlist", start.access.certificate_allowlist != *certificate_allowlist),
+        ("orchestrator.audit-log.file", start.access.audit_log != *audit_log),
         ("orchestrator.brokers", start.brokers != *brokers),
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),

@@ -9,7 +9,7 @@ use super::listener::{address, certificates};
 use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{CodeSource, LogSettings, OrchestratorSettings, ServerSettings};
-use super::{Loaded, Problems, hocon, services, web_routes};
+use super::{Loaded, Problems, access, hocon, services, web_routes};
 use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
@@ -98,10 +98,8 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let prune_days = prune_days.and_then(|days| u32::try_from(days).ok()).unwrap_or(30);
     let deploy_timeout =
         reader.duration("orchestrator.default-deploy-node-timeout", Bare::Seconds, Duration::ZERO..=year);
-    let lifetimes = Duration::from_secs(1)..=100 * year;
-    let token_lifetime = reader.duration("orchestrator.token-lifetime", Bare::Seconds, lifetimes.clone());
-    let token_lifetime_max = reader.duration("orchestrator.token-lifetime-max", Bare::Seconds, lifetimes);
-    let settings = OrchestratorSettings {
+    OrchestratorSettings {
+        access: access::settings(reader, &data_dir),
         data_dir,
         code_dir,
         task_concurrency,
@@ -110,18 +108,11 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         status_interval: status_interval.unwrap_or(Duration::from_secs(12)),
         default_task_timeout: task_timeout.filter(|timeout| !timeout.is_zero()),
         default_deploy_timeout: deploy_timeout.filter(|timeout| !timeout.is_zero()),
-        token_lifetime: token_lifetime.unwrap_or(Duration::from_secs(3600)),
-        token_lifetime_max: token_lifetime_max.unwrap_or(10 * year),
         brokers: brokers(reader),
         keep_jobs: (prune_days > 0).then(|| prune_days * DAY),
         code_source,
         puppetdb,
-    };
-    if settings.token_lifetime > settings.token_lifetime_max {
-        let advice = "is longer than orchestrator.token-lifetime-max; shorten it or raise the maximum";
-        reader.fail("orchestrator.token-lifetime", advice);
     }
-    settings
 }
 
 /// Names compared whole: whoever stands here is believed to say who is connected.
@@ -171,8 +162,8 @@ mod tests {
     use super::*;
     use crate::config::authorization::ClientAccess;
     use crate::config::settings::{
-        AccessFormat, AccessLevel, AccessLogSettings, BrokerSettings, CertificatePaths, ClientAuth, ControllerSettings,
-        LogLevel, MountSettings, TlsSessions,
+        AccessFormat, AccessLevel, AccessLogSettings, AccessSettings, BrokerSettings, CertificatePaths, ClientAuth,
+        ControllerSettings, LogLevel, MountSettings, TlsSessions,
     };
 
     const CERTIFICATES: &str =
@@ -181,7 +172,7 @@ mod tests {
     /// A directory with certificate files (of no content: the configuration does not look into them) and one file.
     fn directory(text: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["c.pem", "k.pem", "ca.pem", "crl.pem"] {
+        for name in ["c.pem", "k.pem", "ca.pem", "crl.pem", "allowlist"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         std::fs::create_dir(dir.path().join("code")).unwrap();
@@ -206,12 +197,22 @@ mod tests {
             status_interval: Duration::from_secs(2),
             default_task_timeout: Some(Duration::from_secs(600)),
             default_deploy_timeout: Some(Duration::from_secs(3600)),
-            token_lifetime: Duration::from_secs(4 * 3600),
-            token_lifetime_max: 365 * DAY,
+            access: access(dir),
             brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
             keep_jobs: Some(7 * DAY),
             code_source: CodeSource::Directory,
             puppetdb: None,
+        }
+    }
+
+    /// What [`everything_set`] says of who gets in.
+    fn access(dir: &Path) -> AccessSettings {
+        AccessSettings {
+            token_lifetime: Duration::from_secs(4 * 3600),
+            token_lifetime_max: 365 * DAY,
+            failed_logins_max: 3,
+            certificate_allowlist: Some(dir.join("allowlist")),
+            audit_log: Some(dir.join("logs/audit.log")),
         }
     }
 
@@ -232,7 +233,8 @@ mod tests {
               status-interval: 2s, default-task-node-timeout: 600, global-concurrent-compiles: 3
               default-deploy-node-timeout: 1h, token-lifetime: 4h, token-lifetime-max: 1y
               job-prune-days: 7
-              brokers: [compile1.example.com, Compile-2]
+              brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3
+              certificate-allowlist: allowlist, audit-log.file: logs/audit.log
             }}"
         ));
         let loaded = load_server(dir.path()).unwrap();
@@ -290,6 +292,9 @@ mod tests {
         assert_eq!(loaded.settings.orchestrator.deploy_concurrency, 8);
         assert_eq!(loaded.settings.orchestrator.default_task_timeout, None);
         assert!(loaded.settings.orchestrator.brokers.is_empty(), "nobody may link unless named");
+        let access = loaded.settings.orchestrator.access;
+        assert_eq!((access.failed_logins_max, access.certificate_allowlist), (10, None));
+        assert_eq!(access.audit_log, Some("/var/lib/podium/audit.log".into()));
         assert_eq!(loaded.settings.log, LogSettings { level: LogLevel::Info, file: None });
     }
 

@@ -218,10 +218,8 @@ pub struct OrchestratorSettings {
     pub default_task_timeout: Option<Duration>,
     /// Seconds that a Puppet run may take on a node if the command does not say.
     pub default_deploy_timeout: Option<Duration>,
-    /// Life of a token if the login does not say.
-    pub token_lifetime: Duration,
-    /// Longest life of a token.
-    pub token_lifetime_max: Duration,
+    /// Users, tokens, and what is noted of what they do.
+    pub access: AccessSettings,
     /// Certificate names of the brokers on compile nodes that may link.
     pub brokers: Vec<String>,
     /// How long jobs are kept after their end; `None` is for ever.
@@ -252,6 +250,21 @@ pub struct ServiceSettings {
     pub connect_timeout: Duration,
     /// Time for a whole request.
     pub request_timeout: Duration,
+}
+
+/// Who gets in, and what is noted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// Life of a token if the login does not say.
+    pub token_lifetime: Duration,
+    /// Longest life of a token.
+    pub token_lifetime_max: Duration,
+    /// Wrong passwords in a row that lock a user; 0 is never.
+    pub failed_logins_max: u32,
+    /// File with the names of certificates that need no token.
+    pub certificate_allowlist: Option<PathBuf>,
+    /// The audit log; `None` is standard error.
+    pub audit_log: Option<PathBuf>,
 }
 
 /// `podium agent`.

@@ -96,3 +96,6 @@ pub const LOGINS_WAITING_MAX: usize = 64;
 
 /// Bytes of a password that is looked at.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Characters that a new password needs.
+pub const PASSWORD_CHARS_MIN: usize = 8;

@@ -184,3 +184,36 @@ pub const SERVICE_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of the answer to such a look; it is one word.
 pub const SERVICE_CHECK_BYTES_MAX: usize = 64 * 1024;
+
+/// Users.
+pub const USERS_MAX: u64 = 10_000;
+
+/// Roles.
+pub const ROLES_MAX: u64 = 1_000;
+
+/// Permissions of one role: as many as a request of [`API_BODY_BYTES_MAX`] hardly holds.
+pub const PERMISSIONS_PER_ROLE_MAX: usize = 10_000;
+
+/// Tokens of one user that have not expired: a script that logs in every second has 3,600 of an hour.
+pub const TOKENS_PER_USER_MAX: u64 = 10_000;
+
+/// How long a token that has expired or was revoked is still told from an unknown one.
+pub const TOKEN_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often the time of a token's last use is written: every time would be a flush to disk for each request.
+pub const TOKEN_ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a new password may be chosen after it was offered, as Puppet Enterprise has it.
+pub const PASSWORD_RESET_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Characters of a login, a name, a label, an address or a description.
+pub const ACCESS_TEXT_CHARS_MAX: usize = 200;
+
+/// Bytes of the file of certificates that need no login, and names in it.
+pub const ALLOWLIST_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of details in a line of the audit log: what matters of a request fits, not all that a request may be.
+pub const AUDIT_DETAILS_BYTES_MAX: usize = 16 * 1024;
+
+/// Names of nodes that a line of the audit log has; the job has them all.
+pub const AUDIT_NODES_MAX: usize = 20;

@@ -1,6 +1,7 @@
 //! What operators see: logs, metrics, status.
 
 pub mod access_log;
+pub mod audit_log;
 mod field;
 pub mod heap;
 mod lines;

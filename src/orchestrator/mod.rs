@@ -21,7 +21,7 @@ pub mod targets;
 pub mod task_targets;
 pub mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upkeep;
 pub mod vault;
 

@@ -18,6 +18,11 @@ pub(super) fn start(inner: &Inner, subject: &Subject, asked: PlanCommand) -> Res
 
 pub(super) fn finish(inner: &Inner, subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
     let (id, is_success) = (end.plan_job, end.is_success);
+    // Whoever runs the plan says how it ended.
+    if show(inner, id)?.plan.owner.id != subject.id && !subject.is_superuser {
+        let message = format!("Plan job {id} is somebody else's: only its owner may end it");
+        return Err(Refusal::new(RefusalKind::NotPermitted, message));
+    }
     match inner.store.finish_plan(end, WallTime::now())? {
         PlanFinish::Now => {
             tracing::info!(plan_job = %id, is_success, by = subject.login, "a plan that runs elsewhere has ended");

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
+use super::rbac::TokenRequest;
 use super::*;
-use crate::config::settings::CodeSource;
+use crate::config::settings::{AccessSettings, CodeSource};
 use crate::pcp::Envelope;
 use crate::tls::testing::Pki;
 
@@ -30,8 +31,13 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         status_interval: Duration::from_secs(12),
         default_task_timeout: None,
         default_deploy_timeout: None,
-        token_lifetime: Duration::from_secs(3600),
-        token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
+        access: AccessSettings {
+            token_lifetime: Duration::from_secs(3600),
+            token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
+            failed_logins_max: 10,
+            certificate_allowlist: None,
+            audit_log: None,
+        },
         keep_jobs: None,
         brokers: vec![],
         code_source: CodeSource::Directory,
@@ -146,7 +152,7 @@ fn command(params: Value) -> TaskCommand {
 
 fn admin(orchestrator: &Orchestrator, dir: &TempDir) -> Subject {
     let password = fs::read_to_string(dir.path().join("admin-password")).unwrap();
-    let token = orchestrator.rbac().login("admin", password.trim(), None, None).unwrap();
+    let token = orchestrator.rbac().login("admin", password.trim(), &TokenRequest::default()).unwrap();
     orchestrator.rbac().authenticate(&token).unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! The whole of it, with the real binary: tasks from the command line, crashes in the middle, bad input at the sockets,
 //! authorization rules, certificates that change, the life of a service.
 
+mod access;
 mod authorization;
 mod campaign;
 mod certificates;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::extract::Request;
 use serde_json::{Value, json};
 
 use super::Api;
@@ -248,11 +250,16 @@ fn inventory() {
 #[test]
 fn login_and_current_user() {
     let api = Api::new();
+    assert_eq!(api.ok("/rbac-api/v1/users/current"), owner());
     let (login, password) = LOGIN;
     let body = json!({"login": login, "password": password, "lifetime": "4h", "label": " mine ", "client": null});
     let answer = api.post("/rbac-api/v1/auth/token", body.to_string());
-    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({"token": TOKEN})));
-    assert_eq!(api.ok("/rbac-api/v1/users/current"), owner());
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let answer = answer.json();
+    assert_eq!(answer.as_object().unwrap().len(), 1);
+    let request =
+        Request::get("/rbac-api/v1/users/current").header("X-Authentication", answer["token"].as_str().unwrap());
+    assert_eq!(api.send(request.body(Body::empty()).unwrap()).json()["login"], login);
 }
 
 #[test]

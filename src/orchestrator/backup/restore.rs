@@ -137,7 +137,8 @@ fn check_and_revoke(database: &Path) -> rusqlite::Result<()> {
     if verdict != "ok" {
         return Err(rusqlite::Error::InvalidColumnName(verdict));
     }
-    connection.execute("UPDATE tokens SET revoked = 1", []).map(drop)
+    let now = WallTime::now().as_millis();
+    connection.execute("UPDATE tokens SET revoked = coalesce(revoked, ?1)", [now]).map(drop)
 }
 
 /// Takes the log into the database: only that will be moved.
@@ -170,7 +171,7 @@ mod tests {
     use super::super::back_up;
     use super::*;
     use crate::orchestrator::model::{JobId, NodeState};
-    use crate::orchestrator::rbac::Rbac;
+    use crate::orchestrator::rbac::{Rbac, TokenRequest};
     use crate::orchestrator::store::conformance;
     use crate::orchestrator::vault::Vault;
 
@@ -200,13 +201,13 @@ mod tests {
             let settings = crate::orchestrator::tests::settings(&self.path("data"));
             let rbac = Rbac::open(self.store.clone(), &settings).unwrap();
             let password = fs::read_to_string(self.path("data/admin-password")).unwrap();
-            rbac.login("admin", password.trim(), None, None).unwrap();
+            rbac.login("admin", password.trim(), &TokenRequest::default()).unwrap();
         }
 
         /// How many tokens are good for something.
         fn tokens(&self, data_dir: &Path) -> i64 {
             let connection = Connection::open(data_dir.join(DATABASE)).unwrap();
-            connection.query_row("SELECT count(*) FROM tokens WHERE NOT revoked", [], |row| row.get(0)).unwrap()
+            connection.query_row("SELECT count(*) FROM tokens WHERE revoked IS NULL", [], |row| row.get(0)).unwrap()
         }
 
         /// A backup of the running store.

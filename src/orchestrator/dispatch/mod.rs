@@ -28,10 +28,11 @@ pub use stop::{Stop, StopAnswer};
 
 use super::concurrency::{Pool, Turns};
 use super::events::{self, Action, Ending};
+use super::facts::from_task_result;
 use super::inventory::{Inventory, LinkIndex};
-use super::model::{JobId, JobSpec, JobState, Work};
+use super::model::{JobId, JobSpec, JobState, NodeState, Work};
 use super::puppet_run::Noop;
-use super::store::{Change, NodeKey, UnfinishedJob, UnfinishedNode};
+use super::store::{Change, FactsChange, NodeKey, UnfinishedJob, UnfinishedNode};
 use crate::clock::{Moment, WallTime};
 use crate::limits::{DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, START_GRACE};
 use links::Link;
@@ -339,11 +340,16 @@ impl Dispatcher {
     fn record_end(&mut self, now: Now, key: NodeKey, name: &str, ending: Ending, out: &mut Output) {
         let job = self.jobs.get_mut(&key.job).expect("a node's job lives as long as its nodes");
         match ending.state {
-            super::model::NodeState::Finished => job.succeeded += 1,
+            NodeState::Finished => job.succeeded += 1,
             _ => job.unsuccessful += 1,
         }
         job.left -= 1;
         out.ended += 1;
+        if let (Action::Task(task), NodeState::Finished) = (&job.action, ending.state)
+            && let Some(facts) = from_task_result(task, &ending.result)
+        {
+            out.changes.push(Change::Facts(FactsChange::Facts { node: name.to_owned(), facts, at: now.wall }));
+        }
         out.changes.push(ending.into_change(&job.action, key, name, now.wall));
         if job.left == 0 {
             self.end_job(now, key.job, out);

@@ -21,11 +21,13 @@ const FACT_TASKS: [&str; 1] = ["apply_helpers::custom_facts"];
 
 /// The facts in a task's result, if it is a task that prints facts and has not failed. They take the place of the node's
 /// earlier ones.
-pub fn from_task_result(task: &str, result: &Value) -> Option<Map<String, Value>> {
+pub fn from_task_result(task: &str, result: &Map<String, Value>) -> Option<Map<String, Value>> {
     let prints_facts = task == "facts" || task.starts_with("facts::") || FACT_TASKS.contains(&task);
-    let object = result.as_object().filter(|object| prints_facts && !object.contains_key("_error"))?;
+    if !prints_facts || result.contains_key("_error") {
+        return None;
+    }
     // Keys with an underscore are the orchestrator's own, `_output` above all.
-    let facts = object.iter().filter(|(name, _)| !name.starts_with('_'));
+    let facts = result.iter().filter(|(name, _)| !name.starts_with('_'));
     let facts: Map<String, Value> = facts.map(|(name, value)| (name.clone(), value.clone())).collect();
     (!facts.is_empty()).then_some(facts)
 }
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn facts_are_taken_from_tasks_that_print_them() {
-        let facts = json!({"os": {"family": "RedHat"}, "_output": "x"});
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let facts = object(json!({"os": {"family": "RedHat"}, "_output": "x"}));
         let expected = json!({"os": {"family": "RedHat"}}).as_object().cloned();
         for task in ["facts", "facts::bash", "apply_helpers::custom_facts"] {
             assert_eq!(from_task_result(task, &facts), expected, "{task}");
@@ -110,10 +113,8 @@ mod tests {
         for task in ["factsx", "package", "my::facts", ""] {
             assert_eq!(from_task_result(task, &facts), None, "{task}");
         }
-        for nothing in
-            [json!("text"), json!({"_output": "no JSON"}), json!({}), json!({"a": 1, "_error": {"msg": "x"}})]
-        {
-            assert_eq!(from_task_result("facts", &nothing), None, "{nothing}");
+        for nothing in [json!({"_output": "no JSON"}), json!({}), json!({"a": 1, "_error": {"msg": "x"}})] {
+            assert_eq!(from_task_result("facts", &object(nothing.clone())), None, "{nothing}");
         }
     }
 

@@ -1,13 +1,14 @@
 //! What every [`Store`] must do. An implementation calls [`run`] with a function that opens its store, again and again on
 //! the same data: everything acknowledged must still be there, however the one before ended.
 
+mod access;
 mod facts;
 mod plans;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Change, NewEvent, NewJob, NewNode, NodeKey, Store, Token, User};
+use super::{Change, NewEvent, NewJob, NewNode, NodeKey, Store};
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
     DeployOptions, EventType, JobId, JobKind, JobOrder, JobQuery, JobSpec, JobState, NodeOrder, NodeQuery, NodeState,
@@ -25,7 +26,8 @@ pub fn run(open: Open<'_>) {
     a_stop_is_kept(open);
     plans::run(open);
     a_failed_commit_changes_nothing(open);
-    names_users_and_tokens(open);
+    names(open);
+    access::run(open);
     facts::facts_are_found_by_their_changes(open);
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
@@ -264,40 +266,11 @@ fn a_failed_commit_changes_nothing(open: Open<'_>) {
     store.commit(vec![entered(id, JobState::Failed, 8, None)]).unwrap();
 }
 
-fn names_users_and_tokens(open: Open<'_>) {
-    let user = User {
-        id: "u1".into(),
-        login: "ada".into(),
-        password_hash: "hash".into(),
-        display_name: "Ada".into(),
-        email: "ada@example.com".into(),
-        is_superuser: true,
-        is_revoked: false,
-        last_login: None,
-        role_ids: vec![1, 2],
-    };
-    let token = Token {
-        hash: [7; 32],
-        user_id: "u1".into(),
-        label: Some("l".into()),
-        created: at(100),
-        expires: at(200),
-        is_revoked: false,
-    };
+fn names(open: Open<'_>) {
     let store = open();
     store.commit(vec![Change::NodesSeen(vec!["b".into(), "a".into()]), Change::NodesSeen(vec!["b".into()])]).unwrap();
-    store.commit(vec![Change::UserSet(user.clone()), Change::TokenIssued(token.clone())]).unwrap();
-    assert!(store.commit(vec![Change::UserSet(User { id: "u2".into(), ..user.clone() })]).is_err());
     drop(store);
-    let store = open();
-    assert_eq!(store.known_nodes().unwrap(), ["a", "b"]);
-    let logged_in = User { last_login: Some(at(100)), ..user };
-    assert_eq!(store.user("ada").unwrap(), Some(logged_in.clone()));
-    assert_eq!(store.user("bob").unwrap(), None);
-    assert_eq!(store.token(&[7; 32]).unwrap(), Some((token, logged_in)));
-    assert_eq!(store.token(&[8; 32]).unwrap(), None);
-    store.commit(vec![Change::TokenRevoked([7; 32])]).unwrap();
-    assert!(store.token(&[7; 32]).unwrap().unwrap().0.is_revoked);
+    assert_eq!(open().known_nodes().unwrap(), ["a", "b"]);
 }
 
 fn many_threads_write_at_once(open: Open<'_>) {

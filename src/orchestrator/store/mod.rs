@@ -1,6 +1,7 @@
 //! What the orchestrator keeps: jobs, nodes, events, names of the inventory, users and tokens. The trait is the contract;
 //! `conformance.rs` is the test suite that every implementation runs.
 
+pub mod access;
 #[cfg(test)]
 pub(super) mod conformance;
 mod facts;
@@ -10,6 +11,7 @@ pub mod plans;
 mod prune;
 mod rows;
 pub mod sqlite;
+mod sqlite_access;
 mod task_targets;
 mod writer;
 
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
@@ -31,7 +34,7 @@ use super::model::{
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: FactsStore + GroupsStore + PlanStore + TaskTargetStore + Send + Sync {
+pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -60,12 +63,6 @@ pub trait Store: FactsStore + GroupsStore + PlanStore + TaskTargetStore + Send +
 
     /// Names that the inventory has ever had, sorted.
     fn known_nodes(&self) -> Result<Vec<String>, StoreError>;
-
-    /// A user by login.
-    fn user(&self, login: &str) -> Result<Option<User>, StoreError>;
-
-    /// A token by the SHA-256 of its text, with its user.
-    fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError>;
 
     /// Ends writing, after what was asked for before; later writes are refused.
     fn close(&self);
@@ -178,12 +175,8 @@ pub enum Change {
     },
     /// The inventory has names that may be new.
     NodesSeen(Vec<String>),
-    /// A user is added, or replaced if the id exists.
-    UserSet(User),
-    /// A token is issued: its user has just logged in.
-    TokenIssued(Token),
-    /// A token may not be used any more.
-    TokenRevoked([u8; 32]),
+    /// Users, roles, tokens.
+    Access(AccessChange),
     /// Something is known of a node.
     Facts(FactsChange),
     /// The classifier's groups have changed.
@@ -254,46 +247,6 @@ pub struct UnfinishedNode {
     pub resent: bool,
 }
 
-/// A user as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// UUID.
-    pub id: String,
-    /// The name used to log in.
-    pub login: String,
-    /// PHC string.
-    pub password_hash: String,
-    /// For people.
-    pub display_name: String,
-    /// May be empty.
-    pub email: String,
-    /// May do everything.
-    pub is_superuser: bool,
-    /// May do nothing any more.
-    pub is_revoked: bool,
-    /// When a token was last issued.
-    pub last_login: Option<WallTime>,
-    /// Numbers of the roles.
-    pub role_ids: Vec<i64>,
-}
-
-/// A token as stored: not its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// SHA-256 of its text.
-    pub hash: [u8; 32],
-    /// Whose.
-    pub user_id: String,
-    /// Chosen by the user.
-    pub label: Option<String>,
-    /// When it was issued.
-    pub created: WallTime,
-    /// When its life is over.
-    pub expires: WallTime,
-    /// May not be used any more.
-    pub is_revoked: bool,
-}
-
 /// Why the store could not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreError {
@@ -329,6 +282,10 @@ pub enum StoreError {
         /// The most.
         bytes_max: usize,
     },
+    /// What was to be written contradicts what is there.
+    Conflict(String),
+    /// What was to be changed is not there.
+    Missing(String),
     /// The store was closed.
     Closed,
 }
@@ -356,6 +313,7 @@ impl fmt::Display for StoreError {
                     "the answer would have more than {bytes_max} bytes: ask for parts of it with limit and offset"
                 )
             }
+            Self::Conflict(why) | Self::Missing(why) => f.write_str(why),
             Self::Closed => f.write_str("the store is closed: the server is stopping"),
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{StoreError, Token, UnfinishedNode, User};
+use super::{StoreError, UnfinishedNode};
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
     Event, EventType, Job, JobId, JobKind, JobSpec, JobState, JobStatus, Node, NodeState, PlanJobId, TaskWork, Terms,
@@ -157,32 +157,5 @@ pub fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         timestamp: time(row, "timestamp")?,
         details: parsed(row, "details")?,
         message: row.get("message")?,
-    })
-}
-
-/// A row of `users`, perhaps joined.
-pub fn user(row: &Row<'_>) -> rusqlite::Result<User> {
-    Ok(User {
-        id: row.get("id")?,
-        login: row.get("login")?,
-        password_hash: row.get("password_hash")?,
-        display_name: row.get("display_name")?,
-        email: row.get("email")?,
-        is_superuser: row.get("is_superuser")?,
-        is_revoked: row.get("is_revoked")?,
-        last_login: time_option(row, "last_login")?,
-        role_ids: parsed(row, "role_ids")?,
-    })
-}
-
-/// A row of `tokens`, perhaps joined.
-pub fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
-    Ok(Token {
-        hash: row.get("hash")?,
-        user_id: row.get("user_id")?,
-        label: row.get("label")?,
-        created: time(row, "created")?,
-        expires: time(row, "expires")?,
-        is_revoked: row.get("revoked")?,
     })
 }

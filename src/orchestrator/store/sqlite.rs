@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, ToSql, param
 use super::files::{DATABASE, create_private_dir, lock, private_file, sync_dir};
 use super::rows::{self, database};
 use super::writer::{self, Write};
-use super::{Change, NewJob, Pruned, Store, StoreError, Token, UnfinishedJob, User};
+use super::{Change, NewJob, Pruned, Store, StoreError, UnfinishedJob};
 use crate::clock::WallTime;
 use crate::limits::{EVENTS_PAGE_MAX, STORE_ANSWER_BYTES_MAX, STORE_QUEUE_MAX, STORE_READERS_MAX};
 use crate::orchestrator::model::{Event, Job, JobId, JobKind, JobOrder, JobQuery, Node, NodeOrder, NodeQuery, Page};
@@ -31,8 +31,9 @@ use crate::orchestrator::model::{Event, Job, JobId, JobKind, JobOrder, JobQuery,
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs_and_users.sql"),
     include_str!("migrations/0002_kinds.sql"),
+    include_str!("migrations/0003_access.sql"),
     include_str!("migrations/0004_facts.sql"),
-    include_str!("migrations/0006_old_jobs.sql"),
+    include_str!("migrations/0005_old_jobs.sql"),
 ];
 
 /// The store in `<data_dir>/podium.db`.
@@ -83,7 +84,8 @@ impl SqliteStore {
         })?
     }
 
-    fn read<T>(
+    /// Asks one question on a connection for reading.
+    pub(super) fn read<T>(
         &self,
         action: &'static str,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -189,21 +191,6 @@ impl Store for SqliteStore {
         self.read("list known nodes", |connection| {
             let mut statement = connection.prepare_cached("SELECT name FROM known_nodes ORDER BY name")?;
             statement.query_map([], |row| row.get(0))?.collect()
-        })
-    }
-
-    fn user(&self, login: &str) -> Result<Option<User>, StoreError> {
-        self.read("look up a user", |connection| {
-            let mut statement = connection.prepare_cached("SELECT * FROM users WHERE login = ?1")?;
-            statement.query_row(params![login], rows::user).optional()
-        })
-    }
-
-    fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError> {
-        self.read("look up a token", |connection| {
-            let sql = "SELECT * FROM tokens JOIN users ON users.id = tokens.user_id WHERE hash = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(params![hash], |row| Ok((rows::token(row)?, rows::user(row)?))).optional()
         })
     }
 

@@ -3,13 +3,13 @@
 //! nothing with it.
 
 use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, OptionalExtension, Savepoint, params};
+use rusqlite::{Connection, Savepoint, params};
 use serde_json::{Map, Value};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
 use super::sqlite::{apply_facts, apply_groups, apply_task_target, plans};
-use super::{Change, NewEvent, NewJob, Pruned, StoreError, Token, User, prune};
+use super::{Change, NewEvent, NewJob, Pruned, StoreError, prune, sqlite_access};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
 use crate::orchestrator::model::{JobId, JobSpec, JobState, NodeState, PlanEnd, PlanJobId, Work};
@@ -227,11 +227,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::NodesSeen(names) => names.iter().try_for_each(|name| {
             execute(connection, "INSERT OR IGNORE INTO known_nodes (name) VALUES (?1)", params![name]).map(drop)
         }),
-        Change::UserSet(user) => set_user(connection, user),
-        Change::TokenIssued(token) => issue_token(connection, token),
-        Change::TokenRevoked(hash) => {
-            execute(connection, "UPDATE tokens SET revoked = 1 WHERE hash = ?1", params![hash]).map(drop)
-        }
+        Change::Access(change) => sqlite_access::apply(connection, change),
         Change::Facts(change) => apply_facts(connection, change),
         Change::Groups(change) => apply_groups(connection, change),
         Change::TaskTargetCreated(target) => apply_task_target(connection, target),
@@ -262,53 +258,6 @@ fn add_event(connection: &Connection, job: JobId, at: WallTime, event: &NewEvent
     execute(connection, sql, params![job.0, event.kind.word(), at.as_millis(), json(details), event.message])?;
     Ok(connection.last_insert_rowid())
 }
-
-fn set_user(connection: &Connection, user: &User) -> Result<(), StoreError> {
-    let taken: Option<String> = connection
-        .query_row("SELECT id FROM users WHERE login = ?1", params![user.login], |row| row.get(0))
-        .optional()
-        .map_err(database("look up a user"))?;
-    if taken.is_some_and(|id| id != user.id) {
-        return Err(StoreError::Database {
-            action: "write a user",
-            cause: format!("the login `{}` belongs to another user", user.login),
-        });
-    }
-    execute(
-        connection,
-        "INSERT INTO users (id, login, password_hash, display_name, email, is_superuser, is_revoked, last_login, \
-         role_ids) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE SET login = ?2, \
-         password_hash = ?3, display_name = ?4, email = ?5, is_superuser = ?6, is_revoked = ?7, last_login = ?8, \
-         role_ids = ?9",
-        params![
-            user.id,
-            user.login,
-            user.password_hash,
-            user.display_name,
-            user.email,
-            user.is_superuser,
-            user.is_revoked,
-            user.last_login.map(WallTime::as_millis),
-            json(&user.role_ids),
-        ],
-    )
-    .map(drop)
-}
-
-fn issue_token(connection: &Connection, token: &Token) -> Result<(), StoreError> {
-    let (created, expires) = (token.created.as_millis(), token.expires.as_millis());
-    // Tokens long out of life are of no use to anybody: removing them here bounds the table by the rate of logins.
-    execute(connection, "DELETE FROM tokens WHERE expires < ?1", params![created - EXPIRED_KEPT_MILLIS])?;
-    execute(
-        connection,
-        "INSERT INTO tokens (hash, user_id, label, created, expires, revoked) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![token.hash, token.user_id, token.label, created, expires, token.is_revoked],
-    )?;
-    execute(connection, "UPDATE users SET last_login = ?2 WHERE id = ?1", params![token.user_id, created]).map(drop)
-}
-
-/// How long an expired token is still told from an unknown one: a day.
-const EXPIRED_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 #[cfg(test)]
 mod tests {

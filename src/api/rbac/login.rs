@@ -1,5 +1,5 @@
-//! `/rbac-api/v1`: passwords against tokens, and who a token belongs to. Guessing is made slow: few passwords are
-//! checked at once, a refusal is answered late, and an address with many refusals is not listened to for a while.
+//! `POST /rbac-api/v1/auth/token`: passwords against tokens. Guessing is made slow: few passwords are checked at once, a
+//! refusal is answered late, and an address with many refusals is not listened to for a while.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,75 +10,116 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
-use super::command::{object, take, take_string};
-use super::gate::Peer;
-use super::problem::{Problem, respond_json};
-use super::render;
-use super::shared::{Shared, blocking};
+use super::{object, required, schema, string};
+use crate::api::audit;
+use crate::api::command::take;
+use crate::api::gate::Peer;
+use crate::api::problem::{Problem, respond_json};
+use crate::api::shared::{Shared, blocking};
 use crate::clock::Moment;
 use crate::limits::{
-    API_LOGIN_BODY_BYTES_MAX, LOGIN_ADDRESSES_MAX, LOGIN_FAILURE_DELAY, LOGIN_FAILURE_WINDOW, LOGIN_FAILURES_MAX,
-    LOGIN_WAIT_MAX, LOGINS_IN_FLIGHT_MAX,
+    ACCESS_TEXT_CHARS_MAX, API_LOGIN_BODY_BYTES_MAX, LOGIN_ADDRESSES_MAX, LOGIN_FAILURE_DELAY, LOGIN_FAILURE_WINDOW,
+    LOGIN_FAILURES_MAX, LOGIN_WAIT_MAX, LOGINS_IN_FLIGHT_MAX,
 };
-use crate::orchestrator::model::Subject;
-use crate::orchestrator::rbac::AuthError;
-
-/// Characters of a token's label.
-const LABEL_CHARS_MAX: usize = 200;
+use crate::orchestrator::rbac::{AuthError, LoginRefused, TokenRequest};
 
 /// `POST /rbac-api/v1/auth/token`.
-pub(super) async fn token(
+pub(in crate::api) async fn token(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response<Body> {
     match log_in(&shared, peer.remote.ip(), request).await {
-        Ok(token) => respond_json(StatusCode::OK, &json!({"token": token})),
-        Err(problem) => {
-            let retry = problem.status() == StatusCode::TOO_MANY_REQUESTS;
-            let mut response = problem.into_response();
-            if retry {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOGIN_FAILURE_WINDOW.as_secs()));
+        Ok((login, token)) => audit::with(respond_json(StatusCode::OK, &json!({"token": token})), "login", login),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// A login, or whatever else can be guessed, that is not answered as asked.
+pub(super) struct Refused {
+    problem: Problem,
+    /// What the audit log gets to know; nothing of what was not even looked at.
+    noted: Option<LoginRefused>,
+}
+
+impl Refused {
+    /// The same, in other words if it was a wrong guess.
+    pub(super) fn said_as(self, status: StatusCode, kind: &'static str, message: &'static str) -> Self {
+        match self.noted {
+            Some(LoginRefused { error: AuthError::WrongCredentials, .. }) => {
+                Self { problem: Problem::new(status, kind, message), ..self }
             }
-            response
+            _ => self,
         }
     }
 }
 
-/// `GET /rbac-api/v1/users/current`.
-pub(super) async fn current_user(Extension(subject): Extension<Subject>) -> Response<Body> {
-    respond_json(StatusCode::OK, &render::subject(&subject))
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { problem, noted: None }
+    }
 }
 
-async fn log_in(shared: &Arc<Shared>, address: IpAddr, request: Request) -> Result<String, Problem> {
+impl From<LoginRefused> for Refused {
+    fn from(refused: LoginRefused) -> Self {
+        Self { problem: refused.error.clone().into(), noted: Some(refused) }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        let Self { problem, noted } = self;
+        let retry = problem.status() == StatusCode::TOO_MANY_REQUESTS;
+        let mut response = problem.into_response();
+        if retry {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOGIN_FAILURE_WINDOW.as_secs()));
+        }
+        match noted {
+            None => response,
+            Some(LoginRefused { error: AuthError::Locked, login }) => {
+                audit::with(audit::with(response, "login", login), "locked", true)
+            }
+            Some(LoginRefused { login, .. }) => audit::with(response, "login", login),
+        }
+    }
+}
+
+/// The login and the token.
+async fn log_in(shared: &Arc<Shared>, address: IpAddr, request: Request) -> Result<(String, String), Refused> {
     let (head, body) = request.into_parts();
     let body = shared.read_body(&head.headers, body, API_LOGIN_BODY_BYTES_MAX).await?;
     let credentials = Credentials::parse(&body)?;
+    let login = credentials.login.clone();
+    let token = slowly(shared, address, move |shared| credentials.check(shared)).await?;
+    shared.logins.succeeded(address);
+    Ok((login, token))
+}
+
+/// Checks a password, or whatever else can be guessed, in its turn, and counts what was wrong.
+pub(super) async fn slowly<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    address: IpAddr,
+    check: impl FnOnce(&Shared) -> Result<T, LoginRefused> + Send + 'static,
+) -> Result<T, Refused> {
     shared.logins.admit(address, shared.clock.now())?;
     let turn = tokio::time::timeout(LOGIN_WAIT_MAX, shared.logins.turns.acquire()).await;
     // Others from the same address may have been refused meanwhile: a burst must not get more guesses than a row.
     shared.logins.admit(address, shared.clock.now())?;
-    let outcome = match &turn {
-        Ok(_turn) => blocking(shared, move |shared| credentials.check(shared)).await?,
-        Err(_) => {
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "puppetlabs.rbac/server-error",
-                "The server is busy with other logins. Try again later.",
-            ));
-        }
+    if turn.is_err() {
+        return Err(Refused::from(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "puppetlabs.rbac/server-error",
+            "The server is busy with other logins. Try again later.",
+        )));
+    }
+    let refused = match blocking(shared, check).await? {
+        Ok(outcome) => return Ok(outcome),
+        Err(refused) => refused,
     };
-    let error = match outcome {
-        Ok(token) => {
-            shared.logins.succeeded(address);
-            return Ok(token);
-        }
-        Err(error) => error,
-    };
-    if matches!(error, AuthError::WrongCredentials | AuthError::UserRevoked) {
+    if matches!(refused.error, AuthError::WrongCredentials | AuthError::Locked | AuthError::UserRevoked) {
         // Counted before the turn is given on, so that whoever has it next sees it.
         shared.logins.failed(address, shared.clock.now());
         drop(turn);
@@ -86,43 +127,57 @@ async fn log_in(shared: &Arc<Shared>, address: IpAddr, request: Request) -> Resu
         tracing::warn!(%address, "a login was refused");
         tokio::time::sleep(LOGIN_FAILURE_DELAY).await;
     }
-    Err(error.into())
+    Err(refused.into())
 }
 
 /// A login's body. Not `Debug`: the password must not reach a log.
 struct Credentials {
     login: String,
     password: String,
-    lifetime: Option<Duration>,
-    label: Option<String>,
+    wanted: TokenRequest,
 }
 
 impl Credentials {
     fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let mut object = object(body).map_err(|problem| malformed(problem.message()))?;
-        let lifetime = match take(&mut object, "lifetime") {
-            None => None,
-            Some(value) => Some(parse_lifetime(value.as_str().unwrap_or(&value.to_string())).ok_or_else(|| {
-                schema("lifetime must be a number followed by y, d, h, m or s, such as 4h; 0 is the longest possible")
-            })?),
-        };
-        let mut string = |key| take_string(&mut object, key).map_err(|problem| schema(problem.message()));
-        let login = string("login")?.ok_or_else(|| schema("The required key login is missing"))?;
-        let password = string("password")?.ok_or_else(|| schema("The required key password is missing"))?;
-        let label = string("label")?.map(|label| parse_label(&label)).transpose()?;
-        Ok(Self { login, password, lifetime, label })
+        let mut object = object(body)?;
+        let wanted = token_request(&mut object)?;
+        let login = required(&mut object, "login")?;
+        let password = required(&mut object, "password")?;
+        Ok(Self { login, password, wanted })
     }
 
-    fn check(&self, shared: &Shared) -> Result<String, AuthError> {
-        shared.backend.login(&self.login, &self.password, self.lifetime, self.label.as_deref())
+    fn check(&self, shared: &Shared) -> Result<String, LoginRefused> {
+        shared.backend.rbac().login(&self.login, &self.password, &self.wanted)
     }
+}
+
+/// What a token is to be like.
+pub(super) fn token_request(object: &mut Map<String, Value>) -> Result<TokenRequest, Problem> {
+    let lifetime = duration(object, "lifetime", "0 is the longest possible")?;
+    let timeout = duration(object, "timeout", "0 is none")?.filter(|timeout| !timeout.is_zero());
+    let label = string(object, "label")?.map(|label| parse_label(&label)).transpose()?;
+    let mut text = |key: &str| {
+        let text = string(object, key)?.unwrap_or_default();
+        if text.chars().count() > ACCESS_TEXT_CHARS_MAX {
+            return Err(schema(&format!("{key} must have at most {ACCESS_TEXT_CHARS_MAX} characters")));
+        }
+        Ok(text)
+    };
+    Ok(TokenRequest { lifetime, label, description: text("description")?, client: text("client")?, timeout })
+}
+
+fn duration(object: &mut Map<String, Value>, key: &str, zero: &str) -> Result<Option<Duration>, Problem> {
+    let Some(value) = take(object, key) else { return Ok(None) };
+    let parsed = parse_lifetime(value.as_str().unwrap_or(&value.to_string()));
+    let rule = format!("{key} must be a number followed by y, d, h, m or s, such as 4h; {zero}");
+    parsed.map(Some).ok_or_else(|| schema(&rule))
 }
 
 fn parse_label(label: &str) -> Result<String, Problem> {
     let label = label.trim();
     let length = label.chars().count();
-    if length == 0 || length > LABEL_CHARS_MAX || label.contains(',') {
-        return Err(schema("label must have 1 to 200 characters and no comma"));
+    if length == 0 || length > ACCESS_TEXT_CHARS_MAX || label.contains(',') {
+        return Err(schema(&format!("label must have 1 to {ACCESS_TEXT_CHARS_MAX} characters and no comma")));
     }
     Ok(label.to_owned())
 }
@@ -142,17 +197,8 @@ fn parse_lifetime(text: &str) -> Option<Duration> {
     all_digits.then(|| digits.parse::<u64>().ok()?.checked_mul(seconds)).flatten().map(Duration::from_secs)
 }
 
-fn malformed(message: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "puppetlabs.rbac/malformed-request", message.to_owned())
-}
-
-fn schema(message: &str) -> Problem {
-    let message = format!("{}.", message.trim_end_matches('.'));
-    Problem::new(StatusCode::BAD_REQUEST, "puppetlabs.rbac/schema-violation", message)
-}
-
 /// Logins under way and the addresses whose logins were refused lately.
-pub(super) struct Logins {
+pub(in crate::api) struct Logins {
     turns: Semaphore,
     failures: Mutex<HashMap<IpAddr, Failures>>,
 }
@@ -171,7 +217,7 @@ impl Failures {
 
 impl Logins {
     /// Nobody has tried yet.
-    pub(super) fn new() -> Self {
+    pub(in crate::api) fn new() -> Self {
         Self { turns: Semaphore::new(LOGINS_IN_FLIGHT_MAX), failures: Mutex::new(HashMap::new()) }
     }
 
@@ -194,7 +240,7 @@ impl Logins {
     }
 
     /// Notes a refused login.
-    pub(super) fn failed(&self, address: IpAddr, now: Moment) {
+    pub(in crate::api) fn failed(&self, address: IpAddr, now: Moment) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let address = origin(address);
         if failures.len() >= LOGIN_ADDRESSES_MAX && !failures.contains_key(&address) {
