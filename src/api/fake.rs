@@ -1,13 +1,14 @@
 //! Tests only: an orchestrator that knows one finished job and plays new ones a step further each time their events are
 //! asked for, and a server with real certificates in front of it.
 
+mod access;
 mod plans;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
@@ -26,18 +27,13 @@ use crate::orchestrator::model::{
     PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::Rbac;
-use crate::orchestrator::rbac::permission::{Action, EVERY, Grant};
-use crate::orchestrator::rbac::tests::cheap;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
-use crate::orchestrator::store::access::{AccessChange, Token, User};
+use crate::orchestrator::store::Store;
 use crate::orchestrator::store::sqlite::SqliteStore;
-use crate::orchestrator::store::{Change, Store};
 use crate::orchestrator::task_targets::TaskTargets;
-use crate::orchestrator::tests::settings;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
-use crate::sha256::Sha256;
 use crate::tls::material::ClientAuth;
 use crate::tls::testing::Pki;
 
@@ -56,9 +52,9 @@ const START: i64 = 1_772_360_130_000;
 pub(crate) struct Fake {
     state: Mutex<State>,
     rbac: Rbac,
+    classifier: Classifier,
+    task_targets: TaskTargets,
     files: tempfile::TempDir,
-    /// Opened by whoever needs it first.
-    stored: OnceLock<(Classifier, TaskTargets)>,
 }
 
 struct State {
@@ -80,11 +76,13 @@ impl Fake {
         let old = Played { job: old_job(), nodes: vec![old_node()], events: old_events() };
         let jobs = BTreeMap::from([(OLD_JOB.0, old)]);
         let files = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&files.path().join("data")).unwrap());
         Arc::new(Self {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
-            rbac: rbac(files.path()),
+            rbac: access::rbac(files.path(), &store),
+            classifier: Classifier::new(store.clone()),
+            task_targets: TaskTargets::new(store),
             files,
-            stored: OnceLock::new(),
         })
     }
 
@@ -124,13 +122,6 @@ impl Fake {
         };
         state.jobs.insert(id.0, Played { job, nodes, events: Vec::new() });
         id
-    }
-
-    fn stored(&self) -> &(Classifier, TaskTargets) {
-        self.stored.get_or_init(|| {
-            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.files.path().join("data")).unwrap());
-            (Classifier::new(store.clone()), TaskTargets::new(store))
-        })
     }
 
     fn with_job<T>(&self, id: JobId, look: impl FnOnce(&mut Played, &mut i64) -> T) -> Result<T, Refusal> {
@@ -357,11 +348,11 @@ impl Backend for Fake {
     }
 
     fn classifier(&self) -> &Classifier {
-        &self.stored().0
+        &self.classifier
     }
 
     fn task_targets(&self) -> &TaskTargets {
-        &self.stored().1
+        &self.task_targets
     }
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {
@@ -377,53 +368,6 @@ impl Backend for Fake {
     fn rbac(&self) -> &Rbac {
         &self.rbac
     }
-}
-
-/// Ada, who has the role Operators and may run tasks besides, and tokens of hers that are good and not.
-fn rbac(directory: &Path) -> Rbac {
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&directory.join("data")).unwrap());
-    let allowlist = directory.join("allowlist");
-    File::create(&allowlist).unwrap();
-    let mut settings = settings(&directory.join("data"));
-    settings.access.certificate_allowlist = Some(allowlist);
-    let rbac = Rbac::with_argon2(store.clone(), &settings, cheap()).unwrap();
-    let mut operators = rbac.role(2).unwrap();
-    operators.permissions.push(Grant::new(Action::TasksRun, EVERY));
-    let Subject { id, login, display_name, email, role_ids, .. } = ada();
-    let last_login = Some(WallTime::from_millis(1_772_355_600_000));
-    let password_hash = rbac.passwords().hash(LOGIN.1).unwrap();
-    let user = User {
-        id,
-        login,
-        password_hash,
-        display_name,
-        email,
-        is_superuser: false,
-        is_revoked: false,
-        last_login,
-        failed_logins: 0,
-        reset: None,
-        role_ids,
-    };
-    let token = |text: &str, expires: i64, revoked: bool| {
-        AccessChange::TokenIssued(Token {
-            hash: Sha256::of(text.as_bytes()),
-            user_id: user.id.clone(),
-            label: None,
-            description: String::new(),
-            client: String::new(),
-            created: WallTime::from_millis(START),
-            expires: WallTime::from_millis(expires),
-            // Never to be written again, so that a test's first request is as fast as all others.
-            last_active: WallTime::from_millis(i64::MAX),
-            timeout: None,
-            revoked: revoked.then_some(WallTime::from_millis(START)),
-        })
-    };
-    let tokens = [token(TOKEN, i64::MAX, false), token("expired", START, false), token("revoked", i64::MAX, true)];
-    let changes = [AccessChange::RoleSet(operators), AccessChange::UserAdded(user.clone())];
-    store.commit(changes.into_iter().chain(tokens).map(Change::Access).collect()).unwrap();
-    rbac
 }
 
 /// What the one file holds: more than two chunks.

@@ -95,10 +95,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 fn classifier_routes() -> Router<Arc<Shared>> {
-    let group = get(classifier::group).put(classifier::put).post(classifier::update).delete(classifier::delete);
     Router::new()
         .route("/classifier-api/v1/groups", get(classifier::groups).post(classifier::create))
-        .route("/classifier-api/v1/groups/{id}", group)
+        .route("/classifier-api/v1/groups/{id}", get(classifier::group).put(classifier::put))
+        .route("/classifier-api/v1/groups/{id}", post(classifier::update).delete(classifier::delete))
         .route("/classifier-api/v1/groups/{id}/rules", get(classifier::rules))
         .route("/classifier-api/v1/classified/nodes/{name}", post(classifier::classified))
         .route("/classifier-api/v1/environments", get(classifier::environments))

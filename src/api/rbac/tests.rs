@@ -295,11 +295,11 @@ fn what_is_permitted_can_be_asked() {
     let permission =
         |kind: &str, action: &str, instance: &str| json!({"object_type": kind, "action": action, "instance": instance});
     let asked =
-        [permission("puppet_agent", "run", "*"), permission("plans", "run", "x"), permission("no", "such", "*")];
+        [permission("puppet_agent", "run", "*"), permission("users", "create", "*"), permission("no", "such", "*")];
     let answer = api.post("/rbac-api/v1/permitted", json!({"token": ADA, "permissions": asked}).to_string());
     assert_eq!((answer.status.as_u16(), answer.json()), (200, json!([true, false, false])));
     assert_eq!(api.ok("/rbac-api/v1/permitted/tasks/run"), json!(["*"]));
-    assert_eq!(api.ok(&format!("/rbac-api/v1/permitted/plans/run/{ADA}")), json!([]));
+    assert_eq!(api.ok(&format!("/rbac-api/v1/permitted/users/create/{ADA}")), json!([]));
     assert_eq!(kind(&api.get("/rbac-api/v1/permitted/no/such")), (404, "rbac/not-found".into()));
     assert_eq!(api.get("/rbac-api/v1/permitted/tasks/run/00000000-0000-4000-8000-000000000000").status, 404);
     let types = api.ok("/rbac-api/v1/types");
