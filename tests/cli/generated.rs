@@ -13,7 +13,10 @@ fn bash_completes_our_commands_and_flags() {
             "{}\nCOMP_WORDS=({words} '{current}') COMP_CWORD={count}\n_podium podium '{current}' x\necho \"${{COMPREPLY[*]}}\"",
             stdout(&script)
         );
-        let output = Command::new("bash").arg("-c").arg(asked).stdin(Stdio::null()).output().unwrap();
+        // Longer than an argument may be.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), asked).unwrap();
+        let output = Command::new("bash").arg(file.path()).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         stdout(&output).trim().to_owned()
     };
@@ -28,7 +31,9 @@ fn other_shells_read_their_completions_too() {
         let script = podium(&["completions", shell]);
         assert_eq!(code(&script), 0);
         assert!(stdout(&script).contains(mark), "{shell}");
-        let checked = Command::new(shell).args(["-n", "-c", &stdout(&script)]).output();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), stdout(&script)).unwrap();
+        let checked = Command::new(shell).arg("-n").arg(file.path()).output();
         // Not every machine has it.
         if let Ok(output) = checked {
             assert!(output.status.success(), "{shell}: {}", stderr(&output));
