@@ -58,7 +58,8 @@ pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTarget
     /// The jobs that have not ended, ascending, with those of their nodes that have not.
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
 
-    /// Removes about so many rows at most of jobs that ended before a time, the oldest first.
+    /// Removes about so many rows at most of jobs that ended before a time, the oldest first, and then of such plan jobs of
+    /// which no job is left.
     fn prune(&self, before: WallTime, rows: usize) -> Result<Pruned, StoreError>;
 
     /// Names that the inventory has ever had, sorted.

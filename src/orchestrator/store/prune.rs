@@ -23,7 +23,7 @@ pub(super) fn step(connection: &Connection, before: WallTime, rows: usize) -> Re
 fn prune(connection: &Connection, before: WallTime, rows: usize) -> rusqlite::Result<Pruned> {
     let mut oldest = connection.prepare_cached("SELECT id FROM jobs WHERE finished < ?1 ORDER BY finished LIMIT 1")?;
     let job: Option<i64> = oldest.query_row(params![before.as_millis()], |row| row.get(0)).optional()?;
-    let Some(job) = job else { return Ok(Pruned::Nothing) };
+    let Some(job) = job else { return prune_plans(connection, before, rows) };
     for sql in STEPS {
         let limit = i64::try_from(rows).unwrap_or(i64::MAX);
         if connection.prepare_cached(sql)?.execute(params![job, limit])? >= rows {
@@ -31,5 +31,22 @@ fn prune(connection: &Connection, before: WallTime, rows: usize) -> rusqlite::Re
         }
     }
     connection.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute(params![job])?;
+    Ok(Pruned::Some { jobs: 1 })
+}
+
+/// The same for a plan job, once none of its jobs is left.
+fn prune_plans(connection: &Connection, before: WallTime, rows: usize) -> rusqlite::Result<Pruned> {
+    let mut oldest = connection.prepare_cached(
+        "SELECT id FROM plan_jobs WHERE finished < ?1 AND NOT EXISTS (SELECT 1 FROM jobs WHERE plan_job = plan_jobs.id) \
+         ORDER BY finished LIMIT 1",
+    )?;
+    let plan: Option<i64> = oldest.query_row(params![before.as_millis()], |row| row.get(0)).optional()?;
+    let Some(plan) = plan else { return Ok(Pruned::Nothing) };
+    let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+    let sql = "DELETE FROM plan_events WHERE id IN (SELECT id FROM plan_events WHERE plan_job = ?1 LIMIT ?2)";
+    if connection.prepare_cached(sql)?.execute(params![plan, limit])? >= rows {
+        return Ok(Pruned::Some { jobs: 0 });
+    }
+    connection.prepare_cached("DELETE FROM plan_jobs WHERE id = ?1")?.execute(params![plan])?;
     Ok(Pruned::Some { jobs: 1 })
 }

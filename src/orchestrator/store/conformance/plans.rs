@@ -6,6 +6,7 @@ use super::{Open, at, entered, new_job, owner};
 use crate::orchestrator::model::{
     JobOrder, JobState, PlanCommand, PlanEnd, PlanEventType, PlanJobId, PlanQuery, PlanState, Work,
 };
+use crate::orchestrator::store::Pruned;
 use crate::orchestrator::store::plans::{NewPlanJob, PlanFinish};
 
 fn new_plan(plan: &str, created: i64) -> NewPlanJob {
@@ -84,4 +85,15 @@ pub fn run(open: Open<'_>) {
     assert_eq!(ids(&PlanQuery { max_finish: Some(at(2_000)), ..all_plans() }), (vec![1], 1));
     let bare = store.plan_jobs(&PlanQuery { with_results: false, ..all_plans() }).unwrap();
     assert!(bare.items.iter().all(|plan| plan.result.is_none()));
+
+    // A plan goes after its last job, which ended at 1,500.
+    assert_eq!(store.prune(at(1_500), 1), Ok(Pruned::Nothing));
+    let steps = std::iter::from_fn(|| match store.prune(at(2_500), 1).unwrap() {
+        Pruned::Some { jobs } => Some(jobs),
+        Pruned::Nothing => None,
+    });
+    assert!(steps.sum::<usize>() >= 2, "the job and its plan, and perhaps others from before");
+    assert_eq!((store.job(id).unwrap(), ids(&all_plans())), (None, (vec![2], 1)));
+    assert_eq!(store.plan_events(PlanJobId(1), 0).unwrap(), None);
+    assert_eq!(store.start_plan(new_plan("d", 7_000)), Ok(PlanJobId(3)), "numbers are not used again");
 }
