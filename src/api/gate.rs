@@ -61,6 +61,8 @@ pub(super) async fn handle(shared: Arc<Shared>, router: Router, peer: Peer, requ
         // A token in a path is a token all the same.
         path: match listed {
             Listed::As { path: listed, .. } if listed.contains("{token}") => listed,
+            // Also if the method or the version is wrong.
+            _ if path.starts_with("/rbac-api/") && path.contains("/tokens/") => "/rbac-api/.../tokens/{token}",
             _ => &path,
         },
         status: response.status(),

@@ -37,6 +37,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "puppetlabs.orchestrator/validation-error", message)
     }
 
+    /// Work that ended in a panic, which has been reported by its own hook.
+    pub(super) fn failed() -> Self {
+        Self::internal("The server failed to do this; its log says why.")
+    }
+
     /// Our own fault.
     pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "puppetlabs.orchestrator/unknown-error", message)

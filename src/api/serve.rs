@@ -16,6 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +31,7 @@ use tokio_rustls::server::TlsStream;
 use super::backend::Backend;
 use super::broker_link::{self, Handover};
 use super::gate::{self, Peer};
+use super::problem::Problem;
 use super::routes;
 use super::shared::Shared;
 use super::shares::{Share, Shares};
@@ -250,7 +252,9 @@ impl Worker {
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             let (shared, router, peer) = (answering.clone(), router.clone(), peer.clone());
             request.extensions_mut().insert(handover.clone());
-            async move { Ok::<_, Infallible>(gate::handle(shared, router, peer, request.map(Body::new)).await) }
+            // On its own: whoever hangs up in the middle does not keep it from being noted and counted.
+            let answer = tokio::spawn(gate::handle(shared, router, peer, request.map(Body::new)));
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|_| Problem::failed().into_response())) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -120,7 +120,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     let shared = shared.clone();
     tokio::task::spawn_blocking(move || work(&shared)).await.map_err(|error| {
         tracing::error!(%error, "an API request's work panicked");
-        Problem::internal("The server failed to do this; its log says why.")
+        Problem::failed()
     })
 }
 

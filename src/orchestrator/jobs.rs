@@ -27,7 +27,7 @@ use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
-    command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, plan_job))?;
+    command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, subject, plan_job))?;
     let (RunnableTask { detail: task, metadata, .. }, checked) = check(inner, &command)?;
     let (scope, environment) = (&command.terms.scope, &command.terms.environment);
     inner.rbac.permit_scope(subject, scope)?;

@@ -18,11 +18,7 @@ pub(super) fn start(inner: &Inner, subject: &Subject, asked: PlanCommand) -> Res
 
 pub(super) fn finish(inner: &Inner, subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {
     let (id, is_success) = (end.plan_job, end.is_success);
-    // Whoever runs the plan says how it ended.
-    if show(inner, id)?.plan.owner.id != subject.id && !subject.is_superuser {
-        let message = format!("Plan job {id} is somebody else's: only its owner may end it");
-        return Err(Refusal::new(RefusalKind::NotPermitted, message));
-    }
+    check_owner(subject, &show(inner, id)?.plan)?;
     match inner.store.finish_plan(end, WallTime::now())? {
         PlanFinish::Now => {
             tracing::info!(plan_job = %id, is_success, by = subject.login, "a plan that runs elsewhere has ended");
@@ -33,9 +29,20 @@ pub(super) fn finish(inner: &Inner, subject: &Subject, end: PlanEnd) -> Result<(
     }
 }
 
+/// Whoever runs the plan says what is done in it and how it ends.
+fn check_owner(subject: &Subject, plan: &PlanJob) -> Result<(), Refusal> {
+    if plan.owner.id == subject.id || subject.is_superuser {
+        return Ok(());
+    }
+    let message = format!("Plan job {} is somebody else's: only its owner may add to it or end it", plan.id);
+    Err(Refusal::new(RefusalKind::NotPermitted, message))
+}
+
 /// Whether a job may be made for the plan.
-pub(super) fn check_running(inner: &Inner, id: PlanJobId) -> Result<(), Refusal> {
-    match show(inner, id)?.plan.state {
+pub(super) fn check_running(inner: &Inner, subject: &Subject, id: PlanJobId) -> Result<(), Refusal> {
+    let plan = show(inner, id)?.plan;
+    check_owner(subject, &plan)?;
+    match plan.state {
         PlanState::Running => Ok(()),
         PlanState::Success | PlanState::Failure => Err(already_finished(id)),
     }

@@ -138,7 +138,8 @@ fn check_and_revoke(database: &Path) -> rusqlite::Result<()> {
         return Err(rusqlite::Error::InvalidColumnName(verdict));
     }
     let now = WallTime::now().as_millis();
-    connection.execute("UPDATE tokens SET revoked = coalesce(revoked, ?1)", [now]).map(drop)
+    connection.execute("UPDATE tokens SET revoked = coalesce(revoked, ?1)", [now])?;
+    connection.execute("UPDATE users SET reset_hash = NULL, reset_expires = NULL", []).map(drop)
 }
 
 /// Takes the log into the database: only that will be moved.

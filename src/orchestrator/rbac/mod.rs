@@ -14,7 +14,7 @@ pub mod users;
 pub(crate) mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use argon2::Argon2;
 
@@ -43,6 +43,8 @@ pub struct Rbac {
     passwords: Passwords,
     settings: AccessSettings,
     allowlist: Allowlist,
+    /// Held while somebody changes users or roles, from what is read for the decision to what is written.
+    changing: Mutex<()>,
 }
 
 impl Rbac {
@@ -58,7 +60,8 @@ impl Rbac {
         argon2: Argon2<'static>,
     ) -> Result<Self, StoreError> {
         let allowlist = Allowlist::load(settings.access.certificate_allowlist.as_deref())?;
-        let rbac = Self { store, passwords: Passwords::new(argon2)?, settings: settings.access.clone(), allowlist };
+        let (passwords, settings_kept) = (Passwords::new(argon2)?, settings.access.clone());
+        let rbac = Self { store, passwords, settings: settings_kept, allowlist, changing: Mutex::new(()) };
         if rbac.store.roles()?.is_empty() {
             rbac.change(roles::defaults().into_iter().map(AccessChange::RoleSet).collect())?;
         }

@@ -1,6 +1,8 @@
 //! Users and roles as somebody changes them: who may, and what nobody may. Nobody can give away, or get at, more than he has:
 //! superusers are changed by superusers only, and a role is given permissions only by somebody who has them.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use uuid::Uuid;
 
 use super::error::{AccessError, AccessKind};
@@ -8,7 +10,7 @@ use super::permission::{Action, EVERY, Grant, permits};
 use super::roles::{ADMINISTRATORS, Role};
 use super::{API_USER, Rbac, password, sha256, subject};
 use crate::clock::WallTime;
-use crate::limits::{ACCESS_TEXT_CHARS_MAX, PASSWORD_RESET_LIFETIME, PERMISSIONS_PER_ROLE_MAX, ROLES_MAX};
+use crate::limits::{ACCESS_TEXT_CHARS_MAX, PASSWORD_RESET_LIFETIME, PERMISSIONS_PER_ROLE_MAX, ROLES_MAX, USERS_MAX};
 use crate::orchestrator::model::Subject;
 use crate::orchestrator::store::access::{AccessChange, Reset, User};
 
@@ -73,8 +75,9 @@ impl Rbac {
     pub fn add_user(&self, by: &Subject, fields: UserFields, password: Option<&str>) -> Outcome<User> {
         self.require(by, Action::UsersCreate, EVERY)?;
         check(&fields)?;
-        self.require_membership(by, &[], &fields.role_ids)?;
         let password_hash = password.map(|password| self.new_hash(password)).transpose()?.unwrap_or_default();
+        let _changing = self.changing();
+        self.require_membership(by, &[], &fields.role_ids)?;
         let UserFields { login, display_name, email, role_ids } = fields;
         let id = Uuid::new_v4().to_string();
         let user = User {
@@ -94,8 +97,13 @@ impl Rbac {
         self.user(&id)
     }
 
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes a user.
     pub fn edit_user(&self, by: &Subject, id: &str, fields: UserFields, standing: UserStanding) -> Outcome<User> {
+        let _changing = self.changing();
         let before = self.user(id)?;
         let UserFields { login, display_name, email, mut role_ids } = fields;
         role_ids.sort_unstable();
@@ -126,6 +134,7 @@ impl Rbac {
 
     /// Removes a user and the tokens.
     pub fn remove_user(&self, by: &Subject, id: &str) -> Outcome<User> {
+        let _changing = self.changing();
         let user = self.user(id)?;
         self.require(by, Action::UsersDelete, id)?;
         self.require_rank(by, &user)?;
@@ -151,6 +160,7 @@ impl Rbac {
 
     /// Lets a user choose a new password: the secret that it takes, which is good once.
     pub fn offer_reset(&self, by: &Subject, id: &str) -> Outcome<String> {
+        let _changing = self.changing();
         let user = self.user(id)?;
         self.require(by, Action::UsersResetPassword, id)?;
         self.require_rank(by, &user)?;
@@ -164,15 +174,24 @@ impl Rbac {
 
     /// Takes such an offer. Whoever had tokens logs in again.
     pub fn take_reset(&self, secret: &str, new: &str) -> Outcome<User> {
-        let now = WallTime::now();
-        let offered = self.store.user_by_reset(&sha256(secret))?;
-        let user = offered.filter(|user| user.reset.is_some_and(|reset| reset.expires > now)).ok_or_else(|| {
-            let message = "The reset token is not known, was used, or has expired; ask for another one.";
-            AccessError::new(AccessKind::PermissionDenied, message)
-        })?;
+        // Whoever has no offer costs no hash; and what is offered may be taken back while one is made.
+        self.offered(secret)?;
         let hash = self.new_hash(new)?;
+        let _changing = self.changing();
+        let user = self.offered(secret)?;
         self.change(fresh_password(&user, hash))?;
         Ok(user)
+    }
+
+    /// Who was offered a new password with this secret. It is nobody who may not come in at all.
+    fn offered(&self, secret: &str) -> Outcome<User> {
+        let now = WallTime::now();
+        let offered = self.store.user_by_reset(&sha256(secret))?;
+        let is_good = |user: &User| !user.is_revoked && user.reset.is_some_and(|reset| reset.expires > now);
+        offered.filter(is_good).ok_or_else(|| {
+            let message = "The reset token is not known, was used, or has expired; ask for another one.";
+            AccessError::new(AccessKind::PermissionDenied, message)
+        })
     }
 
     /// All roles.
@@ -188,6 +207,7 @@ impl Rbac {
 
     /// Makes a role.
     pub fn add_role(&self, by: &Subject, fields: RoleFields) -> Outcome<Role> {
+        let _changing = self.changing();
         self.require(by, Action::UserRolesCreate, EVERY)?;
         check_role(&fields)?;
         self.require_grants(by, &[], &fields.permissions)?;
@@ -212,6 +232,7 @@ impl Rbac {
 
     /// Changes a role.
     pub fn edit_role(&self, by: &Subject, id: i64, fields: RoleFields) -> Outcome<Role> {
+        let _changing = self.changing();
         let before = self.role(id)?;
         let RoleFields { display_name, description, permissions, members } = &fields;
         let is_changed = (&before.display_name, &before.description) != (display_name, description)
@@ -242,6 +263,7 @@ impl Rbac {
 
     /// Removes a role.
     pub fn remove_role(&self, by: &Subject, id: i64) -> Outcome<Role> {
+        let _changing = self.changing();
         let role = self.role(id)?;
         self.require(by, Action::UserRolesDelete, &id.to_string())?;
         if id == ADMINISTRATORS {
@@ -332,14 +354,15 @@ pub fn rescue(store: &dyn crate::orchestrator::store::Store, login: &str, new: &
     let unknown = || AccessError::new(AccessKind::NotFound, format!("There is no user {login:?}."));
     let user = store.user(login)?.ok_or_else(unknown)?;
     let hash = password::Passwords::new(argon2::Argon2::default())?.hash(new)?;
-    let changes = fresh_password(&user, hash).into_iter().map(crate::orchestrator::store::Change::Access);
+    let mut changes = vec![AccessChange::UserEdited(User { is_revoked: false, ..user.clone() })];
+    changes.extend(fresh_password(&user, hash));
+    let changes = changes.into_iter().map(crate::orchestrator::store::Change::Access);
     Ok(store.commit(changes.collect())?)
 }
 
-/// A password that somebody else has caused: the user is let in again, and whoever was in is not any more.
+/// A password that somebody else has caused: whoever was in with the old one is not any more.
 fn fresh_password(user: &User, hash: String) -> Vec<AccessChange> {
     vec![
-        AccessChange::UserEdited(User { is_revoked: false, ..user.clone() }),
         AccessChange::PasswordSet { user: user.id.clone(), hash },
         AccessChange::TokensRevoked { user: user.id.clone(), label: None, at: WallTime::now() },
     ]
@@ -380,6 +403,9 @@ fn check_role(fields: &RoleFields) -> Outcome<()> {
         return Err(AccessError::schema(format!(
             "permissions has {number} entries; {PERMISSIONS_PER_ROLE_MAX} is the most."
         )));
+    }
+    if fields.members.as_ref().is_some_and(|members| members.len() as u64 > USERS_MAX) {
+        return Err(AccessError::schema(format!("user_ids has more than {USERS_MAX} entries.")));
     }
     check_texts(&[("display_name", &fields.display_name), ("description", &fields.description)])
 }

@@ -206,7 +206,9 @@ fn add_user(connection: &Connection, user: &User) -> Result<(), StoreError> {
 
 fn edit_user(connection: &Connection, user: &User) -> Result<(), StoreError> {
     refuse_taken_login(connection, user)?;
-    let sql = "UPDATE users SET login = ?2, display_name = ?3, email = ?4, is_revoked = ?5 WHERE id = ?1";
+    // An offer of a new password was made for what the user was.
+    let sql = "UPDATE users SET login = ?2, display_name = ?3, email = ?4, is_revoked = ?5, reset_hash = NULL, \
+               reset_expires = NULL WHERE id = ?1";
     let values = params![user.id, user.login, user.display_name, user.email, user.is_revoked];
     one(execute(connection, sql, values)?, "user", &user.id)?;
     set_roles_of(connection, user)
@@ -262,7 +264,11 @@ fn refuse_taken_name(connection: &Connection, name: &str, id: i64) -> Result<(),
 
 fn set_members(connection: &Connection, role: i64, users: &[String]) -> Result<(), StoreError> {
     execute(connection, "DELETE FROM user_roles WHERE role_id = ?1", params![role])?;
-    users.iter().try_for_each(|user| give(connection, user, role))
+    let void = "UPDATE users SET reset_hash = NULL, reset_expires = NULL WHERE id = ?1 AND reset_hash IS NOT NULL";
+    users.iter().try_for_each(|user| {
+        execute(connection, void, params![user])?;
+        give(connection, user, role)
+    })
 }
 
 fn issue_token(connection: &Connection, token: &Token) -> Result<(), StoreError> {
