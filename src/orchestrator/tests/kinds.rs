@@ -86,6 +86,8 @@ fn a_plan_that_runs_elsewhere_has_jobs_until_it_is_ended() {
     let id = orchestrator.run_task(&subject, step(plan)).unwrap();
     assert_eq!(orchestrator.plan_job(plan).unwrap().jobs[0].0, id);
     let end = || PlanEnd { plan_job: plan, is_success: false, result: json!("x") };
+    let other = Subject { id: "somebody else".into(), is_superuser: false, ..subject.clone() };
+    assert_eq!(orchestrator.finish_plan(&other, end()).unwrap_err().kind, RefusalKind::NotPermitted);
     orchestrator.finish_plan(&subject, end()).unwrap();
     assert_eq!(orchestrator.finish_plan(&subject, end()).unwrap_err().kind, RefusalKind::PlanAlreadyFinished);
     assert_eq!(orchestrator.run_task(&subject, step(plan)).unwrap_err().kind, RefusalKind::PlanAlreadyFinished);
