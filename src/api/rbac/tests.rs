@@ -340,15 +340,13 @@ fn passwords_are_changed_and_reset() {
 fn an_offer_of_a_password_ends_with_what_the_user_was() {
     let api = Api::new();
     let admin = admin(&api);
-    let changes: [(&str, fn(&mut Value)); 2] =
-        [("revoked", |user| user["is_revoked"] = true.into()), ("promoted", |user| user["role_ids"] = json!([1]))];
-    for (login, change) in changes {
+    for (login, key, value) in [("revoked", "is_revoked", json!(true)), ("promoted", "role_ids", json!([1]))] {
         let somebody = user(&api, login, vec![]);
         let path = format!("/rbac-api/v1/users/{}", somebody.id);
         let offered = send(&api, &admin, "POST", &format!("{path}/password/reset"), Value::Null);
         assert_eq!(offered.status, 201);
         let mut whole = send(&api, &admin, "GET", &path, Value::Null).json();
-        change(&mut whole);
+        whole[key] = value;
         let changed = send(&api, &admin, "PUT", &path, whole);
         assert_eq!(changed.status, 200, "{}", changed.text);
         let body = json!({"token": offered.text, "password": "third horse"}).to_string();
