@@ -8,6 +8,7 @@ pub mod app;
 pub mod broker;
 pub mod ca;
 pub mod capacity;
+mod catalogue;
 mod certificates;
 mod check;
 pub mod client;

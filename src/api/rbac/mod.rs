@@ -78,6 +78,19 @@ fn list<T>(
     }
 }
 
+/// [`change`] by a request that says in its body what is to be changed.
+async fn change_with_body(
+    shared: &Arc<Shared>,
+    request: axum::extract::Request,
+    about: Vec<(&'static str, Value)>,
+    work: impl FnOnce(&Shared, &[u8]) -> Result<Changed, Problem> + Send + 'static,
+) -> Response<Body> {
+    match body_of(shared, request).await {
+        Ok(body) => change(shared, about, move |shared| work(shared, &body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// Does blocking work, answers what comes of it, and notes what it was about.
 async fn change(
     shared: &Arc<Shared>,

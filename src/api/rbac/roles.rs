@@ -5,11 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode};
-use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
 use super::users::check_id;
-use super::{Changed, body_of, change, list as array, object, required, schema, string};
+use super::{Changed, change, change_with_body, list as array, object, required, schema, string};
 use crate::api::command::take;
 use crate::api::problem::Problem;
 use crate::api::shared::{Shared, answer};
@@ -43,13 +42,9 @@ pub(in crate::api) async fn add(
     Extension(subject): Extension<Subject>,
     request: Request,
 ) -> Response<Body> {
-    let body = match body_of(&shared, request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    change(&shared, Vec::new(), move |shared| {
+    change_with_body(&shared, request, Vec::new(), move |shared, body| {
         let rbac = shared.backend.rbac();
-        let role = rbac.add_role(&subject, fields(&mut object(&body)?)?)?;
+        let role = rbac.add_role(&subject, fields(&mut object(body)?)?)?;
         let made = Changed::made(format!("/rbac-api/v1/roles/{}", role.id), shown(&role, &rbac.users()?));
         Ok(noted(made, &role))
     })
@@ -63,13 +58,9 @@ pub(in crate::api) async fn edit(
     Path(id): Path<String>,
     request: Request,
 ) -> Response<Body> {
-    let body = match body_of(&shared, request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    change(&shared, vec![("role_id", id.clone().into())], move |shared| {
+    change_with_body(&shared, request, vec![("role_id", id.clone().into())], move |shared, body| {
         let id = number(&id)?;
-        let mut body = object(&body)?;
+        let mut body = object(body)?;
         check_id(&mut body, &json!(id))?;
         let rbac = shared.backend.rbac();
         let role = rbac.edit_role(&subject, id, fields(&mut body)?)?;

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Changed, body_of, boolean, change, list, login, object, required, schema};
+use super::{Changed, boolean, change, change_with_body, list, login, object, required, schema};
 use crate::api::parameters::Parameters;
 use crate::api::problem::Problem;
 use crate::api::render;
@@ -27,12 +27,8 @@ pub(in crate::api) async fn issue(
     Extension(subject): Extension<Subject>,
     request: Request,
 ) -> Response<Body> {
-    let body = match body_of(&shared, request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    change(&shared, Vec::new(), move |shared| {
-        let wanted = if body.iter().all(u8::is_ascii_whitespace) { Map::new() } else { object(&body)? };
+    change_with_body(&shared, request, Vec::new(), move |shared, body| {
+        let wanted = if body.iter().all(u8::is_ascii_whitespace) { Map::new() } else { object(body)? };
         let wanted = login::token_request(&mut { wanted })?;
         let token = shared.backend.rbac().issue_token(&subject, &wanted)?;
         Ok(Changed::is_now(json!({"token": token})).about("label", wanted.label))
@@ -107,12 +103,8 @@ pub(in crate::api) async fn revoke(
     uri: Uri,
     request: Request,
 ) -> Response<Body> {
-    let body = match body_of(&shared, request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    change(&shared, Vec::new(), move |shared| {
-        let mut asked = Asked::parse(&uri, &body)?;
+    change_with_body(&shared, request, Vec::new(), move |shared, body| {
+        let mut asked = Asked::parse(&uri, body)?;
         let mut revoker = Revoker { shared, subject: &subject, revoked: Vec::new(), problems: Map::new() };
         if !asked.unrecognized.is_empty() {
             revoker.problems.insert("unrecognized_parameters".into(), std::mem::take(&mut asked.unrecognized).into());

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
 use super::login::slowly;
-use super::{Changed, body_of, boolean, change, list as array, object, required, schema, string};
+use super::{Changed, body_of, boolean, change, change_with_body, list as array, object, required, schema, string};
 use crate::api::audit;
 use crate::api::gate::Peer;
 use crate::api::parameters::Parameters;
@@ -55,12 +55,8 @@ pub(in crate::api) async fn add(
     Extension(subject): Extension<Subject>,
     request: Request,
 ) -> Response<Body> {
-    let body = match body_of(&shared, request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    change(&shared, Vec::new(), move |shared| {
-        let mut body = object(&body)?;
+    change_with_body(&shared, request, Vec::new(), move |shared, body| {
+        let mut body = object(body)?;
         let password = string(&mut body, "password")?;
         let rbac = shared.backend.rbac();
         let user = rbac.add_user(&subject, fields(&mut body)?, password.as_deref())?;
@@ -78,12 +74,8 @@ pub(in crate::api) async fn edit(
     Path(id): Path<String>,
     request: Request,
 ) -> Response<Body> {
-    let body = match body_of(&shared, request).await {
-        Ok(body) => body,
-        Err(problem) => return problem.into_response(),
-    };
-    change(&shared, vec![("user_id", id.clone().into())], move |shared| {
-        let mut body = object(&body)?;
+    change_with_body(&shared, request, vec![("user_id", id.clone().into())], move |shared, body| {
+        let mut body = object(body)?;
         check_id(&mut body, &json!(id))?;
         let is_revoked = boolean(&mut body, "is_revoked")?;
         // Whoever knows of no lock-outs ends one as a revocation is ended.

@@ -2,86 +2,36 @@
 
 use serde_json::Value;
 
-use crate::cli::client::open;
-use crate::cli::client_settings::ConnectionFlags;
+use crate::cli::catalogue::{self, Catalogue, Flags, ParameterStyle};
 use crate::cli::follow::items;
-use crate::cli::output::{Failure, Format, PrintFlags, plain, text};
-use crate::percent::encode;
+use crate::cli::output::{Failure, plain, text};
 
 /// Arguments of `plan show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The plan: module or module::name; all if left out
     plan: Option<String>,
-    /// List plans too that we may not run
-    #[arg(long)]
-    all: bool,
-    /// Environment of the plans
-    #[arg(short, long, alias = "env", value_name = "NAME")]
-    environment: Option<String>,
     #[command(flatten)]
-    print: PrintFlags,
-    #[command(flatten)]
-    connection: ConnectionFlags,
+    flags: Flags,
 }
 
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let (mut client, mut output) = open(&arguments.connection, &arguments.print)?;
-    let environment = arguments.environment.clone().or_else(|| client.settings.environment.clone());
-    let query = environment.map(|name| format!("?environment={}", encode(&name))).unwrap_or_default();
-    let path = match &arguments.plan {
-        None => format!("plans{query}"),
-        Some(plan) => {
-            let (module, name) = plan.split_once("::").unwrap_or((plan, "init"));
-            format!("plans/{}/{}{query}", encode(module), encode(name))
-        }
-    };
-    let answer = client.get(&path)?;
-    match (arguments.print.format, &arguments.plan) {
-        (Format::Json, _) => output.json(&answer),
-        (Format::Text, Some(_)) => output.line(usage(&answer)),
-        (Format::Text, None) => match names(&answer, arguments.all) {
-            names if names.is_empty() => {
-                let environment = text(&answer["environment"], "name");
-                output.line(format!("There are no plans in the environment {environment}."));
-            }
-            names => output.table(&["PLAN"], names.into_iter().map(|name| (None, vec![name])).collect()),
-        },
-    }
-    Ok(0)
+    let plans = Catalogue { things: "plans", header: &["PLAN"], rows, usage };
+    plans.show(arguments.plan.as_deref(), &arguments.flags)
 }
 
-fn names(answer: &Value, all: bool) -> Vec<String> {
+fn rows(answer: &Value, all: bool) -> Vec<Vec<String>> {
     let shown = items(answer).iter().filter(|plan| all || plan["permitted"] != Value::Bool(false));
-    shown.map(|plan| text(plan, "name").to_owned()).collect()
+    shown.map(|plan| vec![text(plan, "name").to_owned()]).collect()
 }
 
 fn usage(plan: &Value) -> String {
-    let (name, metadata) = (text(plan, "name"), &plan["metadata"]);
-    let description = text(metadata, "description");
-    let mut lines = vec![if description.is_empty() { name.to_owned() } else { format!("{name} - {description}") }];
-    let parameters = metadata["parameters"].as_object();
-    let mut usage = format!("$ podium plan run {name}");
-    for (name, parameter) in parameters.into_iter().flatten() {
-        let placeholder = format!("{name}=<value>");
-        usage.push_str(&if is_optional(parameter) { format!(" [{placeholder}]") } else { format!(" {placeholder}") });
-    }
-    lines.extend([String::new(), "USAGE:".to_owned(), usage]);
-    if let Some(parameters) = parameters.filter(|parameters| !parameters.is_empty()) {
-        lines.extend([String::new(), "PARAMETERS:".to_owned()]);
-        for (name, parameter) in parameters {
-            let kind = parameter.get("type").map_or_else(|| "Any".to_owned(), plain);
-            lines.push(format!("- {name} : {kind}"));
-            lines.extend(text(parameter, "description").lines().map(|line| format!("    {line}")));
-            lines.extend(parameter.get("default_value").map(|value| format!("    Default: {}", plain(value))));
-        }
-    }
-    lines.join("\n")
+    catalogue::usage(plan, "podium plan run", "", &ParameterStyle { default: "default_value", remarks })
 }
 
-fn is_optional(parameter: &Value) -> bool {
-    parameter.get("default_value").is_some() || text(parameter, "type").starts_with("Optional[")
+fn remarks(parameter: &Value) -> Vec<String> {
+    parameter.get("default_value").map(|default| format!("Default: {}", plain(default))).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -111,7 +61,7 @@ mod tests {
     fn a_list_hides_what_may_not_be_run() {
         let answer =
             json!({"items": [{"name": "a", "permitted": true}, {"name": "b", "permitted": false}, {"name": "c"}]});
-        assert_eq!(names(&answer, false), ["a", "c"]);
-        assert_eq!(names(&answer, true), ["a", "b", "c"]);
+        assert_eq!(rows(&answer, false), [["a"], ["c"]]);
+        assert_eq!(rows(&answer, true), [["a"], ["b"], ["c"]]);
     }
 }

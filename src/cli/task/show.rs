@@ -2,54 +2,23 @@
 
 use serde_json::Value;
 
-use crate::cli::client::open;
-use crate::cli::client_settings::ConnectionFlags;
+use crate::cli::catalogue::{self, Catalogue, Flags, ParameterStyle};
 use crate::cli::follow::items;
-use crate::cli::output::{Failure, Format, PrintFlags, plain, text};
-use crate::percent::encode;
+use crate::cli::output::{Failure, text};
 
 /// Arguments of `task show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The task: module or module::name; all if left out
     task: Option<String>,
-    /// List private tasks too, and those that we may not run
-    #[arg(long)]
-    all: bool,
-    /// Environment of the tasks
-    #[arg(short, long, alias = "env", value_name = "NAME")]
-    environment: Option<String>,
     #[command(flatten)]
-    print: PrintFlags,
-    #[command(flatten)]
-    connection: ConnectionFlags,
+    flags: Flags,
 }
 
 /// Runs the subcommand.
 pub(super) fn show(arguments: &Arguments) -> Result<u8, Failure> {
-    let (mut client, mut output) = open(&arguments.connection, &arguments.print)?;
-    let environment = arguments.environment.clone().or_else(|| client.settings.environment.clone());
-    let query = environment.map(|name| format!("?environment={}", encode(&name))).unwrap_or_default();
-    let path = match &arguments.task {
-        None => format!("tasks{query}"),
-        Some(task) => {
-            let (module, name) = task.split_once("::").unwrap_or((task, "init"));
-            format!("tasks/{}/{}{query}", encode(module), encode(name))
-        }
-    };
-    let answer = client.get(&path)?;
-    match (arguments.print.format, &arguments.task) {
-        (Format::Json, _) => output.json(&answer),
-        (Format::Text, Some(_)) => output.line(usage(&answer)),
-        (Format::Text, None) => match rows(&answer, arguments.all) {
-            rows if rows.is_empty() => {
-                let environment = text(&answer["environment"], "name");
-                output.line(format!("There are no tasks in the environment {environment}."));
-            }
-            rows => output.table(&["TASK", "DESCRIPTION"], rows.into_iter().map(|row| (None, row)).collect()),
-        },
-    }
-    Ok(0)
+    let tasks = Catalogue { things: "tasks", header: &["TASK", "DESCRIPTION"], rows, usage };
+    tasks.show(arguments.task.as_deref(), &arguments.flags)
 }
 
 fn rows(answer: &Value, all: bool) -> Vec<Vec<String>> {
@@ -64,45 +33,18 @@ fn first_line(description: &str) -> String {
 }
 
 fn usage(task: &Value) -> String {
-    let name = text(task, "name");
-    let metadata = &task["metadata"];
-    let description = text(metadata, "description");
-    let mut lines = vec![if description.is_empty() { name.to_owned() } else { format!("{name} - {description}") }];
-    let parameters = metadata["parameters"].as_object();
-    let mut usage = format!("$ podium task run {name}");
-    for (name, parameter) in parameters.into_iter().flatten() {
-        let placeholder = format!("{name}=<value>");
-        usage.push_str(&if is_optional(parameter) { format!(" [{placeholder}]") } else { format!(" {placeholder}") });
+    let mut after = " <[--nodes, -n <node-names>] | [--query, -q <'query'>] | [--all]>".to_owned();
+    if task["metadata"]["supports_noop"] == Value::Bool(true) {
+        after.push_str(" [--noop]");
     }
-    usage.push_str(" <[--nodes, -n <node-names>] | [--query, -q <'query'>] | [--all]>");
-    if metadata["supports_noop"] == Value::Bool(true) {
-        usage.push_str(" [--noop]");
-    }
-    lines.extend([String::new(), "USAGE:".to_owned(), usage]);
-    if let Some(parameters) = parameters.filter(|parameters| !parameters.is_empty()) {
-        lines.extend([String::new(), "PARAMETERS:".to_owned()]);
-        for (name, parameter) in parameters {
-            lines.extend(parameter_lines(name, parameter));
-        }
-    }
-    lines.join("\n")
+    catalogue::usage(task, "podium task run", &after, &ParameterStyle { default: "default", remarks })
 }
 
-fn parameter_lines(name: &str, parameter: &Value) -> Vec<String> {
-    let kind = parameter.get("type").map_or_else(|| "Any".to_owned(), plain);
-    let mut lines = vec![format!("- {name} : {kind}")];
-    lines.extend(text(parameter, "description").lines().map(|line| format!("    {line}")));
-    if let Some(default) = parameter.get("default") {
-        lines.push(format!("    Default: {default}"));
-    }
-    if parameter["sensitive"] == Value::Bool(true) {
-        lines.push("    Sensitive: its value is not shown in jobs".to_owned());
-    }
-    lines
-}
-
-fn is_optional(parameter: &Value) -> bool {
-    parameter.get("default").is_some() || text(parameter, "type").starts_with("Optional[")
+fn remarks(parameter: &Value) -> Vec<String> {
+    let default = parameter.get("default").map(|default| format!("Default: {default}"));
+    let is_sensitive = parameter["sensitive"] == Value::Bool(true);
+    let secret = is_sensitive.then(|| "Sensitive: its value is not shown in jobs".to_owned());
+    default.into_iter().chain(secret).collect()
 }
 
 #[cfg(test)]
