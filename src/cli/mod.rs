@@ -21,6 +21,7 @@ mod host;
 pub mod inventory;
 pub mod job;
 mod launch;
+mod listing;
 pub mod man;
 mod notify;
 pub mod output;

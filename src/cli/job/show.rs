@@ -8,8 +8,9 @@ use crate::cli::client::{Client, open};
 use crate::cli::client_settings::ConnectionFlags;
 use crate::cli::follow::{Pace, follow, interruption, items};
 use crate::cli::launch::{Waiting, exit_code};
-use crate::cli::output::{EXIT_REFUSED, Failure, Format, Output, PrintFlags, Tone, duration, note, text};
-use crate::cli::progress::{Progress, ended_job, job_seconds};
+use crate::cli::listing::{self, Wanted, taken};
+use crate::cli::output::{EXIT_REFUSED, Failure, Format, Output, PrintFlags, Tone, note, text};
+use crate::cli::progress::{Progress, ended_job};
 use crate::cli::results::{Line, Work, render_parameters};
 use crate::limits::CLIENT_JOBS_PAGE;
 use crate::percent::encode;
@@ -137,8 +138,8 @@ fn list(arguments: &Arguments, client: &mut Client, output: &mut Output) -> Resu
     Ok(0)
 }
 
-/// The newest jobs that are wanted. Servers do not filter by state, so there may be much to look through.
-fn newest(filter: &Filter, mut get: impl FnMut(&str) -> Result<Value, Failure>) -> Result<Vec<Value>, Failure> {
+/// The newest jobs that are wanted.
+fn newest(filter: &Filter, get: impl FnMut(&str) -> Result<Value, Failure>) -> Result<Vec<Value>, Failure> {
     let limit = filter.limit().unwrap_or(LIST_LENGTH);
     let filters_states = filter.failed_only || !filter.state.is_empty();
     let page = if filters_states { CLIENT_JOBS_PAGE } else { limit.min(CLIENT_JOBS_PAGE) };
@@ -146,17 +147,7 @@ fn newest(filter: &Filter, mut get: impl FnMut(&str) -> Result<Value, Failure>) 
         value.as_ref().map(|value| format!("&{name}={}", encode(value))).unwrap_or_default()
     };
     let options = format!("{}{}", option("type", &filter.kind), option("task", &filter.task));
-    let mut jobs: Vec<Value> = Vec::new();
-    for offset in (0..).step_by(page) {
-        let path = format!("jobs?limit={page}&offset={offset}&order_by=name&order=desc{options}");
-        let answer = get(&path)?;
-        let wanted = items(&answer).iter().filter(|job| filter.wants(job));
-        jobs.extend(wanted.take(limit - jobs.len()).cloned());
-        if jobs.len() == limit || items(&answer).len() < page {
-            break;
-        }
-    }
-    Ok(jobs)
+    listing::newest("jobs", &options, Wanted { limit, page }, |job| filter.wants(job), get)
 }
 
 fn row(job: &Value) -> Vec<String> {
@@ -170,10 +161,6 @@ fn row(job: &Value) -> Vec<String> {
         taken(job),
         text(&job["options"], "task").to_owned(),
     ]
-}
-
-fn taken(job: &Value) -> String {
-    if job["duration"].is_null() { String::new() } else { duration(job_seconds(job)) }
 }
 
 fn detail(job: &Value, nodes: &[Value]) -> Vec<Line> {

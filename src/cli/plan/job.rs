@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::cli::client::{Client, open};
 use crate::cli::client_settings::ConnectionFlags;
-use crate::cli::follow::{Pace, Poll, interruption, items, new_events, patiently};
+use crate::cli::follow::{Pace, Poll, interruption, new_events, patiently};
 use crate::cli::launch::Waiting;
+use crate::cli::listing::{Wanted, newest, taken};
 use crate::cli::output::{
     EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Failure, Format, Output, PrintFlags, Tone, duration, note, plain, text,
 };
@@ -93,17 +94,8 @@ pub(super) fn stop(arguments: &StopArguments) -> Result<u8, Failure> {
 fn list(arguments: &Arguments, client: &mut Client, output: &mut Output) -> Result<u8, Failure> {
     let limit = arguments.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(LIST_LENGTH);
     let page = if arguments.state.is_empty() { limit.min(CLIENT_JOBS_PAGE) } else { CLIENT_JOBS_PAGE };
-    let is_wanted =
-        |job: &&Value| arguments.state.is_empty() || arguments.state.iter().any(|s| s == text(job, "state"));
-    let mut jobs: Vec<Value> = Vec::new();
-    for offset in (0..).step_by(page) {
-        let path = format!("plan_jobs?limit={page}&offset={offset}&order_by=name&order=desc&results=exclude");
-        let answer = client.get(&path)?;
-        jobs.extend(items(&answer).iter().filter(is_wanted).take(limit - jobs.len()).cloned());
-        if jobs.len() == limit || items(&answer).len() < page {
-            break;
-        }
-    }
+    let is_wanted = |job: &Value| arguments.state.is_empty() || arguments.state.iter().any(|s| s == text(job, "state"));
+    let jobs = newest("plan_jobs", "&results=exclude", Wanted { limit, page }, is_wanted, |path| client.get(path))?;
     match arguments.print.format {
         Format::Json => output.json(&json!(jobs)),
         Format::Text if jobs.is_empty() => output.line("There are no plan jobs."),
@@ -124,10 +116,6 @@ fn row(job: &Value) -> Vec<String> {
         taken(job),
         text(&job["options"], "plan_name").to_owned(),
     ]
-}
-
-fn taken(job: &Value) -> String {
-    if job["duration"].is_null() { String::new() } else { duration(job_seconds(job)) }
 }
 
 fn detail(job: &Value) -> Vec<Line> {
