@@ -20,8 +20,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine, now.
-    pub fn look() -> Self {
+    /// This machine, now, for a run of the benchmark.
+    pub fn look(bench: &str) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -35,7 +35,7 @@ impl Machine {
             memory: field(&read("/proc/meminfo"), "MemTotal"),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             commit: commit(),
-            command: format!("cargo bench --bench memory -- {}", arguments.join(" ")),
+            command: format!("cargo bench --bench {bench} -- {}", arguments.join(" ")),
         }
     }
 

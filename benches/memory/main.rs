@@ -101,7 +101,7 @@ impl Plan {
 
 fn main() {
     let plan = Plan::from_arguments();
-    let machine = Machine::look();
+    let machine = Machine::look("memory");
     let mut rows = Vec::new();
     println!("{}", table_head());
     for &keys in &plan.keys {

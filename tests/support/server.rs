@@ -209,7 +209,7 @@ fn launch(subcommand: &str, directory: &Path, environment: &[(&str, &str)]) -> C
 }
 
 /// The binary of this build, or another one to be compared with it.
-fn binary() -> OsString {
+pub fn binary() -> OsString {
     std::env::var_os("PODIUM_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_podium").into())
 }
 
