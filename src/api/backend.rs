@@ -56,7 +56,7 @@ pub trait Backend: Send + Sync + 'static {
     /// See [`Orchestrator::inventory_of`].
     fn inventory_of(&self, names: &[String]) -> Vec<InventoryEntry>;
     /// See [`Orchestrator::classifier`].
-    fn classifier(&self) -> &Classifier;
+    fn classifier(&self) -> Result<&Classifier, String>;
     /// See [`Orchestrator::task_targets`].
     fn task_targets(&self) -> &TaskTargets;
     /// See [`Orchestrator::code_file`].
@@ -150,7 +150,7 @@ impl Backend for Orchestrator {
         Orchestrator::inventory_of(self, names)
     }
 
-    fn classifier(&self) -> &Classifier {
+    fn classifier(&self) -> Result<&Classifier, String> {
         Orchestrator::classifier(self)
     }
 

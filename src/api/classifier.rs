@@ -33,6 +33,8 @@ enum Refused {
     Group(GroupError),
     /// Before it was asked.
     Api(Problem),
+    /// Groups are at another URL.
+    Elsewhere(String),
     /// The body is no JSON.
     Malformed { body: String, error: String },
 }
@@ -248,7 +250,10 @@ async fn respond(
     work: impl FnOnce(&Classifier) -> Outcome + Send + 'static,
 ) -> Response<Body> {
     let path = uri.path().to_owned();
-    let work = move |shared: &Shared| work(shared.backend.classifier()).map_err(|refused| refusal(refused, &path));
+    let work = move |shared: &Shared| {
+        let done = shared.backend.classifier().map_err(Refused::Elsewhere).and_then(work);
+        done.map_err(|refused| refusal(refused, &path))
+    };
     match blocking(shared, work).await {
         Ok(Ok(Done::Answer(status, body))) => respond_json(status, &body),
         Ok(Ok(Done::SeeOther(path))) => {
@@ -267,6 +272,10 @@ async fn respond(
 fn refusal(refused: Refused, path: &str) -> Box<Response<Body>> {
     let (status, kind, message, details) = match refused {
         Refused::Api(problem) => return Box::new(problem.into_response()),
+        Refused::Elsewhere(url) => {
+            let message = format!("Node groups are not kept here but at {url}: ask there.");
+            (404, "not-found", message, json!({"url": url}))
+        }
         Refused::Malformed { body, error } => {
             let message = format!("The request's body is not JSON: {error}.");
             (400, "malformed-request", message, json!({"body": body, "error": error}))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
@@ -55,6 +55,8 @@ pub(crate) struct Fake {
     state: Mutex<State>,
     rbac: Rbac,
     classifier: Classifier,
+    /// Where groups are, if elsewhere.
+    pub(crate) classifier_url: OnceLock<String>,
     task_targets: TaskTargets,
     files: tempfile::TempDir,
 }
@@ -83,6 +85,7 @@ impl Fake {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
             rbac: access::rbac(files.path(), &store),
             classifier: Classifier::new(store.clone()),
+            classifier_url: OnceLock::new(),
             task_targets: TaskTargets::new(store),
             files,
         })
@@ -349,8 +352,8 @@ impl Backend for Fake {
         names.iter().map(entry).collect()
     }
 
-    fn classifier(&self) -> &Classifier {
-        &self.classifier
+    fn classifier(&self) -> Result<&Classifier, String> {
+        self.classifier_url.get().map_or(Ok(&self.classifier), |url| Err(url.clone()))
     }
 
     fn task_targets(&self) -> &TaskTargets {

@@ -94,7 +94,7 @@ impl From<Refusal> for Problem {
             RefusalKind::UnknownError => {
                 tracing::error!(message = %refusal.message, "the orchestrator could not answer the API");
             }
-            RefusalKind::PuppetdbError | RefusalKind::PuppetserverError => {
+            RefusalKind::PuppetdbError | RefusalKind::PuppetserverError | RefusalKind::ClassifierError => {
                 tracing::warn!(message = %refusal.message, "a service that the API needs could not be asked");
             }
             _ => {}

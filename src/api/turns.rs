@@ -32,7 +32,7 @@ impl Turns {
         let mut taken = Vec::new();
         for service in needed {
             let (turns, name, kind) = match service {
-                Needed::PuppetDb => (&self.puppetdb, "PuppetDB", RefusalKind::PuppetdbError),
+                Needed::PuppetDb => (&self.puppetdb, "PuppetDB and the classifier", RefusalKind::PuppetdbError),
                 Needed::PuppetServer => (&self.puppet_server, "Puppet Server", RefusalKind::PuppetserverError),
             };
             let turn = tokio::time::timeout(API_TURN_WAIT_MAX, turns.clone().acquire_owned()).await.map_err(|_| {

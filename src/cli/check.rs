@@ -61,6 +61,7 @@ fn describe(configuration: &Configuration<'_>, tls: &Tls) -> String {
             CodeSource::PuppetServer(server) => text.line("code", format!("Puppet Server, {}", service(server))),
         }
         text.line("PuppetDB", orchestrator.puppetdb.as_ref().map_or("none".to_owned(), service));
+        text.line("node groups", orchestrator.classifier.as_ref().map_or("here".to_owned(), service));
         let access = &orchestrator.access;
         let listed =
             access.certificate_allowlist.as_deref().map_or("nobody".to_owned(), |path| path.display().to_string());

@@ -84,6 +84,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         keep_jobs,
         code_source,
         puppetdb,
+        classifier,
     } = now;
     let AccessSettings { token_lifetime, token_lifetime_max, failed_logins_max, certificate_allowlist, audit_log } =
         access;
@@ -105,6 +106,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
         ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
+        ("orchestrator.classifier-url or its timeouts", start.classifier != *classifier),
     ];
     changed(&keys).collect()
 }

@@ -86,7 +86,7 @@ pub fn load_server(dir: &Path) -> Result<Loaded<ServerSettings>, Problems> {
 fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let year = 365 * DAY;
     let data_dir = reader.directory_to_make("orchestrator.data-dir", DATA_DIR.into());
-    let (code_source, puppetdb) = services::services(reader);
+    let services::Services { code_source, puppetdb, classifier } = services::services(reader);
     let code_dir = code_dir(reader, &code_source);
     let task_concurrency = size(reader.integer("orchestrator.task-concurrency", 1..=100_000), 250);
     let deploy_concurrency = size(reader.integer("orchestrator.global-concurrent-compiles", 1..=100_000), 8);
@@ -112,6 +112,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         keep_jobs: (prune_days > 0).then(|| prune_days * DAY),
         code_source,
         puppetdb,
+        classifier,
     }
 }
 
@@ -202,6 +203,7 @@ mod tests {
             keep_jobs: Some(7 * DAY),
             code_source: CodeSource::Directory,
             puppetdb: None,
+            classifier: None,
         }
     }
 

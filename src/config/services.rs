@@ -1,5 +1,5 @@
-//! Settings of the services that the orchestrator asks: Puppet Server for code, PuppetDB for nodes and reports. They see
-//! this server's own certificate.
+//! Settings of the services that the orchestrator asks: Puppet Server for code, PuppetDB for nodes and reports, a node
+//! classifier. They see this server's own certificate.
 
 use std::time::Duration;
 
@@ -13,8 +13,21 @@ const CODE_SOURCE: &str = "orchestrator.code-source";
 const PUPPET_SERVER_URL: &str = "orchestrator.puppet-server-url";
 const PUPPETDB_URL: &str = "orchestrator.puppetdb-url";
 
-/// Where code comes from, and PuppetDB if there is one.
-pub fn services(reader: &mut Reader<'_>) -> (CodeSource, Option<ServiceSettings>) {
+const CLASSIFIER_URL: &str = "orchestrator.classifier-url";
+
+/// What they are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Services {
+    /// Where code comes from.
+    pub code_source: CodeSource,
+    /// PuppetDB, if there is one.
+    pub puppetdb: Option<ServiceSettings>,
+    /// The classifier, if it is elsewhere.
+    pub classifier: Option<ServiceSettings>,
+}
+
+/// Reads them.
+pub fn services(reader: &mut Reader<'_>) -> Services {
     let times = Duration::from_millis(100)..=Duration::from_secs(600);
     let connect = reader.duration("orchestrator.service-connect-timeout", Bare::Seconds, times.clone());
     let request = reader.duration("orchestrator.service-timeout", Bare::Seconds, times);
@@ -27,7 +40,8 @@ pub fn services(reader: &mut Reader<'_>) -> (CodeSource, Option<ServiceSettings>
     };
     let puppet_server = service(reader, PUPPET_SERVER_URL, 8140);
     let puppetdb = service(reader, PUPPETDB_URL, 8081);
-    (code_source(reader, puppet_server), puppetdb)
+    let classifier = service(reader, CLASSIFIER_URL, 4433);
+    Services { code_source: code_source(reader, puppet_server), puppetdb, classifier }
 }
 
 fn code_source(reader: &mut Reader<'_>, puppet_server: Option<ServiceSettings>) -> CodeSource {
@@ -60,7 +74,7 @@ mod tests {
     use super::super::hocon;
     use super::*;
 
-    fn read(text: &str) -> ((CodeSource, Option<ServiceSettings>), Vec<String>) {
+    fn read(text: &str) -> (Services, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.conf"), text).unwrap();
         let tree = hocon::load(dir.path(), &mut Vec::new()).unwrap();
@@ -71,6 +85,10 @@ mod tests {
         (found, said.collect())
     }
 
+    fn none() -> Services {
+        Services { code_source: CodeSource::Directory, puppetdb: None, classifier: None }
+    }
+
     fn at(host: &str, port: u16, connect: u64, request: u64) -> ServiceSettings {
         let (connect_timeout, request_timeout) = (Duration::from_secs(connect), Duration::from_secs(request));
         ServiceSettings { host: host.to_owned(), port, connect_timeout, request_timeout }
@@ -79,12 +97,13 @@ mod tests {
     #[test]
     fn services_have_ports_and_times() {
         let text = "orchestrator { code-source: puppet-server, puppet-server-url: \"https://p.example.com\" }";
-        let source = CodeSource::PuppetServer(at("p.example.com", 8140, 5, 20));
-        assert_eq!(read(text), ((source, None), vec![]));
-        let text =
-            "orchestrator { puppetdb-url: \"https://[::1]:81\", service-connect-timeout: 2, service-timeout: 1m }";
-        assert_eq!(read(text), ((CodeSource::Directory, Some(at("::1", 81, 2, 60))), vec![]));
-        assert_eq!(read("orchestrator {}"), ((CodeSource::Directory, None), vec![]));
+        let code_source = CodeSource::PuppetServer(at("p.example.com", 8140, 5, 20));
+        assert_eq!(read(text), (Services { code_source, ..none() }, vec![]));
+        let text = "orchestrator { puppetdb-url: \"https://[::1]:81\", classifier-url: \"https://c\", \
+                    service-connect-timeout: 2, service-timeout: 1m }";
+        let (puppetdb, classifier) = (Some(at("::1", 81, 2, 60)), Some(at("c", 4433, 2, 60)));
+        assert_eq!(read(text), (Services { puppetdb, classifier, ..none() }, vec![]));
+        assert_eq!(read("orchestrator {}"), (none(), vec![]));
     }
 
     #[test]

@@ -228,6 +228,8 @@ pub struct OrchestratorSettings {
     pub code_source: CodeSource,
     /// Answers queries for nodes and knows the reports of Puppet runs.
     pub puppetdb: Option<ServiceSettings>,
+    /// Where node groups are; here if there is none.
+    pub classifier: Option<ServiceSettings>,
 }
 
 /// Where environments and tasks come from.

@@ -167,6 +167,9 @@ pub const PUPPET_SERVER_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// [`SERVICE_REQUESTS_MAX`] of them are held at once.
 pub const PUPPETDB_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of the rules of a group as a classifier elsewhere gives them: generous for a rule that names every node.
+pub const CLASSIFIER_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Nodes whose facts PuppetDB is asked for in one request.
 pub const PUPPETDB_NODES_PER_QUERY: usize = 1000;
 

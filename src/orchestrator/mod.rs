@@ -47,6 +47,7 @@ use model::{
     TaskListing,
 };
 use rbac::Rbac;
+use sources::classifier::ClassifierService;
 use sources::puppetdb::PuppetDb;
 use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
@@ -69,6 +70,8 @@ struct Inner {
     vault: Vault,
     source: Source,
     puppetdb: Option<Arc<PuppetDb>>,
+    /// Where node groups are, if they are elsewhere.
+    classifier_elsewhere: Option<Arc<ClassifierService>>,
     rbac: Rbac,
     classifier: Arc<Classifier>,
     targets: Targets,
@@ -164,7 +167,13 @@ impl Orchestrator {
         })?;
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
-        let groups = NodeGroups::Embedded(classifier.clone());
+        let elsewhere = settings.classifier.clone();
+        let classifier_elsewhere =
+            elsewhere.map(|settings| Arc::new(ClassifierService::new(settings, identity.clone())));
+        let groups = match &classifier_elsewhere {
+            Some(elsewhere) => NodeGroups::External(elsewhere.clone()),
+            None => NodeGroups::Embedded(classifier.clone()),
+        };
         let queries = puppetdb.clone().map(|puppetdb| -> Arc<dyn targets::NodeQuery> { puppetdb });
         let inner = Inner {
             targets: Targets::new(inventory.clone(), store.clone(), groups, queries),
@@ -174,6 +183,7 @@ impl Orchestrator {
             vault,
             source: Source::new(settings, identity),
             puppetdb,
+            classifier_elsewhere,
             rbac,
             inventory,
             default_task_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
@@ -283,8 +293,11 @@ impl Orchestrator {
     /// The services that have to be asked for anything about code, and with a scope for its nodes too, in the order in
     /// which turns at them are to be taken: whoever waits for PuppetDB holds up nobody at Puppet Server.
     pub fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
-        let is_asked = matches!(scope, Some(Scope::Query(_) | Scope::NodeGroup(_)));
-        let puppetdb = is_asked && self.inner.puppetdb.is_some();
+        let puppetdb = match scope {
+            Some(Scope::Query(_)) => self.inner.puppetdb.is_some(),
+            Some(Scope::NodeGroup(_)) => self.inner.puppetdb.is_some() || self.inner.classifier_elsewhere.is_some(),
+            Some(Scope::Nodes(_)) | None => false,
+        };
         let puppet_server = matches!(self.inner.source, Source::PuppetServer(_));
         let needed = [(Needed::PuppetDb, puppetdb), (Needed::PuppetServer, puppet_server)];
         needed.into_iter().filter_map(|(service, is_needed)| is_needed.then_some(service)).collect()
@@ -305,7 +318,8 @@ impl Orchestrator {
     pub fn services_up(&self) -> Vec<(&'static str, bool)> {
         let puppet_server = self.inner.source.puppet_server_is_up().map(|up| ("puppetserver_up", up));
         let puppetdb = self.inner.puppetdb.as_ref().map(|puppetdb| ("puppetdb_up", puppetdb.is_up()));
-        puppet_server.into_iter().chain(puppetdb).collect()
+        let classifier = self.inner.classifier_elsewhere.as_ref().map(|elsewhere| ("classifier_up", elsewhere.is_up()));
+        puppet_server.into_iter().chain(puppetdb).chain(classifier).collect()
     }
 
     /// The tasks of an environment, private ones included, sorted by name.
@@ -341,9 +355,9 @@ impl Orchestrator {
         &self.inner.rbac
     }
 
-    /// Groups of nodes.
-    pub fn classifier(&self) -> &Classifier {
-        &self.inner.classifier
+    /// Groups of nodes, or the URL at which they are.
+    pub fn classifier(&self) -> Result<&Classifier, String> {
+        self.inner.classifier_elsewhere.as_ref().map_or(Ok(&self.inner.classifier), |elsewhere| Err(elsewhere.url()))
     }
 
     /// From scopes to nodes.

@@ -349,6 +349,8 @@ words! {
         PuppetdbError = "puppetdb-error",
         /// 502: Puppet Server could not be asked; clients have no kind of their own for it.
         PuppetserverError = "puppetserver-error",
+        /// 502: the classifier could not be asked.
+        ClassifierError = "classifier-error",
         /// 403.
         NotPermitted = "not-permitted",
         /// 404.
@@ -380,7 +382,7 @@ impl RefusalKind {
             | Self::UnknownTaskTarget
             | Self::MismatchedJobEventId => 404,
             Self::UnknownError | Self::PlanAlreadyFinished => 500,
-            Self::PuppetserverError => 502,
+            Self::PuppetserverError | Self::ClassifierError => 502,
         }
     }
 }

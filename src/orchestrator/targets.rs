@@ -44,7 +44,7 @@ pub enum NodeGroups {
     /// Here.
     Embedded(Arc<Classifier>),
     /// Elsewhere.
-    External(Box<dyn ExternalGroups>),
+    External(Arc<dyn ExternalGroups>),
 }
 
 /// Finds the nodes of scopes.

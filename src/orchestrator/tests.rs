@@ -42,6 +42,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         brokers: vec![],
         code_source: CodeSource::Directory,
         puppetdb: None,
+        classifier: None,
     }
 }
 

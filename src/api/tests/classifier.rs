@@ -184,3 +184,14 @@ fn task_targets() {
         assert_eq!((answer.status.as_u16(), &answer.json()["msg"]), (400, &json!(message)));
     }
 }
+
+#[test]
+fn whoever_asks_here_for_groups_that_are_elsewhere_learns_where() {
+    let api = Api::new();
+    api.fake.classifier_url.set("https://c:4433/classifier-api".into()).unwrap();
+    for answer in [api.get(GROUPS), put(&api, &format!("{GROUPS}/{ID}"), &json!({"name": "a"}))] {
+        let said = answer.json();
+        assert_eq!((answer.status.as_u16(), &said["kind"]), (404, &json!("not-found")));
+        assert_eq!(said["msg"], "Node groups are not kept here but at https://c:4433/classifier-api: ask there.");
+    }
+}

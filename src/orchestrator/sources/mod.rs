@@ -1,6 +1,7 @@
 //! Where environments, tasks and their files come from, and who answers queries for nodes: the code directory or Puppet
 //! Server, PuppetDB.
 
+pub mod classifier;
 pub mod code_dir;
 #[cfg(test)]
 pub(crate) mod fake_service;
@@ -33,7 +34,7 @@ pub enum Source {
 /// A service that has to be asked for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needed {
-    /// For nodes.
+    /// For nodes, which may take the classifier too.
     PuppetDb,
     /// For code.
     PuppetServer,

@@ -152,7 +152,7 @@ impl ExternalGroups for Elsewhere {
 #[test]
 fn groups_may_be_elsewhere() {
     let mut site = site();
-    site.targets.groups = NodeGroups::External(Box::new(Elsewhere));
+    site.targets.groups = NodeGroups::External(Arc::new(Elsewhere));
     assert_eq!(site.resolve(Scope::NodeGroup("g".into())).unwrap(), ["web1"]);
     assert!(site.resolve(Scope::NodeGroup("x".into())).is_err());
     assert_eq!(site.targets.classified(&[]).unwrap(), None);
