@@ -93,6 +93,12 @@ pub const STORE_BATCH_CHANGES_MAX: usize = 250;
 /// Requests that wait for the store's writer.
 pub const STORE_QUEUE_MAX: usize = 256;
 
+/// Statements that a connection to the store keeps prepared; there are fewer.
+pub const STORE_STATEMENTS_MAX: usize = 256;
+
+/// Pause between two attempts to reach a database that is out of reach.
+pub const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
+
 /// Connections that read from the store at once are kept up to this number.
 pub const STORE_READERS_MAX: usize = 8;
 

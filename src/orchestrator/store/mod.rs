@@ -8,10 +8,10 @@ mod facts;
 pub mod files;
 mod groups;
 pub mod plans;
-mod prune;
-mod rows;
+mod servers;
+mod sql;
 pub mod sqlite;
-mod sqlite_access;
+mod tables;
 mod task_targets;
 mod writer;
 
@@ -25,6 +25,7 @@ use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
+pub use servers::{Servers, StopWanted};
 pub use task_targets::TaskTargetStore;
 
 use super::model::{
@@ -34,13 +35,16 @@ use super::model::{
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore {
+pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore + Servers {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
 
     /// Makes all changes, in order, or none.
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// The same; while the database is out of reach, it waits until that is back.
+    fn commit_patiently(&self, changes: Vec<Change>) -> Result<(), StoreError>;
 
     /// One job.
     fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
@@ -55,7 +59,7 @@ pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTarget
     /// no such job.
     fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError>;
 
-    /// The jobs that have not ended, ascending, with those of their nodes that have not.
+    /// The jobs that have not ended and that are this server's to run, ascending, with those of their nodes that have not.
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
 
     /// Removes about so many rows at most of jobs that ended before a time, the oldest first, and then of such plan jobs of
@@ -263,7 +267,7 @@ pub enum StoreError {
     /// The database was written by a newer version of this program.
     NewerSchema {
         /// Which.
-        path: PathBuf,
+        place: String,
         /// Its version.
         found: i64,
         /// The newest that this program knows.
@@ -276,6 +280,13 @@ pub enum StoreError {
         /// The database's words.
         cause: String,
     },
+    /// The database cannot be reached, or not any more; nothing was changed.
+    Unreachable {
+        /// The connection's words.
+        cause: String,
+    },
+    /// Another server has taken over what was this one's, or this one has been told to end: it may write nothing any more.
+    Fenced(String),
     /// A row holds what this program never writes.
     Corrupt(String),
     /// What was asked for has more bytes than one answer may take.
@@ -300,13 +311,16 @@ impl fmt::Display for StoreError {
             Self::InUse(path) => {
                 write!(f, "another process holds {}: stop it, or use another data directory", path.display())
             }
-            Self::NewerSchema { path, found, supported } => write!(
+            Self::NewerSchema { place, found, supported } => write!(
                 f,
-                "{} has schema version {found}, this program knows versions up to {supported}: run the newer program, \
-                 or restore a backup from before its first start",
-                path.display()
+                "{place} has schema version {found}, this program knows versions up to {supported}: run the newer program, \
+                 or restore a backup from before its first start"
             ),
             Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
+            Self::Unreachable { cause } => {
+                write!(f, "the database cannot be reached: {cause}; jobs that run go on when it is back")
+            }
+            Self::Fenced(why) => write!(f, "this server may write nothing any more: {why}"),
             Self::Corrupt(what) => write!(f, "the database holds what was never written to it: {what}"),
             Self::TooLarge { bytes_max } => {
                 write!(
