@@ -8,6 +8,7 @@ mod facts;
 pub mod files;
 mod groups;
 pub mod plans;
+pub mod postgres;
 mod servers;
 mod sql;
 pub mod sqlite;
@@ -17,7 +18,10 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -25,7 +29,8 @@ use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
-pub use servers::{Servers, StopWanted};
+use postgres::PostgresStore;
+pub use servers::{Alone, Servers, StopWanted};
 pub use task_targets::TaskTargetStore;
 
 use super::model::{
@@ -33,9 +38,23 @@ use super::model::{
     TaskTarget,
 };
 use crate::clock::WallTime;
+use crate::config::settings::OrchestratorSettings;
+use sqlite::SqliteStore;
+
+/// Opens the store that the settings ask for. `name` is this server's, and `own` is what it trusts.
+pub fn open(
+    settings: &OrchestratorSettings,
+    name: &str,
+    own: &Arc<ArcSwap<ClientConfig>>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &settings.database {
+        None => Arc::new(SqliteStore::open(&settings.data_dir)?),
+        Some(database) => Arc::new(PostgresStore::open(&settings.data_dir, database, name, own)?),
+    })
+}
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore + Servers {
+pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore + Servers + Send + Sync {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -287,6 +306,15 @@ pub enum StoreError {
     },
     /// Another server has taken over what was this one's, or this one has been told to end: it may write nothing any more.
     Fenced(String),
+    /// Another server on the same database has another key.
+    OtherKey {
+        /// File below `keys` in the data directory.
+        name: String,
+        /// Fingerprint of ours.
+        ours: String,
+        /// Of the first server's.
+        theirs: String,
+    },
     /// A row holds what this program never writes.
     Corrupt(String),
     /// What was asked for has more bytes than one answer may take.
@@ -321,6 +349,11 @@ impl fmt::Display for StoreError {
                 write!(f, "the database cannot be reached: {cause}; jobs that run go on when it is back")
             }
             Self::Fenced(why) => write!(f, "this server may write nothing any more: {why}"),
+            Self::OtherKey { name, ours, theirs } => write!(
+                f,
+                "the key keys/{name} below the data directory (fingerprint {ours}) is not that of the servers that use this \
+                 database already ({theirs}): copy that file from one of them"
+            ),
             Self::Corrupt(what) => write!(f, "the database holds what was never written to it: {what}"),
             Self::TooLarge { bytes_max } => {
                 write!(

@@ -1,6 +1,9 @@
 //! What servers that share one store need of it: jobs that another one has left, and stops for jobs that another one runs.
 //! A store with one server has none of it.
 
+use std::any::Any;
+use std::fmt;
+
 use super::{StoreError, UnfinishedJob};
 use crate::orchestrator::model::JobId;
 
@@ -11,6 +14,27 @@ pub struct StopWanted {
     pub job: JobId,
     /// What runs is to be ended too.
     pub is_forced: bool,
+}
+
+/// Nobody else changes what must not be changed by two at once, as long as this lives.
+pub struct Alone(Option<Box<dyn Any>>);
+
+impl Alone {
+    /// What is dropped with it lets the others.
+    pub fn until_dropped(held: Box<dyn Any>) -> Self {
+        Self(Some(held))
+    }
+
+    /// For a store with one server.
+    pub const fn always() -> Self {
+        Self(None)
+    }
+}
+
+impl fmt::Debug for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Alone").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Servers on one store.
@@ -39,6 +63,16 @@ pub trait Servers {
     /// Stops of jobs of ours that have not been begun.
     fn stops_wanted(&self) -> Result<Vec<StopWanted>, StoreError> {
         Ok(Vec::new())
+    }
+
+    /// Compares a key of this server with that of the others; the first one's counts. Keys are told by fingerprints.
+    fn check_key(&self, _name: &str, _fingerprint: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Waits until no other server changes what must be decided and written by one after the other: users and roles.
+    fn alone(&self) -> Result<Alone, StoreError> {
+        Ok(Alone::always())
     }
 
     /// Why this server may write nothing any more, if that is so.

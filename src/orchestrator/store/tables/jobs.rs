@@ -79,7 +79,7 @@ impl<S: SqlStore> Store for S {
     }
 
     fn close(&self) {
-        self.queue().close();
+        self.end();
     }
 }
 

@@ -33,6 +33,11 @@ pub trait SqlStore: Servers + Send + Sync {
     fn recovered(&self) -> Result<Vec<UnfinishedJob>, StoreError> {
         self.read("list unfinished jobs", |session| jobs::unfinished(session, "finished IS NULL", &[]))
     }
+
+    /// Ends writing, after what was asked for before.
+    fn end(&self) {
+        self.queue().close();
+    }
 }
 
 /// Executes one statement of a change.
