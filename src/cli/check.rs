@@ -56,6 +56,9 @@ fn describe(configuration: &Configuration<'_>, tls: &Tls) -> String {
     if let Some((api, orchestrator)) = &configuration.appliance {
         text.line("API", api);
         text.line("data", orchestrator.data_dir.display());
+        if let Some(database) = &orchestrator.database {
+            text.line("jobs", &database.url);
+        }
         match &orchestrator.code_source {
             CodeSource::Directory => text.line("code", orchestrator.code_dir.display()),
             CodeSource::PuppetServer(server) => text.line("code", format!("Puppet Server, {}", service(server))),

@@ -8,6 +8,7 @@ mod access;
 mod agent;
 pub mod authorization;
 mod broker;
+pub mod database;
 mod duration;
 mod expansion;
 mod hocon;

@@ -72,6 +72,7 @@ fn broker_keys(start: &BrokerSettings, now: &BrokerSettings) -> Vec<&'static str
 fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -> Vec<&'static str> {
     let OrchestratorSettings {
         data_dir,
+        database,
         code_dir,
         task_concurrency,
         deploy_concurrency,
@@ -90,6 +91,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         access;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
+        ("orchestrator.database or its password file", start.database != *database),
         ("orchestrator.code-dir", start.code_dir != *code_dir),
         ("orchestrator.task-concurrency", start.task_concurrency != *task_concurrency),
         ("orchestrator.global-concurrent-compiles", start.deploy_concurrency != *deploy_concurrency),

@@ -9,7 +9,7 @@ use super::listener::{address, certificates};
 use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{CodeSource, LogSettings, OrchestratorSettings, ServerSettings};
-use super::{Loaded, Problems, access, hocon, services, web_routes};
+use super::{Loaded, Problems, access, database, hocon, services, web_routes};
 use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
@@ -55,7 +55,6 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("orchestrator.pcp-timeout", "a node that is not connected when its turn has come is errored at once"),
     ("orchestrator.default-plan-timeout", "there are no plans"),
     ("orchestrator.app-management", "there are no applications"),
-    ("orchestrator.database", "jobs are kept in SQLite below orchestrator.data-dir"),
 ];
 
 /// Reads all `*.conf` of a directory and of its `conf.d`.
@@ -100,6 +99,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         reader.duration("orchestrator.default-deploy-node-timeout", Bare::Seconds, Duration::ZERO..=year);
     OrchestratorSettings {
         access: access::settings(reader, &data_dir),
+        database: database::database(reader),
         data_dir,
         code_dir,
         task_concurrency,
@@ -191,6 +191,7 @@ mod tests {
     fn orchestrator_set(dir: &Path) -> OrchestratorSettings {
         OrchestratorSettings {
             data_dir: dir.join("data"),
+            database: None,
             code_dir: dir.join("code"),
             task_concurrency: 7,
             deploy_concurrency: 3,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::authorization::ClientAccess;
+use super::database::DatabaseSettings;
 
 /// Where the certificates are, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,6 +205,8 @@ pub struct BrokerNodeSettings {
 pub struct OrchestratorSettings {
     /// Database, keys, first password.
     pub data_dir: PathBuf,
+    /// Where jobs are kept; `None` is SQLite in the data directory.
+    pub database: Option<DatabaseSettings>,
     /// Holds `environments/`, Puppet's `codedir`.
     pub code_dir: PathBuf,
     /// Nodes that run a task at once, over all jobs.

@@ -93,6 +93,33 @@ pub const STORE_BATCH_CHANGES_MAX: usize = 250;
 /// Requests that wait for the store's writer.
 pub const STORE_QUEUE_MAX: usize = 256;
 
+/// Statements that a connection to the store keeps prepared; there are fewer.
+pub const STORE_STATEMENTS_MAX: usize = 256;
+
+/// Pause between two attempts to reach a database that is out of reach.
+pub const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Time to connect to PostgreSQL.
+pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time that PostgreSQL gives a statement, a wait for another server's turn at writing, or a pause within a transaction.
+pub const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time for PostgreSQL's answer; longer than it gives itself.
+pub const DATABASE_ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How often a server on PostgreSQL says that it lives.
+pub const SERVER_HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// A server that has not said so for this long, five times, may write nothing any more; others have its jobs.
+pub const SERVER_LEASE: Duration = Duration::from_secs(15);
+
+/// How often a server on PostgreSQL looks for jobs that were left behind, and for stops that another one has accepted.
+pub const SERVERS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the answer to a stop waits until the job's own server has begun it.
+pub const STOP_ELSEWHERE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Connections that read from the store at once are kept up to this number.
 pub const STORE_READERS_MAX: usize = 8;
 

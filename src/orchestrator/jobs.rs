@@ -2,6 +2,8 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -10,19 +12,19 @@ use uuid::Uuid;
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command, Stop};
 use super::model::{
-    DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskWork, Work,
+    DeployCommand, Job, JobId, JobSpec, JobState, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskWork, Work,
 };
 use super::plan_jobs;
 use super::puppet_run;
 use super::rbac::nodes::NodeSets;
 use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
-use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
+use super::store::{NewJob, NewNode, StopWanted, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::CheckedParameters;
 use super::vault::Vault;
 use crate::clock::WallTime;
-use crate::limits::{AGENT_RECEIVE_BYTES_MAX, UNFINISHED_NODES_MAX};
+use crate::limits::{AGENT_RECEIVE_BYTES_MAX, SERVERS_LOOK_INTERVAL, STOP_ELSEWHERE_TIMEOUT, UNFINISHED_NODES_MAX};
 use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
@@ -177,6 +179,9 @@ pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> R
     if job.state.is_final() {
         return Ok(job);
     }
+    if let Some(server) = inner.store.other_owner(id)? {
+        return stop_elsewhere(inner, subject, id, stop, &server);
+    }
     drop(inner.handing_over.write().unwrap_or_else(PoisonError::into_inner));
     let (to, answer) = crossbeam_channel::bounded(1);
     let is_told = inner.commands.send(Command::Stop(id, stop, to)).is_ok() && answer.recv().is_ok();
@@ -189,6 +194,20 @@ pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> R
     found()
 }
 
+/// Has the server that runs a job stop it. That holds from now on; whether it has begun is waited for, but not for long.
+fn stop_elsewhere(inner: &Inner, subject: &Subject, id: JobId, stop: Stop, server: &str) -> Result<Job, Refusal> {
+    inner.store.want_stop(StopWanted { job: id, is_forced: stop == Stop::ByForce })?;
+    tracing::info!(job = %id, ?stop, server, by = subject.login, "has another server stop a job");
+    let end = Instant::now() + STOP_ELSEWHERE_TIMEOUT;
+    loop {
+        let job = super::known(id, inner.store.job(id))?;
+        if job.state == JobState::Stopping || job.state.is_final() || Instant::now() >= end {
+            return Ok(job);
+        }
+        thread::sleep(SERVERS_LOOK_INTERVAL / 5);
+    }
+}
+
 fn puppet_params(job: &UnfinishedJob) -> Box<RawValue> {
     let Work::Deploy(options) = &job.spec.work else { return RawValue::NULL.to_owned() };
     puppet_run::request_params(job.id, options, &job.spec.terms)
@@ -196,17 +215,19 @@ fn puppet_params(job: &UnfinishedJob) -> Box<RawValue> {
 
 /// The jobs that have not ended, with their parameters opened.
 pub(super) fn recover(store: &dyn Store, vault: &Vault) -> Result<Vec<AcceptedJob>, StoreError> {
-    let open = |mut job: UnfinishedJob| {
-        if matches!(job.spec.work, Work::Deploy(_)) {
-            let params = Ok(puppet_params(&job));
-            return AcceptedJob { job, params };
-        }
-        let plain = vault.unseal(&std::mem::take(&mut job.payload));
-        let params = plain.and_then(|plain| {
-            let text = String::from_utf8(plain).map_err(|error| error.to_string())?;
-            RawValue::from_string(text).map_err(|error| format!("its stored parameters are not JSON: {error}"))
-        });
-        AcceptedJob { job, params }
-    };
-    Ok(store.unfinished()?.into_iter().map(open).collect())
+    Ok(store.unfinished()?.into_iter().map(|job| opened(job, vault)).collect())
+}
+
+/// A job that has not ended, with its parameters opened.
+pub(super) fn opened(mut job: UnfinishedJob, vault: &Vault) -> AcceptedJob {
+    if matches!(job.spec.work, Work::Deploy(_)) {
+        let params = Ok(puppet_params(&job));
+        return AcceptedJob { job, params };
+    }
+    let plain = vault.unseal(&std::mem::take(&mut job.payload));
+    let params = plain.and_then(|plain| {
+        let text = String::from_utf8(plain).map_err(|error| error.to_string())?;
+        RawValue::from_string(text).map_err(|error| format!("its stored parameters are not JSON: {error}"))
+    });
+    AcceptedJob { job, params }
 }

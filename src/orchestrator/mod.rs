@@ -17,6 +17,7 @@ pub mod rbac;
 mod scope;
 pub mod sources;
 pub mod store;
+mod takeover;
 pub mod targets;
 pub mod task_targets;
 pub mod tasks;
@@ -51,8 +52,8 @@ use sources::classifier::ClassifierService;
 use sources::puppetdb::PuppetDb;
 use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
-use store::sqlite::SqliteStore;
 use store::{Store, StoreError};
+use takeover::{Takeover, TakeoverParts};
 use targets::{NodeGroups, Targets};
 use task_targets::TaskTargets;
 use upkeep::Upkeep;
@@ -67,7 +68,7 @@ pub struct Orchestrator {
 
 struct Inner {
     store: Arc<dyn Store>,
-    vault: Vault,
+    vault: Arc<Vault>,
     source: Source,
     puppetdb: Option<Arc<PuppetDb>>,
     /// Where node groups are, if they are elsewhere.
@@ -85,7 +86,7 @@ struct Inner {
     handing_over: RwLock<()>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
-    upkeep: Mutex<Option<Upkeep>>,
+    upkeep: Mutex<Option<(Upkeep, Takeover)>>,
 }
 
 /// A file that agents may download.
@@ -131,8 +132,9 @@ impl Orchestrator {
         identity: &Identity,
         links: Vec<BrokerLink>,
     ) -> Result<Self, Refusal> {
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
-        let vault = Vault::open(&settings.data_dir)?;
+        let store = store::open(settings, &identity.name, &identity.tls)?;
+        let vault = Arc::new(Vault::open(&settings.data_dir)?);
+        store.check_key(vault::KEY, &vault.fingerprint())?;
         let rbac = Rbac::open(store.clone(), settings)?;
         let inventory = Arc::new(RwLock::new(Inventory::new(store.known_nodes()?)));
         let recovered = jobs::recover(&*store, &vault)?;
@@ -165,6 +167,15 @@ impl Orchestrator {
         let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
         })?;
+        let takeover = Takeover::start(TakeoverParts {
+            store: store.clone(),
+            vault: vault.clone(),
+            commands: commands.clone(),
+            unfinished_nodes: unfinished_nodes.clone(),
+        })
+        .map_err(|error| {
+            Refusal::new(RefusalKind::UnknownError, format!("the thread for other servers cannot be started: {error}"))
+        })?;
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
         let elsewhere = settings.classifier.clone();
@@ -192,7 +203,7 @@ impl Orchestrator {
             handing_over: RwLock::new(()),
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
-            upkeep: Mutex::new(Some(upkeep)),
+            upkeep: Mutex::new(Some((upkeep, takeover))),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -379,6 +390,8 @@ impl Orchestrator {
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {
+        // Before the dispatcher: what is taken over would be left again.
+        drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         // A dispatcher that has stopped by itself takes no command.
         let _ = self.inner.commands.send(Command::Quit);
         let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -386,7 +399,6 @@ impl Orchestrator {
             // A panic of the thread has been reported by its own hook.
             let _ = thread.join();
         }
-        drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.inner.store.close();
     }
 }

@@ -24,6 +24,7 @@ use crate::tls::testing::Pki;
 pub fn settings(dir: &Path) -> OrchestratorSettings {
     OrchestratorSettings {
         data_dir: dir.to_owned(),
+        database: None,
         code_dir: dir.join("code"),
         task_concurrency: 4,
         deploy_concurrency: 2,
@@ -47,7 +48,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
 }
 
 /// As whom it asks services, of which there are none.
-fn identity() -> Identity {
+pub fn identity() -> Identity {
     let material = Pki::new("ca").material("orch.example");
     let tls = Arc::new(ArcSwap::new(material.client_config().unwrap()));
     Identity { name: "orch.example".into(), tls }

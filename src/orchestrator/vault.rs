@@ -8,7 +8,11 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 
 use super::store::StoreError;
 use super::store::files::create_private_dir;
+use crate::sha256::{Sha256, hexadecimal};
 use crate::{durable, random};
+
+/// The key's file, below `keys`.
+pub const KEY: &str = "job-parameters";
 
 /// Length of the key in bytes.
 const KEY_LENGTH: usize = 32;
@@ -19,6 +23,7 @@ const CONTEXT: &[u8] = b"podium job parameters 1";
 /// Seals and opens.
 pub struct Vault {
     key: LessSafeKey,
+    fingerprint: String,
     path: PathBuf,
 }
 
@@ -27,7 +32,7 @@ impl Vault {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let dir = data_dir.join("keys");
         create_private_dir(&dir)?;
-        let path = dir.join("job-parameters");
+        let path = dir.join(KEY);
         let failed = |cause: String| StoreError::File { path: path.clone(), cause };
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -38,9 +43,19 @@ impl Vault {
             }
             Err(error) => return Err(failed(error.to_string())),
         };
+        let mut sha256 = Sha256::default();
+        // Of the key alone it would be a hash of the secret that has other uses.
+        sha256.update(b"podium key fingerprint 1");
+        sha256.update(&bytes);
+        let fingerprint = hexadecimal(&sha256.finish())[..32].to_owned();
         let key = UnboundKey::new(&AES_256_GCM, &bytes)
             .map_err(|_| failed(format!("the key has {} bytes instead of {KEY_LENGTH}", bytes.len())))?;
-        Ok(Self { key: LessSafeKey::new(key), path })
+        Ok(Self { key: LessSafeKey::new(key), fingerprint, path })
+    }
+
+    /// What the key is told by.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
     }
 
     /// Nonce, ciphertext and tag. Nonces are random: 2^32 jobs are safe with one key.

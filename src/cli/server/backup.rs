@@ -61,6 +61,14 @@ pub fn run_restore(config: &Path, arguments: &RestoreArguments) -> ExitCode {
 
 fn data_dir(config: &Path) -> Option<PathBuf> {
     match load_server(config) {
+        Ok(Loaded { settings, .. }) if settings.orchestrator.database.is_some() => {
+            eprintln!(
+                "the server's jobs are in PostgreSQL (orchestrator.database): use pg_dump and pg_restore for the database, \
+                 and copy {}/keys beside the dump",
+                settings.orchestrator.data_dir.display()
+            );
+            None
+        }
         Ok(Loaded { settings, .. }) => Some(settings.orchestrator.data_dir),
         Err(problems) => {
             eprintln!("{problems}");

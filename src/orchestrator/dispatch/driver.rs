@@ -25,6 +25,8 @@ use crate::orchestrator::store::{Store, StoreError};
 pub enum Command {
     /// A job that has just been committed.
     Run(Box<AcceptedJob>),
+    /// A job that another server has left.
+    TakeOver(Box<AcceptedJob>),
     /// A job is to be stopped; the answer comes when that is stored.
     Stop(JobId, Stop, Sender<StopAnswer>),
     /// A link to a broker that has just come up.
@@ -166,6 +168,10 @@ impl Driver {
         for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
             match self.parts.commands.try_recv() {
                 Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
+                Ok(Command::TakeOver(job)) => {
+                    self.parts.dispatcher.wait_for_arrivals(now);
+                    self.parts.dispatcher.accept(now, *job, out);
+                }
                 Ok(Command::Attach(link)) => self.attach(now, link),
                 Err(TryRecvError::Empty) => break,
                 Ok(Command::Stop(job, stop, to)) => {
@@ -249,7 +255,7 @@ impl Driver {
     /// Commits, then sends.
     fn carry_out(&mut self, out: Output) -> Result<(), StoreError> {
         if !out.changes.is_empty() {
-            self.parts.store.commit(out.changes)?;
+            self.parts.store.commit_patiently(out.changes)?;
         }
         // Nobody may be waiting any more, which is fine.
         for (to, answer) in self.answers.drain(..) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::node::RunningNode;
 use super::{Dispatcher, Grace, Now, Output, Send};
 use crate::clock::Moment;
-use crate::limits::{BROKER_RETURN_GRACE, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH};
+use crate::limits::{BROKER_RETURN_GRACE, INVENTORY_ANSWER_TIMEOUT, INVENTORY_REFRESH, START_GRACE};
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::store::NodeKey;
 use crate::pcp::message::InventoryRequest;
@@ -105,6 +105,13 @@ impl Dispatcher {
             if matches!(self.grace, Grace::Over) {
                 self.grace = Grace::Until(now.moment + BROKER_RETURN_GRACE, HashMap::new());
             }
+        }
+    }
+
+    /// Agents and brokers of another server come here from now on: nodes that are not connected are waited for.
+    pub fn wait_for_arrivals(&mut self, now: Now) {
+        if matches!(self.grace, Grace::Over) {
+            self.grace = Grace::Until(now.moment + START_GRACE, HashMap::new());
         }
     }
 

@@ -62,6 +62,8 @@ impl Rbac {
         let allowlist = Allowlist::load(settings.access.certificate_allowlist.as_deref())?;
         let (passwords, settings_kept) = (Passwords::new(argon2)?, settings.access.clone());
         let rbac = Self { store, passwords, settings: settings_kept, allowlist, changing: Mutex::new(()) };
+        // Two servers may start at once.
+        let _alone = rbac.store.alone()?;
         if rbac.store.roles()?.is_empty() {
             rbac.change(roles::defaults().into_iter().map(AccessChange::RoleSet).collect())?;
         }

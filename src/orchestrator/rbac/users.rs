@@ -13,6 +13,7 @@ use crate::clock::WallTime;
 use crate::limits::{ACCESS_TEXT_CHARS_MAX, PASSWORD_RESET_LIFETIME, PERMISSIONS_PER_ROLE_MAX, ROLES_MAX, USERS_MAX};
 use crate::orchestrator::model::Subject;
 use crate::orchestrator::store::access::{AccessChange, Reset, User};
+use crate::orchestrator::store::{Alone, StoreError};
 
 /// What is said of a user who is made or changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Rbac {
         self.require(by, Action::UsersCreate, EVERY)?;
         check(&fields)?;
         let password_hash = password.map(|password| self.new_hash(password)).transpose()?.unwrap_or_default();
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         self.require_membership(by, &[], &fields.role_ids)?;
         let UserFields { login, display_name, email, role_ids } = fields;
         let id = Uuid::new_v4().to_string();
@@ -97,13 +98,15 @@ impl Rbac {
         self.user(&id)
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nobody else changes users or roles, here or in another server, as long as it lives.
+    fn changing(&self) -> Result<(MutexGuard<'_, ()>, Alone), StoreError> {
+        let here = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((here, self.store.alone()?))
     }
 
     /// Changes a user.
     pub fn edit_user(&self, by: &Subject, id: &str, fields: UserFields, standing: UserStanding) -> Outcome<User> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let before = self.user(id)?;
         let UserFields { login, display_name, email, mut role_ids } = fields;
         role_ids.sort_unstable();
@@ -134,7 +137,7 @@ impl Rbac {
 
     /// Removes a user and the tokens.
     pub fn remove_user(&self, by: &Subject, id: &str) -> Outcome<User> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let user = self.user(id)?;
         self.require(by, Action::UsersDelete, id)?;
         self.require_rank(by, &user)?;
@@ -160,7 +163,7 @@ impl Rbac {
 
     /// Lets a user choose a new password: the secret that it takes, which is good once.
     pub fn offer_reset(&self, by: &Subject, id: &str) -> Outcome<String> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let user = self.user(id)?;
         self.require(by, Action::UsersResetPassword, id)?;
         self.require_rank(by, &user)?;
@@ -177,7 +180,7 @@ impl Rbac {
         // Whoever has no offer costs no hash; and what is offered may be taken back while one is made.
         self.offered(secret)?;
         let hash = self.new_hash(new)?;
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let user = self.offered(secret)?;
         self.change(fresh_password(&user, hash))?;
         Ok(user)
@@ -207,7 +210,7 @@ impl Rbac {
 
     /// Makes a role.
     pub fn add_role(&self, by: &Subject, fields: RoleFields) -> Outcome<Role> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         self.require(by, Action::UserRolesCreate, EVERY)?;
         check_role(&fields)?;
         self.require_grants(by, &[], &fields.permissions)?;
@@ -232,7 +235,7 @@ impl Rbac {
 
     /// Changes a role.
     pub fn edit_role(&self, by: &Subject, id: i64, fields: RoleFields) -> Outcome<Role> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let before = self.role(id)?;
         let RoleFields { display_name, description, permissions, members } = &fields;
         let is_changed = (&before.display_name, &before.description) != (display_name, description)
@@ -263,7 +266,7 @@ impl Rbac {
 
     /// Removes a role.
     pub fn remove_role(&self, by: &Subject, id: i64) -> Outcome<Role> {
-        let _changing = self.changing();
+        let _changing = self.changing()?;
         let role = self.role(id)?;
         self.require(by, Action::UserRolesDelete, &id.to_string())?;
         if id == ADMINISTRATORS {

@@ -84,7 +84,7 @@ pub fn key(job: JobId, position: u32) -> NodeKey {
     NodeKey { job, position }
 }
 
-fn started(node: NodeKey, millis: i64) -> Change {
+pub fn started(node: NodeKey, millis: i64) -> Change {
     Change::NodeStarted { node, at: at(millis), event: event(EventType::NodeRunning, "started") }
 }
 

@@ -8,16 +8,20 @@ mod facts;
 pub mod files;
 mod groups;
 pub mod plans;
-mod prune;
-mod rows;
+pub mod postgres;
+mod servers;
+mod sql;
 pub mod sqlite;
-mod sqlite_access;
+mod tables;
 mod task_targets;
 mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -25,6 +29,8 @@ use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
+use postgres::PostgresStore;
+pub use servers::{Alone, Servers, StopWanted};
 pub use task_targets::TaskTargetStore;
 
 use super::model::{
@@ -32,15 +38,32 @@ use super::model::{
     TaskTarget,
 };
 use crate::clock::WallTime;
+use crate::config::settings::OrchestratorSettings;
+use sqlite::SqliteStore;
+
+/// Opens the store that the settings ask for. `name` is this server's, and `own` is what it trusts.
+pub fn open(
+    settings: &OrchestratorSettings,
+    name: &str,
+    own: &Arc<ArcSwap<ClientConfig>>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &settings.database {
+        None => Arc::new(SqliteStore::open(&settings.data_dir)?),
+        Some(database) => Arc::new(PostgresStore::open(&settings.data_dir, database, name, own)?),
+    })
+}
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore {
+pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore + Servers + Send + Sync {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
 
     /// Makes all changes, in order, or none.
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// The same; while the database is out of reach, it waits until that is back.
+    fn commit_patiently(&self, changes: Vec<Change>) -> Result<(), StoreError>;
 
     /// One job.
     fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
@@ -55,7 +78,7 @@ pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTarget
     /// no such job.
     fn events(&self, id: JobId, start: i64) -> Result<Option<Vec<Event>>, StoreError>;
 
-    /// The jobs that have not ended, ascending, with those of their nodes that have not.
+    /// The jobs that have not ended and that are this server's to run, ascending, with those of their nodes that have not.
     fn unfinished(&self) -> Result<Vec<UnfinishedJob>, StoreError>;
 
     /// Removes about so many rows at most of jobs that ended before a time, the oldest first, and then of such plan jobs of
@@ -263,7 +286,7 @@ pub enum StoreError {
     /// The database was written by a newer version of this program.
     NewerSchema {
         /// Which.
-        path: PathBuf,
+        place: String,
         /// Its version.
         found: i64,
         /// The newest that this program knows.
@@ -275,6 +298,22 @@ pub enum StoreError {
         action: &'static str,
         /// The database's words.
         cause: String,
+    },
+    /// The database cannot be reached, or not any more; nothing was changed.
+    Unreachable {
+        /// The connection's words.
+        cause: String,
+    },
+    /// Another server has taken over what was this one's, or this one has been told to end: it may write nothing any more.
+    Fenced(String),
+    /// Another server on the same database has another key.
+    OtherKey {
+        /// File below `keys` in the data directory.
+        name: String,
+        /// Fingerprint of ours.
+        ours: String,
+        /// Of the first server's.
+        theirs: String,
     },
     /// A row holds what this program never writes.
     Corrupt(String),
@@ -300,13 +339,21 @@ impl fmt::Display for StoreError {
             Self::InUse(path) => {
                 write!(f, "another process holds {}: stop it, or use another data directory", path.display())
             }
-            Self::NewerSchema { path, found, supported } => write!(
+            Self::NewerSchema { place, found, supported } => write!(
                 f,
-                "{} has schema version {found}, this program knows versions up to {supported}: run the newer program, \
-                 or restore a backup from before its first start",
-                path.display()
+                "{place} has schema version {found}, this program knows versions up to {supported}: run the newer program, \
+                 or restore a backup from before its first start"
             ),
             Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
+            Self::Unreachable { cause } => {
+                write!(f, "the database cannot be reached: {cause}; jobs that run go on when it is back")
+            }
+            Self::Fenced(why) => write!(f, "this server may write nothing any more: {why}"),
+            Self::OtherKey { name, ours, theirs } => write!(
+                f,
+                "the key keys/{name} below the data directory (fingerprint {ours}) is not that of the servers that use this \
+                 database already ({theirs}): copy that file from one of them"
+            ),
             Self::Corrupt(what) => write!(f, "the database holds what was never written to it: {what}"),
             Self::TooLarge { bytes_max } => {
                 write!(

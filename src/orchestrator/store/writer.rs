@@ -1,277 +1,299 @@
 //! The store's only writer: a thread that takes requests from a queue and gives as many of them as are waiting one
-//! transaction, so that they share one flush to disk. Each request has a savepoint of its own: one that fails takes
-//! nothing with it.
+//! transaction, so that they share one flush to disk. Each request is a part of its own: one that fails takes nothing with
+//! it. While the database is out of reach requests are refused, except for those that are kept until it is back.
 
-use crossbeam_channel::{Receiver, Sender};
-use rusqlite::{Connection, Savepoint, params};
-use serde_json::{Map, Value};
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use super::plans::{NewPlanJob, PlanFinish};
-use super::rows::{database, json};
-use super::sqlite::{apply_facts, apply_groups, apply_task_target, plans};
-use super::{Change, NewEvent, NewJob, Pruned, StoreError, prune, sqlite_access};
+use super::sql::{Database, Failed, Session, SqlError};
+use super::tables::{access, facts, groups, jobs, plans, prune, task_targets};
+use super::{Change, NewJob, Pruned, StoreError, UnfinishedJob};
 use crate::clock::WallTime;
-use crate::limits::STORE_BATCH_CHANGES_MAX;
-use crate::orchestrator::model::{JobId, JobSpec, JobState, NodeState, PlanEnd, PlanJobId, Work};
+use crate::limits::{STORE_BATCH_CHANGES_MAX, STORE_QUEUE_MAX, STORE_RETRY_PAUSE};
+use crate::orchestrator::model::{JobId, PlanEnd, PlanJobId};
+
+/// Where an outcome goes once the transaction is on disk.
+pub type Done<T> = Sender<Result<T, StoreError>>;
+
+/// What is done in the writer's transaction by the store itself.
+pub type Custom = Box<dyn FnMut(&mut dyn Session) -> Result<Vec<UnfinishedJob>, StoreError> + Send>;
 
 /// A request to the writer, with where to put its outcome.
 pub enum Write {
     /// A new job.
-    Create(Box<NewJob>, Sender<Result<JobId, StoreError>>),
+    Create(Box<NewJob>, Done<JobId>),
     /// A new plan job.
-    StartPlan(Box<NewPlanJob>, Sender<Result<PlanJobId, StoreError>>),
+    StartPlan(Box<NewPlanJob>, Done<PlanJobId>),
     /// The end of a plan job.
-    FinishPlan(Box<PlanEnd>, WallTime, Sender<Result<PlanFinish, StoreError>>),
+    FinishPlan(Box<PlanEnd>, WallTime, Done<PlanFinish>),
     /// Changes, all or none.
-    Commit(Vec<Change>, Sender<Result<(), StoreError>>),
+    Commit(Vec<Change>, Done<()>),
+    /// The same, kept while the database is out of reach.
+    CommitPatiently(Vec<Change>, Done<()>),
     /// Rows of old jobs, see [`super::Store::prune`].
-    Prune(WallTime, usize, Sender<Result<Pruned, StoreError>>),
+    Prune(WallTime, usize, Done<Pruned>),
+    /// What only one kind of store does.
+    Custom(Custom, Done<Vec<UnfinishedJob>>),
 }
 
 impl Write {
     fn weight(&self) -> usize {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
-            Self::StartPlan(..) | Self::FinishPlan(..) => 1,
-            Self::Commit(changes, _) => changes.len(),
+            Self::StartPlan(..) | Self::FinishPlan(..) | Self::Custom(..) => 1,
+            Self::Commit(changes, _) | Self::CommitPatiently(changes, _) => changes.len(),
             Self::Prune(_, rows, _) => *rows,
         }
     }
 }
 
-/// An outcome that is told once the transaction is on disk.
+/// What came of a request, if the transaction is committed.
 enum Outcome {
-    Created(Sender<Result<JobId, StoreError>>, Result<JobId, StoreError>),
-    PlanStarted(Sender<Result<PlanJobId, StoreError>>, Result<PlanJobId, StoreError>),
-    PlanFinished(Sender<Result<PlanFinish, StoreError>>, Result<PlanFinish, StoreError>),
-    Committed(Sender<Result<(), StoreError>>, Result<(), StoreError>),
-    Pruned(Sender<Result<Pruned, StoreError>>, Result<Pruned, StoreError>),
+    Created(Result<JobId, StoreError>),
+    PlanStarted(Result<PlanJobId, StoreError>),
+    PlanFinished(Result<PlanFinish, StoreError>),
+    Committed(Result<(), StoreError>),
+    Pruned(Result<Pruned, StoreError>),
+    Custom(Result<Vec<UnfinishedJob>, StoreError>),
 }
 
 impl Outcome {
-    /// Tells it; `commit` is how the transaction as a whole went. Nobody may be waiting any more, which is fine.
-    fn tell(self, commit: &Result<(), StoreError>) {
+    fn error(&self) -> Option<&StoreError> {
         match self {
-            Self::Created(to, result) => drop(to.send(commit.clone().and(result))),
-            Self::PlanStarted(to, result) => drop(to.send(commit.clone().and(result))),
-            Self::PlanFinished(to, result) => drop(to.send(commit.clone().and(result))),
-            Self::Committed(to, result) => drop(to.send(commit.clone().and(result))),
-            Self::Pruned(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::Created(result) => result.as_ref().err(),
+            Self::PlanStarted(result) => result.as_ref().err(),
+            Self::PlanFinished(result) => result.as_ref().err(),
+            Self::Committed(result) => result.as_ref().err(),
+            Self::Pruned(result) => result.as_ref().err(),
+            Self::Custom(result) => result.as_ref().err(),
         }
     }
 }
 
-/// Serves requests until all senders are gone.
-pub fn run(mut connection: Connection, requests: &Receiver<Write>) {
-    while let Ok(first) = requests.recv() {
-        let mut weight = first.weight();
-        let mut batch = vec![first];
-        while weight < STORE_BATCH_CHANGES_MAX {
-            let Ok(next) = requests.try_recv() else { break };
-            weight += next.weight();
-            batch.push(next);
+/// The way to the writer's thread.
+pub struct Queue {
+    writer: Mutex<Option<(Sender<Write>, JoinHandle<()>)>>,
+}
+
+impl Queue {
+    /// Starts the thread. Jobs that were committed after whoever had asked for them had given up go to `unclaimed`.
+    pub fn start(database: Box<dyn Database>, unclaimed: Sender<JobId>) -> std::io::Result<Self> {
+        let (requests, queue) = bounded(STORE_QUEUE_MAX);
+        let mut writer = Writer { database, unclaimed };
+        let thread = thread::Builder::new().name("store".into()).spawn(move || writer.run(&queue))?;
+        Ok(Self { writer: Mutex::new(Some((requests, thread))) })
+    }
+
+    /// Has the writer do something, and waits for it.
+    pub fn write<T>(&self, request: impl FnOnce(Done<T>) -> Write) -> Result<T, StoreError> {
+        let requests = {
+            let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.as_ref().map(|(requests, _)| requests.clone()).ok_or(StoreError::Closed)?
+        };
+        let (done, outcome) = bounded(1);
+        requests.send(request(done)).map_err(|_| StoreError::Closed)?;
+        drop(requests);
+        outcome.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Ends the writer after what was asked for before.
+    pub fn close(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((requests, thread)) = writer {
+            drop(requests);
+            // A panic of the writer has been reported by its own hook.
+            drop(thread.join());
         }
-        write_batch(&mut connection, batch);
     }
 }
 
-fn write_batch(connection: &mut Connection, batch: Vec<Write>) {
-    let mut outcomes = Vec::with_capacity(batch.len());
-    let commit = (|| {
-        let mut transaction = connection.transaction().map_err(database("begin a transaction"))?;
-        for write in batch {
-            let savepoint = transaction.savepoint().map_err(database("set a savepoint"))?;
-            outcomes.push(perform(savepoint, write));
-            // A full disk can make SQLite take everything back at once. What came after would be committed by itself,
-            // though its callers are told that it was not.
-            if transaction.is_autocommit() {
-                let cause = "the database has taken the transaction back".to_owned();
-                return Err(StoreError::Database { action: "go on with a transaction", cause });
+struct Writer {
+    database: Box<dyn Database>,
+    unclaimed: Sender<JobId>,
+}
+
+/// What comes next for the writer.
+enum Next {
+    Batch(Vec<Write>),
+    End,
+}
+
+impl Writer {
+    /// Serves requests until all senders are gone.
+    fn run(&mut self, requests: &Receiver<Write>) {
+        let mut kept = Vec::new();
+        while let Next::Batch(batch) = next(&mut kept, requests) {
+            kept = self.write_batch(batch);
+        }
+    }
+
+    /// Writes a batch and tells what came of it; what is to be kept comes back.
+    fn write_batch(&mut self, mut batch: Vec<Write>) -> Vec<Write> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let written = self.database.transact(&mut |transaction| {
+            outcomes.clear();
+            for write in &mut batch {
+                transaction.begin()?;
+                let outcome = perform(transaction.session(), write);
+                match outcome.error() {
+                    None => transaction.keep()?,
+                    Some(StoreError::Unreachable { cause }) => return Err(SqlError::Lost(cause.clone())),
+                    Some(_) => transaction.take_back()?,
+                }
+                outcomes.push(outcome);
+            }
+            Ok(())
+        });
+        let undone = match written {
+            Ok(()) => None,
+            Err(Failed::Undone(error)) => Some(error),
+            Err(Failed::InDoubt) => self.settle(),
+        };
+        match undone {
+            None => {
+                batch.into_iter().zip(outcomes).for_each(|(write, outcome)| self.tell(write, outcome));
+                Vec::new()
+            }
+            Some(error) => batch.into_iter().filter_map(|write| refuse(write, &error)).collect(),
+        }
+    }
+
+    /// Finds out what became of a transaction in doubt; nobody may be told anything before. The error if it was undone.
+    fn settle(&mut self) -> Option<StoreError> {
+        loop {
+            match self.database.was_committed() {
+                Ok(true) => return None,
+                Ok(false) => {
+                    let cause = "the connection was lost while it was committed, and it was not".to_owned();
+                    return Some(StoreError::Unreachable { cause });
+                }
+                Err(error @ StoreError::Fenced(_)) => return Some(error),
+                Err(_) => thread::sleep(STORE_RETRY_PAUSE),
             }
         }
-        transaction.commit().map_err(database("commit"))
-    })();
-    for outcome in outcomes {
-        outcome.tell(&commit);
+    }
+
+    /// Tells what is on disk. Nobody may be waiting any more, which is fine, except for a job: it has to be run.
+    fn tell(&self, write: Write, outcome: Outcome) {
+        match (write, outcome) {
+            (Write::Create(_, to), Outcome::Created(result)) => {
+                let id = result.as_ref().ok().copied();
+                if to.send(result).is_err()
+                    && let Some(id) = id
+                {
+                    // Nobody looks for these in a store with one server, which runs them at its next start.
+                    let _ = self.unclaimed.send(id);
+                }
+            }
+            (Write::StartPlan(_, to), Outcome::PlanStarted(result)) => drop(to.send(result)),
+            (Write::FinishPlan(_, _, to), Outcome::PlanFinished(result)) => drop(to.send(result)),
+            (Write::Commit(_, to) | Write::CommitPatiently(_, to), Outcome::Committed(result)) => drop(to.send(result)),
+            (Write::Prune(_, _, to), Outcome::Pruned(result)) => drop(to.send(result)),
+            (Write::Custom(_, to), Outcome::Custom(result)) => drop(to.send(result)),
+            _ => unreachable!("an outcome is that of its request"),
+        }
     }
 }
 
-fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
-    // A savepoint that is dropped rolls back.
-    let release = |savepoint: Savepoint<'_>| savepoint.commit().map_err(database("release a savepoint"));
+/// What was kept, or what comes next, with all that waits behind it.
+fn next(kept: &mut Vec<Write>, requests: &Receiver<Write>) -> Next {
+    let mut batch = mem::take(kept);
+    if batch.is_empty() {
+        let Ok(first) = requests.recv() else { return Next::End };
+        batch.push(first);
+    } else {
+        // Whoever else comes meanwhile has the next attempt begin at once, and is refused if it fails.
+        match requests.recv_timeout(STORE_RETRY_PAUSE) {
+            Ok(write) => batch.push(write),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                batch.into_iter().for_each(|write| refuse_for_good(write, &StoreError::Closed));
+                return Next::End;
+            }
+        }
+    }
+    let mut weight: usize = batch.iter().map(Write::weight).sum();
+    while weight < STORE_BATCH_CHANGES_MAX {
+        match requests.try_recv() {
+            Ok(write) => {
+                weight += write.weight();
+                batch.push(write);
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        }
+    }
+    Next::Batch(batch)
+}
+
+/// Tells that a request came to nothing, unless it is one to be kept.
+fn refuse(write: Write, error: &StoreError) -> Option<Write> {
+    match (write, error) {
+        (write @ Write::CommitPatiently(..), StoreError::Unreachable { .. }) => Some(write),
+        (write, error) => {
+            refuse_for_good(write, error);
+            None
+        }
+    }
+}
+
+fn refuse_for_good(write: Write, error: &StoreError) {
+    let error = error.clone();
     match write {
-        Write::Create(job, to) => {
-            let result = create_job(&savepoint, &job).and_then(|id| release(savepoint).map(|()| id));
-            Outcome::Created(to, result)
-        }
-        Write::StartPlan(plan, to) => {
-            let result = plans::start(&savepoint, &plan).and_then(|id| release(savepoint).map(|()| id));
-            Outcome::PlanStarted(to, result)
-        }
-        Write::FinishPlan(end, at, to) => {
-            let result = plans::finish(&savepoint, &end, at).and_then(|finish| release(savepoint).map(|()| finish));
-            Outcome::PlanFinished(to, result)
-        }
-        Write::Commit(changes, to) => {
-            let result = changes.iter().try_for_each(|change| apply(&savepoint, change));
-            Outcome::Committed(to, result.and_then(|()| release(savepoint)))
-        }
-        Write::Prune(before, rows, to) => {
-            let result = prune::step(&savepoint, before, rows);
-            Outcome::Pruned(to, result.and_then(|pruned| release(savepoint).map(|()| pruned)))
-        }
+        Write::Create(_, to) => drop(to.send(Err(error))),
+        Write::StartPlan(_, to) => drop(to.send(Err(error))),
+        Write::FinishPlan(_, _, to) => drop(to.send(Err(error))),
+        Write::Commit(_, to) | Write::CommitPatiently(_, to) => drop(to.send(Err(error))),
+        Write::Prune(_, _, to) => drop(to.send(Err(error))),
+        Write::Custom(_, to) => drop(to.send(Err(error))),
     }
 }
 
-/// Executes one statement.
-pub fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<usize, StoreError> {
-    let mut statement = connection.prepare_cached(sql).map_err(database("prepare a change"))?;
-    statement.execute(values).map_err(database("write a row"))
+fn perform(session: &mut dyn Session, write: &mut Write) -> Outcome {
+    match write {
+        Write::Create(job, _) => Outcome::Created(jobs::create(session, job)),
+        Write::StartPlan(plan, _) => Outcome::PlanStarted(plans::start(session, plan)),
+        Write::FinishPlan(end, at, _) => Outcome::PlanFinished(plans::finish(session, end, *at)),
+        Write::Commit(changes, _) | Write::CommitPatiently(changes, _) => {
+            Outcome::Committed(changes.iter().try_for_each(|change| apply(session, change)))
+        }
+        Write::Prune(before, rows, _) => Outcome::Pruned(prune::step(session, *before, *rows)),
+        Write::Custom(work, _) => Outcome::Custom(work(session)),
+    }
 }
 
-fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError> {
-    let created = job.created.as_millis();
-    let JobSpec { work, terms, owner } = &job.spec;
-    let (task, options, plan_job) = match work {
-        Work::Task(task) => (Some(task), "{}".to_owned(), task.plan_job),
-        Work::Deploy(options) => (None, json(options), None),
-    };
-    execute(
-        connection,
-        "INSERT INTO jobs (state, kind, environment, task, params, sensitive, options, plan_job, scope, noop, \
-         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19)",
-        params![
-            JobState::Ready.word(),
-            work.kind().word(),
-            terms.environment,
-            task.map_or("", |task| &task.task),
-            task.map_or_else(|| "{}".to_owned(), |task| json(&task.params)),
-            task.map_or_else(|| "[]".to_owned(), |task| json(&task.sensitive)),
-            options,
-            plan_job.map(|plan| plan.0),
-            json(&terms.scope),
-            terms.noop,
-            terms.concurrency,
-            terms.description,
-            json(&terms.userdata),
-            terms.timeout.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
-            json(owner),
-            owner.login,
-            created,
-            i64::try_from(job.nodes.len()).unwrap_or(i64::MAX),
-            job.payload,
-        ],
-    )?;
-    let id = connection.last_insert_rowid();
-    if let Some(plan_job) = plan_job {
-        plans::add_task(connection, plan_job, JobId(id), job.created)?;
-    }
-    let status = "INSERT INTO job_status (job, seq, state, enter, exit) VALUES (?1, ?2, ?3, ?4, ?5)";
-    execute(connection, status, params![id, 0, JobState::New.word(), created, created])?;
-    execute(connection, status, params![id, 1, JobState::Ready.word(), created, None::<i64>])?;
-    for (position, node) in job.nodes.iter().enumerate() {
-        execute(
-            connection,
-            "INSERT INTO nodes (job, position, name, transaction_id, state, timestamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                id,
-                i64::try_from(position).unwrap_or(i64::MAX),
-                node.name,
-                node.transaction.to_string(),
-                NodeState::Ready.word(),
-                created
-            ],
-        )?;
-    }
-    Ok(JobId(id))
-}
-
-fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
+fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreError> {
     match change {
-        Change::JobEntered { job, state, at, event } => {
-            enter_job_state(connection, *job, *state, *at)?;
-            event.iter().try_for_each(|event| add_event(connection, *job, *at, event).map(drop))
-        }
-        Change::JobForced(job) => {
-            execute(connection, "UPDATE jobs SET forced = 1 WHERE id = ?1", params![job.0]).map(drop)
-        }
-        Change::NodeNoted { node, message } => {
-            let sql = "UPDATE nodes SET details = json_object('message', ?3) WHERE job = ?1 AND position = ?2";
-            execute(connection, sql, params![node.job.0, node.position, message]).map(drop)
-        }
-        Change::NodeStarted { node, at, event } => {
-            let event = add_event(connection, node.job, *at, event)?;
-            let sql = "UPDATE nodes SET state = ?3, start = ?4, timestamp = ?4, latest_event_id = ?5 \
-                       WHERE job = ?1 AND position = ?2";
-            let state = NodeState::Running.word();
-            execute(connection, sql, params![node.job.0, node.position, state, at.as_millis(), event]).map(drop)
-        }
-        Change::NodeAcknowledged(node) => {
-            let sql = "UPDATE nodes SET acknowledged = 1 WHERE job = ?1 AND position = ?2";
-            execute(connection, sql, params![node.job.0, node.position]).map(drop)
-        }
-        Change::NodeResent(node) => {
-            let sql = "UPDATE nodes SET resent = 1 WHERE job = ?1 AND position = ?2";
-            execute(connection, sql, params![node.job.0, node.position]).map(drop)
-        }
-        Change::NodeEnded { node, state, at, details, result, event } => {
-            let event = add_event(connection, node.job, *at, event)?;
-            let sql = "UPDATE nodes SET state = ?3, finish = ?4, timestamp = ?4, latest_event_id = ?5, details = ?6, \
-                       result = ?7 WHERE job = ?1 AND position = ?2";
-            let (details, result) = (json(details), json(result));
-            let key = (node.job.0, node.position);
-            execute(connection, sql, params![key.0, key.1, state.word(), at.as_millis(), event, details, result])
-                .map(drop)
-        }
-        Change::NodesSeen(names) => names.iter().try_for_each(|name| {
-            execute(connection, "INSERT OR IGNORE INTO known_nodes (name) VALUES (?1)", params![name]).map(drop)
-        }),
-        Change::Access(change) => sqlite_access::apply(connection, change),
-        Change::Facts(change) => apply_facts(connection, change),
-        Change::Groups(change) => apply_groups(connection, change),
-        Change::TaskTargetCreated(target) => apply_task_target(connection, target),
+        Change::Access(change) => access::apply(session, change),
+        Change::Facts(change) => facts::apply(session, change),
+        Change::Groups(change) => groups::apply(session, change),
+        Change::TaskTargetCreated(target) => task_targets::apply(session, target),
+        change => jobs::apply(session, change),
     }
-}
-
-fn enter_job_state(connection: &Connection, job: JobId, state: JobState, at: WallTime) -> Result<(), StoreError> {
-    let at = at.as_millis();
-    execute(connection, "UPDATE job_status SET exit = ?2 WHERE job = ?1 AND exit IS NULL", params![job.0, at])?;
-    execute(
-        connection,
-        "INSERT INTO job_status (job, seq, state, enter) \
-         SELECT ?1, 1 + max(seq), ?2, ?3 FROM job_status WHERE job = ?1",
-        params![job.0, state.word(), at],
-    )?;
-    execute(
-        connection,
-        "UPDATE jobs SET state = ?2, timestamp = ?3, started = CASE WHEN ?4 THEN coalesce(started, ?3) ELSE started END, \
-         finished = CASE WHEN ?5 THEN ?3 END, payload = CASE WHEN ?5 THEN NULL ELSE payload END WHERE id = ?1",
-        params![job.0, state.word(), at, state == JobState::Running, state.is_final()],
-    )
-    .map(drop)
-}
-
-fn add_event(connection: &Connection, job: JobId, at: WallTime, event: &NewEvent) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO events (job, kind, timestamp, details, message) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let details: &Map<String, Value> = &event.details;
-    execute(connection, sql, params![job.0, event.kind.word(), at.as_millis(), json(details), event.message])?;
-    Ok(connection.last_insert_rowid())
 }
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::unbounded;
+    use rusqlite::Connection;
 
+    use super::super::sql::Transaction;
+    use super::super::sql::sqlite::SqliteDatabase;
     use super::*;
 
     #[test]
     fn nothing_of_a_batch_is_kept_once_the_database_has_taken_the_transaction_back() {
-        let mut connection = Connection::open_in_memory().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let connection = Connection::open(&path).unwrap();
         // What SQLite does by itself when the disk is full.
         let schema = "CREATE TABLE known_nodes (name TEXT PRIMARY KEY); CREATE TRIGGER full BEFORE INSERT ON known_nodes \
                       WHEN new.name = 'full' BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END;";
         connection.execute_batch(schema).unwrap();
+        let mut writer = Writer { database: Box::new(SqliteDatabase(connection)), unclaimed: unbounded().0 };
         let (outcomes, batch): (Vec<_>, Vec<_>) = ["before", "full", "after"]
             .map(|name| {
                 let (to, outcome) = bounded(1);
@@ -279,13 +301,83 @@ mod tests {
             })
             .into_iter()
             .unzip();
-        write_batch(&mut connection, batch);
-        // An answer that never comes is a failure too.
-        assert!(!outcomes.iter().any(|outcome| outcome.try_recv().is_ok_and(|told| told.is_ok())));
-        let kept: i64 = connection.query_row("SELECT count(*) FROM known_nodes", [], |row| row.get(0)).unwrap();
+        writer.write_batch(batch);
+        assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_err()));
+        let reader = Connection::open(&path).unwrap();
+        let kept: i64 = reader.query_row("SELECT count(*) FROM known_nodes", [], |row| row.get(0)).unwrap();
         assert_eq!(kept, 0);
         let (to, outcome) = bounded(1);
-        write_batch(&mut connection, vec![Write::Commit(vec![Change::NodesSeen(vec!["later".to_owned()])], to)]);
+        writer.write_batch(vec![Write::Commit(vec![Change::NodesSeen(vec!["later".to_owned()])], to)]);
         assert_eq!(outcome.recv().unwrap(), Ok(()));
+    }
+
+    /// A database that is out of reach, then loses a connection in the middle of commits, then works.
+    struct Shaky {
+        failures: Vec<Failed>,
+        doubts: Vec<Result<bool, StoreError>>,
+    }
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        fn execute(&mut self, _: &str, _: &[super::super::sql::Value<'_>]) -> Result<usize, SqlError> {
+            Ok(1)
+        }
+
+        fn query(
+            &mut self,
+            _: &str,
+            _: &[super::super::sql::Value<'_>],
+            _: super::super::sql::Look<'_>,
+        ) -> Result<(), SqlError> {
+            Ok(())
+        }
+    }
+
+    impl Transaction for Nothing {
+        fn session(&mut self) -> &mut dyn Session {
+            self
+        }
+
+        fn begin(&mut self) -> Result<(), SqlError> {
+            Ok(())
+        }
+
+        fn keep(&mut self) -> Result<(), SqlError> {
+            Ok(())
+        }
+
+        fn take_back(&mut self) -> Result<(), SqlError> {
+            Ok(())
+        }
+    }
+
+    impl Database for Shaky {
+        fn transact(&mut self, work: super::super::sql::Work<'_>) -> Result<(), Failed> {
+            work(&mut Nothing).unwrap();
+            self.failures.pop().map_or(Ok(()), Err)
+        }
+
+        fn was_committed(&mut self) -> Result<bool, StoreError> {
+            self.doubts.pop().unwrap()
+        }
+    }
+
+    #[test]
+    fn while_the_database_is_away_only_the_patient_wait_and_doubt_is_settled_first() {
+        let away = || StoreError::Unreachable { cause: "away".to_owned() };
+        let failures = vec![Failed::InDoubt, Failed::InDoubt, Failed::Undone(away())];
+        let doubts = vec![Ok(true), Err(away()), Ok(false), Err(away())];
+        let mut writer = Writer { database: Box::new(Shaky { failures, doubts }), unclaimed: unbounded().0 };
+        let seen = || vec![Change::NodesSeen(vec!["a".to_owned()])];
+        let (to, told) = bounded(1);
+        let (patient_to, patient) = bounded(1);
+        let kept = writer.write_batch(vec![Write::Commit(seen(), to), Write::CommitPatiently(seen(), patient_to)]);
+        assert_eq!(told.recv().unwrap(), Err(away()));
+        // In doubt and not committed: once more; in doubt and committed: told so.
+        let kept = writer.write_batch(kept);
+        assert_eq!((kept.len(), patient.try_recv()), (1, Err(TryRecvError::Empty)));
+        assert!(writer.write_batch(kept).is_empty());
+        assert_eq!(patient.recv().unwrap(), Ok(()));
     }
 }

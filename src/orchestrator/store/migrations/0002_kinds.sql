@@ -1,14 +1,6 @@
 -- Kinds of jobs, stopping, plan jobs. A deploy has the empty task and its options; `forced` says that running nodes are
 -- to be ended too once the job is stopping.
 
-ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'task';
-ALTER TABLE jobs ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
-ALTER TABLE jobs ADD COLUMN concurrency INTEGER;
-ALTER TABLE jobs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN plan_job INTEGER REFERENCES plan_jobs (id);
-
-CREATE INDEX jobs_plan ON jobs (plan_job) WHERE plan_job IS NOT NULL;
-
 CREATE TABLE plan_jobs (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     state       TEXT NOT NULL,
@@ -24,6 +16,14 @@ CREATE TABLE plan_jobs (
     created     INTEGER NOT NULL,
     finished    INTEGER
 ) STRICT;
+
+ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'task';
+ALTER TABLE jobs ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE jobs ADD COLUMN concurrency INTEGER;
+ALTER TABLE jobs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN plan_job INTEGER REFERENCES plan_jobs (id);
+
+CREATE INDEX jobs_plan ON jobs (plan_job) WHERE plan_job IS NOT NULL;
 
 CREATE TABLE plan_events (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -15,8 +15,10 @@ CREATE TABLE user_roles (
 
 CREATE INDEX user_roles_role ON user_roles (role_id);
 
+-- SQLite only: no other database has ever had users with the roles in a column.
 INSERT INTO user_roles (user_id, role_id)
     SELECT users.id, json_each.value FROM users, json_each(users.role_ids);
+-- For both again.
 
 ALTER TABLE users DROP COLUMN role_ids;
 ALTER TABLE users ADD COLUMN failed_logins INTEGER NOT NULL DEFAULT 0;

@@ -1,56 +1,41 @@
-//! What is known of nodes, in SQLite.
+//! What is known of nodes.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::{Map, Value};
-
-use super::super::StoreError;
-use super::super::facts::{FactsChange, FactsStore, StoredNode};
-use super::super::rows::{database, json};
-use super::super::writer::execute;
-use super::SqliteStore;
-use crate::clock::WallTime;
+use super::{SqlStore, execute};
 use crate::limits::{FACTS_BYTES_MAX, NODE_FACTS_BYTES_MAX};
+use crate::orchestrator::store::StoreError;
+use crate::orchestrator::store::facts::{FactsChange, FactsStore, StoredNode};
+use crate::orchestrator::store::sql::{Row, Session, SqlError, json, values};
 
 /// Nodes that are read at once.
 const PAGE: u32 = 250;
 
-impl FactsStore for SqliteStore {
+impl<S: SqlStore> FactsStore for S {
     fn nodes_known_since(&self, sequence: i64) -> Result<Vec<StoredNode>, StoreError> {
-        self.read("list what is known of nodes", |connection| {
+        self.read("list what is known of nodes", |session| {
             let sql = "SELECT * FROM known_facts WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-            connection.prepare_cached(sql)?.query_map(params![sequence, PAGE], stored_node)?.collect()
+            session.all(sql, values![sequence, PAGE], stored_node)
         })
     }
 }
 
-fn stored_node(row: &Row<'_>) -> rusqlite::Result<StoredNode> {
-    let object = |column: &str| -> rusqlite::Result<Option<Map<String, Value>>> {
-        let text: Option<String> = row.get(column)?;
-        let parse =
-            |text: String| serde_json::from_str(&text).map_err(|_| rusqlite::Error::InvalidColumnName(column.into()));
-        text.map(parse).transpose()
-    };
-    let stored: Option<i64> = row.get("stored")?;
+fn stored_node(row: &Row<'_>) -> Result<StoredNode, SqlError> {
     Ok(StoredNode {
         name: row.get("name")?,
-        facts: object("facts")?.zip(stored.map(WallTime::from_millis)),
-        extensions: object("extensions")?,
+        facts: row.parsed_option("facts")?.zip(row.option("stored")?),
+        extensions: row.parsed_option("extensions")?,
         sequence: row.get("sequence")?,
     })
 }
 
 /// Makes a change.
-pub fn apply(connection: &Connection, change: &FactsChange) -> Result<(), StoreError> {
+pub fn apply(session: &mut dyn Session, change: &FactsChange) -> Result<(), StoreError> {
     let (node, column, text, at) = match change {
         FactsChange::Facts { node, facts, at } => (node, "facts", json(facts), Some(at.as_millis())),
         FactsChange::Certificate { node, extensions } => (node, "extensions", json(extensions), None),
     };
-    let sql = format!("SELECT octet_length({column}) FROM known_facts WHERE name = ?1");
-    let known: Option<Option<i64>> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut statement| statement.query_row(params![node], |row| row.get(0)).optional())
-        .map_err(database("look up a node's facts"))?;
-    let before = known.flatten().unwrap_or(0);
+    let sql = format!("SELECT octet_length({column}) AS n FROM known_facts WHERE name = ?1");
+    let known = session.first(&sql, values![node], |row| row.option::<i64>("n"));
+    let before = known.map_err(|error| error.during("look up a node's facts"))?.flatten().unwrap_or(0);
     let bytes = i64::try_from(text.len()).unwrap_or(i64::MAX);
     if text.len() > NODE_FACTS_BYTES_MAX {
         tracing::warn!(node, bytes, max = NODE_FACTS_BYTES_MAX, "what a node says of itself is too large to be stored");
@@ -58,7 +43,7 @@ pub fn apply(connection: &Connection, change: &FactsChange) -> Result<(), StoreE
     }
     let sql = "UPDATE known_facts_state SET bytes = bytes + ?1, sequence = sequence + 1 WHERE bytes + ?1 <= ?2";
     let most = i64::try_from(FACTS_BYTES_MAX).unwrap_or(i64::MAX);
-    if execute(connection, sql, params![bytes - before, most])? == 0 {
+    if execute(session, sql, values![bytes - before, most])? == 0 {
         tracing::warn!(
             node,
             max = FACTS_BYTES_MAX,
@@ -77,8 +62,8 @@ pub fn apply(connection: &Connection, change: &FactsChange) -> Result<(), StoreE
          ON CONFLICT (name) DO UPDATE SET {update}, sequence = excluded.sequence"
     );
     match at {
-        Some(at) => execute(connection, &sql, params![node, text, at]),
-        None => execute(connection, &sql, params![node, text]),
+        Some(at) => execute(session, &sql, values![node, text, at]),
+        None => execute(session, &sql, values![node, text]),
     }
     .map(drop)
 }

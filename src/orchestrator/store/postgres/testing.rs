@@ -1,0 +1,138 @@
+//! A PostgreSQL of the tests' own: a cluster in a temporary directory on a port of the loopback interface, run as somebody who
+//! is not root, and gone at the end. Without PostgreSQL on the machine there is none, and that is said.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::config::database::{DatabaseSettings, DatabaseTls};
+
+/// `nobody` on most systems; PostgreSQL refuses root.
+const SOMEBODY: u32 = 65_534;
+
+/// A cluster that runs, stopped when it is dropped.
+pub struct Cluster {
+    dir: tempfile::TempDir,
+    bin: PathBuf,
+    port: u16,
+    server: Option<Child>,
+}
+
+/// Where PostgreSQL's programs are.
+fn programs() -> Option<PathBuf> {
+    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.sort();
+    on_path.into_iter().flatten().chain(versions.into_iter().rev()).find(|dir| dir.join("initdb").is_file())
+}
+
+impl Cluster {
+    /// Starts one, if the machine can.
+    pub fn start() -> Option<Self> {
+        let Some(bin) = programs() else {
+            eprintln!("\n*** PostgreSQL is not installed: its tests are NOT RUN; install the package postgresql ***\n");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        if rustix::process::geteuid().is_root() {
+            chown(dir.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut cluster = Self { dir, bin, port, server: None };
+        let data = cluster.dir.path().join("data");
+        let made = cluster
+            .command("initdb")
+            .args(["--auth=trust", "--username=podium", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        cluster.resume();
+        Some(cluster)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        if rustix::process::geteuid().is_root() {
+            command.uid(SOMEBODY).gid(SOMEBODY);
+        }
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the server on what there is, and waits until it answers.
+    pub fn resume(&mut self) {
+        let log = fs::File::create(self.dir.path().join("log")).unwrap();
+        let server = self
+            .command("postgres")
+            .arg("-D")
+            .arg(self.dir.path().join("data"))
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port), "-c"])
+            .arg(format!("unix_socket_directories={}", self.dir.path().display()))
+            .args(["-c", "max_connections=100"])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.server = Some(server);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.psql("postgres", "SELECT 1").is_some_and(|answer| answer.trim() == "1") {
+            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", log());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Kills it with SIGKILL, and its children with it, as a loss of power would.
+    pub fn kill(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        server.kill().unwrap();
+        server.wait().unwrap();
+        // Backends end by themselves once they notice; the port is free again when they have.
+        let _ = fs::remove_file(self.dir.path().join("data/postmaster.pid"));
+    }
+
+    /// What `psql` prints for a statement.
+    pub fn psql(&self, database: &str, sql: &str) -> Option<String> {
+        let port = self.port.to_string();
+        let output = self
+            .command("psql")
+            .args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-U", "podium", "-p", &port, "-d", database, "-c", sql])
+            .output()
+            .unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// How to reach a database.
+    pub fn settings(&self, name: &str) -> DatabaseSettings {
+        let url = format!("postgresql://podium@127.0.0.1:{}/{name}", self.port);
+        DatabaseSettings { url, tls: DatabaseTls::Off, password_file: None }
+    }
+
+    /// A new database; how to reach it.
+    pub fn database(&self, name: &str) -> DatabaseSettings {
+        self.psql("postgres", &format!("CREATE DATABASE {name}")).expect("a database");
+        self.settings(name)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // The quick way down, which takes the backends along.
+            let pid = rustix::process::Pid::from_child(&server);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+            let _ = server.wait();
+        }
+    }
+}
