@@ -82,6 +82,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         access,
         brokers,
         keep_jobs,
+        graph_dir,
         code_source,
         puppetdb,
     } = now;
@@ -103,6 +104,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.audit-log.file", start.access.audit_log != *audit_log),
         ("orchestrator.brokers", start.brokers != *brokers),
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
+        ("orchestrator.graph-dir", start.graph_dir != *graph_dir),
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
         ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
     ];

@@ -224,6 +224,8 @@ pub struct OrchestratorSettings {
     pub brokers: Vec<String>,
     /// How long jobs are kept after their end; `None` is for ever.
     pub keep_jobs: Option<Duration>,
+    /// Holds `<environment>.json`, which say whose Puppet runs come after whose.
+    pub graph_dir: Option<PathBuf>,
     /// Where environments and tasks come from.
     pub code_source: CodeSource,
     /// Answers queries for nodes and knows the reports of Puppet runs.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command, Stop};
+use super::graph;
 use super::model::{
     DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskWork, Work,
 };
@@ -17,6 +18,7 @@ use super::puppet_run;
 use super::rbac::nodes::NodeSets;
 use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
+use super::store::order::{Precedence, Wait};
 use super::store::{NewJob, NewNode, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::CheckedParameters;
@@ -38,7 +40,7 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
     terms.timeout = terms.timeout.or(inner.default_task_timeout);
     let work = TaskWork { task: task.name, params: checked.shown, sensitive: checked.sensitive, plan_job };
     let spec = JobSpec { work: Work::Task(work), terms, owner: subject.clone() };
-    create(inner, spec, names, Some(params))
+    create(inner, spec, names, Vec::new(), Some(params))
 }
 
 /// As [`run_task`], for Puppet.
@@ -50,9 +52,34 @@ pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployComman
     }
     inner.rbac.permit_scope(subject, &terms.scope)?;
     let names = inner.targets.resolve(&terms.scope, &terms.environment)?;
+    let order = order(inner, &terms.environment, &names)?;
     terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
     let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
-    create(inner, spec, names, None)
+    create(inner, spec, names, order, None)
+}
+
+/// In which order a Puppet run would go through its nodes: levels of nodes that wait for nobody of their own level.
+pub(super) fn plan_puppet(
+    inner: &Inner,
+    subject: &Subject,
+    command: &DeployCommand,
+) -> Result<Vec<Vec<String>>, Refusal> {
+    let terms = &command.terms;
+    if !terms.environment.is_empty() {
+        inner.source.environment(&terms.environment)?;
+    }
+    inner.rbac.permit_scope(subject, &terms.scope)?;
+    let names = inner.targets.resolve(&terms.scope, &terms.environment)?;
+    let order = order(inner, &terms.environment, &names)?;
+    Ok(graph::levels(&names, &order))
+}
+
+/// By the graph of the environment; without one there is no order.
+fn order(inner: &Inner, environment: &str, names: &[String]) -> Result<Vec<Precedence>, Refusal> {
+    match environment {
+        "" => Ok(Vec::new()),
+        environment => inner.graphs.graph(&inner.source, environment)?.order(names),
+    }
 }
 
 /// Commits a job and hands it to the dispatcher. A task has its parameters; those of a Puppet run follow from the rest.
@@ -60,11 +87,12 @@ fn create(
     inner: &Inner,
     spec: JobSpec,
     names: Vec<String>,
+    order: Vec<Precedence>,
     task_params: Option<Box<RawValue>>,
 ) -> Result<JobId, Refusal> {
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
     let payload = task_params.as_ref().map(|params| inner.vault.seal(params.get().as_bytes())).unwrap_or_default();
-    let job = NewJob { spec, created: WallTime::now(), payload, nodes };
+    let job = NewJob { spec, created: WallTime::now(), payload, nodes, order };
     let mut unfinished = unfinished(&job);
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;
@@ -167,7 +195,9 @@ fn reserve(inner: &Inner, nodes: usize) -> Result<(), Refusal> {
 /// A new job as the dispatcher sees it.
 fn unfinished(job: &NewJob) -> UnfinishedJob {
     let nodes = job.nodes.iter().map(|node| (node.name.clone(), node.transaction));
-    UnfinishedJob::new(JobId(0), job.spec.clone(), nodes)
+    let mut unfinished = UnfinishedJob::new(JobId(0), job.spec.clone(), nodes);
+    unfinished.waits = job.order.iter().copied().map(Wait::new).collect();
+    unfinished
 }
 
 /// Has the dispatcher stop a job, and shows it as it stands then. One that has ended stays as it is.

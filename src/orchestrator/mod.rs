@@ -7,6 +7,7 @@ pub mod concurrency;
 pub mod dispatch;
 pub mod events;
 pub mod facts;
+pub mod graph;
 pub mod inventory;
 mod jobs;
 pub mod model;
@@ -40,6 +41,7 @@ use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
 use classifier::Classifier;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
+use graph::{Graph, Graphs};
 use inventory::{Inventory, LinkedBroker};
 use model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
@@ -71,6 +73,7 @@ struct Inner {
     puppetdb: Option<Arc<PuppetDb>>,
     rbac: Rbac,
     classifier: Arc<Classifier>,
+    graphs: Graphs,
     targets: Targets,
     task_targets: TaskTargets,
     inventory: Arc<RwLock<Inventory>>,
@@ -170,6 +173,7 @@ impl Orchestrator {
             targets: Targets::new(inventory.clone(), store.clone(), groups, queries),
             task_targets: TaskTargets::new(store.clone()),
             classifier,
+            graphs: Graphs::new(settings.graph_dir.clone()),
             store,
             vault,
             source: Source::new(settings, identity),
@@ -211,6 +215,11 @@ impl Orchestrator {
     pub fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
         self.check_dispatching()?;
         jobs::run_puppet(&self.inner, subject, command)
+    }
+
+    /// In which order such a job would go through its nodes, in levels; nothing is run.
+    pub fn plan_puppet(&self, subject: &Subject, command: &DeployCommand) -> Result<Vec<Vec<String>>, Refusal> {
+        jobs::plan_puppet(&self.inner, subject, command)
     }
 
     /// Stops a job; what it returns is committed and survives a crash. The job is as it stands right after that.
@@ -298,6 +307,12 @@ impl Orchestrator {
     /// One environment.
     pub fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
         self.inner.source.environment(name)
+    }
+
+    /// The graph of an environment.
+    pub fn graph(&self, environment: &str) -> Result<Graph, Refusal> {
+        self.inner.source.environment(environment)?;
+        self.inner.graphs.graph(&self.inner.source, environment)
     }
 
     /// The services that are configured, by their keys in the status, and whether they were there when they were last

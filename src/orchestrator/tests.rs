@@ -1,5 +1,6 @@
 //! The orchestrator as a whole: threads, store and files, against a broker and agents in this process.
 
+mod graph;
 mod kinds;
 
 use std::fs;
@@ -39,6 +40,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
             audit_log: None,
         },
         keep_jobs: None,
+        graph_dir: None,
         brokers: vec![],
         code_source: CodeSource::Directory,
         puppetdb: None,

@@ -3,6 +3,7 @@
 
 mod access;
 mod facts;
+mod order;
 mod plans;
 
 use serde_json::{Map, Value, json};
@@ -25,6 +26,7 @@ pub fn run(open: Open<'_>) {
     lists_are_sliced_sorted_and_filtered(open);
     a_stop_is_kept(open);
     plans::run(open);
+    order::an_order_is_kept_as_long_as_nodes_wait(open);
     a_failed_commit_changes_nothing(open);
     names(open);
     access::run(open);
@@ -73,6 +75,7 @@ pub fn new_job(task: &str, names: &[&str]) -> NewJob {
         created: at(1_000),
         payload: vec![0, 1, 255],
         nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
+        order: Vec::new(),
     }
 }
 

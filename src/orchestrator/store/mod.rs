@@ -7,6 +7,7 @@ pub(super) mod conformance;
 mod facts;
 pub mod files;
 mod groups;
+pub mod order;
 pub mod plans;
 mod prune;
 mod rows;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
+use order::{OrderStore, Precedence, Wait};
 use plans::PlanStore;
 pub use task_targets::TaskTargetStore;
 
@@ -34,7 +36,7 @@ use super::model::{
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore {
+pub trait Store: AccessStore + FactsStore + GroupsStore + OrderStore + PlanStore + TaskTargetStore {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -92,6 +94,8 @@ pub struct NewJob {
     pub payload: Vec<u8>,
     /// Its nodes in order, each once.
     pub nodes: Vec<NewNode>,
+    /// Which of them run after which others; nothing for tasks. No node comes, by any way, before itself.
+    pub order: Vec<Precedence>,
 }
 
 /// A node of a [`NewJob`].
@@ -205,6 +209,8 @@ pub struct UnfinishedJob {
     pub unsuccessful: u64,
     /// The others, by position.
     pub nodes: Vec<UnfinishedNode>,
+    /// What those of them that have not started wait for.
+    pub waits: Vec<Wait>,
 }
 
 impl UnfinishedJob {
@@ -227,6 +233,7 @@ impl UnfinishedJob {
             succeeded: 0,
             unsuccessful: 0,
             nodes: nodes.into_iter().zip(0..).map(node).collect(),
+            waits: Vec::new(),
         }
     }
 }

@@ -8,8 +8,10 @@ use super::{Pruned, StoreError};
 use crate::clock::WallTime;
 
 /// Removes so many rows of a job, those that refer to others first.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 5] = [
     "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE job = ?1 LIMIT ?2)",
+    "DELETE FROM node_order WHERE job = ?1 AND position IN (SELECT position FROM node_order WHERE job = ?1 LIMIT ?2)",
+    "DELETE FROM node_reports WHERE job = ?1 AND name IN (SELECT name FROM node_reports WHERE job = ?1 LIMIT ?2)",
     "DELETE FROM nodes WHERE job = ?1 AND position IN (SELECT position FROM nodes WHERE job = ?1 LIMIT ?2)",
     "DELETE FROM job_status WHERE job = ?1 AND seq IN (SELECT seq FROM job_status WHERE job = ?1 LIMIT ?2)",
 ];

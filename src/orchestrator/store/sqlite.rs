@@ -4,6 +4,7 @@
 
 mod facts;
 mod groups;
+pub(super) mod order;
 pub(super) mod plans;
 mod task_targets;
 
@@ -34,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_access.sql"),
     include_str!("migrations/0004_facts.sql"),
     include_str!("migrations/0005_old_jobs.sql"),
+    include_str!("migrations/0012_graph.sql"),
 ];
 
 /// The store in `<data_dir>/podium.db`.
@@ -306,6 +308,7 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
             succeeded: 0,
             unsuccessful: 0,
             nodes: Vec::new(),
+            waits: Vec::new(),
         })
     })?;
     let mut jobs: Vec<UnfinishedJob> = rows.collect::<Result<_, _>>()?;
@@ -321,6 +324,7 @@ fn list_unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedJo
             ended.query_row(params![job.id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         (job.succeeded, job.unsuccessful) = (succeeded.unsigned_abs(), unsuccessful.unsigned_abs());
         job.nodes = waiting.query_map(params![job.id.0], rows::unfinished_node)?.collect::<Result<_, _>>()?;
+        job.waits = order::waits(connection, job.id)?;
     }
     Ok(jobs)
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
-use super::sqlite::{apply_facts, apply_groups, apply_task_target, plans};
+use super::sqlite::{apply_facts, apply_groups, apply_task_target, order, plans};
 use super::{Change, NewEvent, NewJob, Pruned, StoreError, prune, sqlite_access};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
@@ -184,6 +184,7 @@ fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError
             ],
         )?;
     }
+    order::add(connection, id, &job.order)?;
     Ok(JobId(id))
 }
 
