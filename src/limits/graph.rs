@@ -1,4 +1,6 @@
-//! Limits of the order of nodes.
+//! Limits of the order of nodes and of reports.
+
+use std::time::Duration;
 
 use super::JOB_NODES_MAX;
 
@@ -17,3 +19,19 @@ pub const JOB_ORDER_MAX: usize = 4 * JOB_NODES_MAX;
 
 /// Nodes of a cycle that a message names.
 pub const GRAPH_CYCLE_SHOWN_MAX: usize = 20;
+
+/// Time between two questions for reports of Puppet runs: one has arrived half a second after its run.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a report is looked for after its run has ended: PuppetDB works off a queue.
+pub const REPORT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Reports that one question is about: a body of 10 KiB.
+pub const REPORTS_PER_QUERY: usize = 250;
+
+/// Reports that are looked for at once, 200 bytes each: at [`REPORTS_PER_QUERY`] in every [`REPORT_INTERVAL`] each of them
+/// is asked for three times within [`REPORT_PATIENCE`].
+pub const REPORTS_WANTED_MAX: usize = 10_000;
+
+/// Batches of ended runs that wait to be looked for while PuppetDB is being asked.
+pub const REPORTS_QUEUE_MAX: usize = 1024;

@@ -15,6 +15,7 @@ mod plan_jobs;
 pub mod puppet_run;
 pub mod query;
 pub mod rbac;
+pub mod reports;
 mod scope;
 pub mod sources;
 pub mod store;
@@ -49,6 +50,7 @@ use model::{
     TaskListing,
 };
 use rbac::Rbac;
+use reports::Reports;
 use sources::puppetdb::PuppetDb;
 use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
@@ -148,6 +150,11 @@ impl Orchestrator {
             allowed_status_requests: settings.allowed_status_requests,
             status_interval: settings.status_interval,
         };
+        let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
+        let reports =
+            puppetdb.clone().map(|puppetdb| Reports::start(puppetdb, &store)).transpose().map_err(|error| {
+                Refusal::new(RefusalKind::UnknownError, format!("the thread for reports cannot be started: {error}"))
+            })?;
         let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
         let dispatcher = Dispatcher::new(dispatch, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
         let thread = Driver::spawn(DriverParts {
@@ -158,6 +165,7 @@ impl Orchestrator {
             commands: queue,
             clock,
             unfinished_nodes: unfinished_nodes.clone(),
+            reports,
         })
         .map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
@@ -165,7 +173,6 @@ impl Orchestrator {
         let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
         })?;
-        let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
         let groups = NodeGroups::Embedded(classifier.clone());
         let queries = puppetdb.clone().map(|puppetdb| -> Arc<dyn targets::NodeQuery> { puppetdb });
@@ -278,7 +285,13 @@ impl Orchestrator {
 
     /// Nodes of a job.
     pub fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Page<Node>, Refusal> {
-        known(id, self.inner.store.nodes(id, query))
+        let mut page = known(id, self.inner.store.nodes(id, query))?;
+        if let Some(puppetdb) = &self.inner.puppetdb
+            && page.items.iter().any(|node| reports::transaction_in(&node.details).is_some())
+        {
+            reports::add(&mut page.items, &self.inner.store.reports(id)?, |hash| puppetdb.report_url(hash));
+        }
+        Ok(page)
     }
 
     /// Events of a job from number `start` on, and the number to ask for next. Long lists come in parts of at most

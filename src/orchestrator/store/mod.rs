@@ -10,6 +10,7 @@ mod groups;
 pub mod order;
 pub mod plans;
 mod prune;
+pub mod reports;
 mod rows;
 pub mod sqlite;
 mod sqlite_access;
@@ -27,6 +28,7 @@ pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use order::{OrderStore, Precedence, Wait};
 use plans::PlanStore;
+use reports::{KnownReport, ReportStore};
 pub use task_targets::TaskTargetStore;
 
 use super::model::{
@@ -36,7 +38,9 @@ use super::model::{
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + OrderStore + PlanStore + TaskTargetStore {
+pub trait Store:
+    AccessStore + FactsStore + GroupsStore + OrderStore + PlanStore + ReportStore + TaskTargetStore
+{
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -186,6 +190,15 @@ pub enum Change {
     Facts(FactsChange),
     /// The classifier's groups have changed.
     Groups(GroupsChange),
+    /// The report of a Puppet run is known; the first one counts.
+    ReportFound {
+        /// Of which job.
+        job: JobId,
+        /// The node's name.
+        node: String,
+        /// Which.
+        report: KnownReport,
+    },
     /// A task target is added; its number must be new.
     TaskTargetCreated(TaskTarget),
 }

@@ -6,6 +6,7 @@ mod facts;
 mod groups;
 pub(super) mod order;
 pub(super) mod plans;
+pub(super) mod reports;
 mod task_targets;
 
 pub(super) use facts::apply as apply_facts;

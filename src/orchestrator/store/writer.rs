@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
-use super::sqlite::{apply_facts, apply_groups, apply_task_target, order, plans};
+use super::sqlite::{apply_facts, apply_groups, apply_task_target, order, plans, reports};
 use super::{Change, NewEvent, NewJob, Pruned, StoreError, prune, sqlite_access};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
@@ -231,6 +231,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::Access(change) => sqlite_access::apply(connection, change),
         Change::Facts(change) => apply_facts(connection, change),
         Change::Groups(change) => apply_groups(connection, change),
+        Change::ReportFound { job, node, report } => reports::apply(connection, *job, node, report),
         Change::TaskTargetCreated(target) => apply_task_target(connection, target),
     }
 }

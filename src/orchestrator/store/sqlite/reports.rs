@@ -1,0 +1,54 @@
+//! The reports of Puppet runs in SQLite.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+use serde_json::{Map, Value};
+
+use super::SqliteStore;
+use crate::clock::WallTime;
+use crate::orchestrator::model::JobId;
+use crate::orchestrator::reports::transaction_in;
+use crate::orchestrator::store::StoreError;
+use crate::orchestrator::store::reports::{KnownReport, ReportStore, Run};
+use crate::orchestrator::store::rows::{json, parsed};
+use crate::orchestrator::store::writer::execute;
+
+impl ReportStore for SqliteStore {
+    fn reports(&self, job: JobId) -> Result<BTreeMap<String, KnownReport>, StoreError> {
+        self.read("list the reports of a job", |connection| {
+            let mut statement = connection.prepare_cached("SELECT name, report FROM node_reports WHERE job = ?1")?;
+            let found = statement.query_map(params![job.0], |row| Ok((row.get("name")?, parsed(row, "report")?)))?;
+            found.collect()
+        })
+    }
+
+    fn runs_without_report(&self, since: WallTime, limit: usize) -> Result<Vec<Run>, StoreError> {
+        self.read("list Puppet runs without reports", |connection| {
+            let sql = "SELECT nodes.job, nodes.name, nodes.details FROM nodes JOIN jobs ON jobs.id = nodes.job \
+                       LEFT JOIN node_reports ON node_reports.job = nodes.job AND node_reports.name = nodes.name \
+                       WHERE jobs.kind = 'deploy' AND (jobs.finished IS NULL OR jobs.finished >= ?1) \
+                       AND nodes.finish >= ?1 AND node_reports.job IS NULL ORDER BY nodes.finish DESC LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let found = statement.query_map(params![since.as_millis(), limit], |row| {
+                let details: Map<String, Value> = parsed(row, "details")?;
+                let (job, node) = (JobId(row.get("job")?), row.get("name")?);
+                Ok(transaction_in(&details).map(|transaction| Run { job, node, transaction }))
+            })?;
+            found.filter_map(Result::transpose).collect()
+        })
+    }
+}
+
+/// The writer's part. The job may have been removed meanwhile; then there is nothing to keep.
+pub(in crate::orchestrator::store) fn apply(
+    connection: &Connection,
+    job: JobId,
+    node: &str,
+    report: &KnownReport,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO node_reports (job, name, report) SELECT id, ?2, ?3 FROM jobs WHERE id = ?1 \
+               ON CONFLICT (job, name) DO NOTHING";
+    execute(connection, sql, params![job.0, node, json(report)]).map(drop)
+}
