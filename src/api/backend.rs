@@ -48,6 +48,10 @@ pub trait Backend: Send + Sync + 'static {
     fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal>;
     /// See [`Orchestrator::needs`]; does not block.
     fn needs(&self, scope: Option<&Scope>) -> Vec<Needed>;
+    /// See [`Orchestrator::needs_of`].
+    fn needs_of(&self, _subject: &Subject, _task: Option<&str>, scope: &Scope) -> Result<Vec<Needed>, Refusal> {
+        Ok(self.needs(Some(scope)))
+    }
     /// See [`Orchestrator::environments`].
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal>;
     /// See [`Orchestrator::environment`].
@@ -137,6 +141,10 @@ impl Backend for Orchestrator {
 
     fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
         Orchestrator::needs(self, scope)
+    }
+
+    fn needs_of(&self, subject: &Subject, task: Option<&str>, scope: &Scope) -> Result<Vec<Needed>, Refusal> {
+        Orchestrator::needs_of(self, subject, task, scope)
     }
 
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {

@@ -86,8 +86,14 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         code_source,
         puppetdb,
     } = now;
-    let AccessSettings { token_lifetime, token_lifetime_max, failed_logins_max, certificate_allowlist, audit_log } =
-        access;
+    let AccessSettings {
+        token_lifetime,
+        token_lifetime_max,
+        failed_logins_max,
+        lockout,
+        certificate_allowlist,
+        audit_log,
+    } = access;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
         ("orchestrator.code-dir", start.code_dir != *code_dir),
@@ -100,6 +106,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.token-lifetime", start.access.token_lifetime != *token_lifetime),
         ("orchestrator.token-lifetime-max", start.access.token_lifetime_max != *token_lifetime_max),
         ("orchestrator.failed-attempts-lockout", start.access.failed_logins_max != *failed_logins_max),
+        ("orchestrator.lockout-minutes", start.access.lockout != *lockout),
         ("orchestrator.certificate-allowlist", start.access.certificate_allowlist != *certificate_allowlist),
         ("orchestrator.audit-log.file", start.access.audit_log != *audit_log),
         ("orchestrator.brokers", start.brokers != *brokers),

@@ -223,6 +223,7 @@ mod tests {
             token_lifetime: Duration::from_secs(4 * 3600),
             token_lifetime_max: 365 * DAY,
             failed_logins_max: 3,
+            lockout: None,
             certificate_allowlist: Some(dir.join("allowlist")),
             audit_log: Some(dir.join("logs/audit.log")),
         }
@@ -245,7 +246,7 @@ mod tests {
               status-interval: 2s, default-task-node-timeout: 600, global-concurrent-compiles: 3
               default-deploy-node-timeout: 1h, token-lifetime: 4h, token-lifetime-max: 1y
               job-prune-days: 7, graph-dir: code
-              brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3
+              brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3, lockout-minutes: 0
               certificate-allowlist: allowlist, audit-log.file: logs/audit.log
             }}"
         ));
@@ -306,6 +307,7 @@ mod tests {
         assert!(loaded.settings.orchestrator.brokers.is_empty(), "nobody may link unless named");
         let access = loaded.settings.orchestrator.access;
         assert_eq!((access.failed_logins_max, access.certificate_allowlist), (10, None));
+        assert_eq!(access.lockout, Some(Duration::from_secs(900)));
         assert_eq!(access.audit_log, Some("/var/lib/podium/audit.log".into()));
         assert_eq!(loaded.settings.log, LogSettings { level: LogLevel::Info, file: None });
     }

@@ -263,6 +263,8 @@ pub struct AccessSettings {
     pub token_lifetime_max: Duration,
     /// Wrong passwords in a row that lock a user; 0 is never.
     pub failed_logins_max: u32,
+    /// How long a lock holds after the last wrong password; `None` is until somebody ends it.
+    pub lockout: Option<Duration>,
     /// File with the names of certificates that need no token.
     pub certificate_allowlist: Option<PathBuf>,
     /// The audit log; `None` is standard error.

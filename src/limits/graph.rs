@@ -1,4 +1,4 @@
-//! Limits of the order of nodes and of reports.
+//! Limits of the order of nodes, of reports, and of what one user's permissions and plans may cost.
 
 use std::time::Duration;
 
@@ -35,3 +35,18 @@ pub const REPORTS_WANTED_MAX: usize = 10_000;
 
 /// Batches of ended runs that wait to be looked for while PuppetDB is being asked.
 pub const REPORTS_QUEUE_MAX: usize = 1024;
+
+/// Queries and node groups by which the permissions of a user may limit one task: all of them are asked for a command.
+pub const PERMISSION_QUESTIONS_MAX: usize = 32;
+
+/// Time after which no more of them are asked; the last one has its own.
+pub const PERMISSION_QUESTIONS_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Plan jobs of one user that run elsewhere at once.
+pub const PLAN_JOBS_RUNNING_MAX: u64 = 1_000;
+
+/// Bytes of what a plan job keeps of its command: parameters, description and user data, as JSON.
+pub const PLAN_JOB_BYTES_MAX: usize = 256 * 1024;
+
+/// Tokens that are removed in one step.
+pub const TOKENS_SWEPT_MAX: usize = 500;

@@ -11,11 +11,11 @@ use super::Inner;
 use super::dispatch::{AcceptedJob, Command, Stop};
 use super::graph;
 use super::model::{
-    DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskWork, Work,
+    DeployCommand, Job, JobId, JobSpec, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork, Work,
 };
+use super::permitted::Sets;
 use super::plan_jobs;
 use super::puppet_run;
-use super::rbac::nodes::NodeSets;
 use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
 use super::store::order::{Precedence, Wait};
@@ -34,7 +34,12 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
     let (scope, environment) = (&command.terms.scope, &command.terms.environment);
     inner.rbac.permit_scope(subject, scope)?;
     let names = inner.targets.resolve(scope, environment)?;
-    let names = inner.rbac.permitted_nodes(subject, &task.name, names, &Sets { inner, environment })?;
+    let names = inner.rbac.permitted_nodes(
+        subject,
+        &task.name,
+        names,
+        &Sets::new(&inner.targets, &*inner.store, environment),
+    )?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let TaskCommand { plan_job, mut terms, .. } = command;
     terms.timeout = terms.timeout.or(inner.default_task_timeout);
@@ -109,24 +114,6 @@ fn create(
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)
-}
-
-/// What limits of permissions come to.
-struct Sets<'a> {
-    inner: &'a Inner,
-    environment: &'a str,
-}
-
-impl NodeSets for Sets<'_> {
-    fn scope(&self, scope: &Scope) -> Result<Vec<String>, Refusal> {
-        self.inner.targets.resolve(scope, self.environment)
-    }
-
-    fn task_target(&self, number: i64, task: &str) -> Result<Option<Vec<String>>, Refusal> {
-        let Some(target) = self.inner.store.task_target(number)? else { return Ok(None) };
-        let is_one = target.tasks.as_ref().is_none_or(|tasks| tasks.iter().any(|one| one == task));
-        is_one.then(|| self.inner.targets.of_task_target(&target).map(|nodes| nodes.into_iter().collect())).transpose()
-    }
 }
 
 /// The task, and its parameters if they are right.

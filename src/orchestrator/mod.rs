@@ -11,6 +11,7 @@ pub mod graph;
 pub mod inventory;
 mod jobs;
 pub mod model;
+mod permitted;
 mod plan_jobs;
 pub mod puppet_run;
 pub mod query;
@@ -133,6 +134,8 @@ impl Orchestrator {
         identity: &Identity,
         links: Vec<BrokerLink>,
     ) -> Result<Self, Refusal> {
+        backup::finish_restore(&settings.data_dir)
+            .map_err(|error| Refusal::new(RefusalKind::UnknownError, error.to_string()))?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
         let vault = Vault::open(&settings.data_dir)?;
         let rbac = Rbac::open(store.clone(), settings)?;
@@ -310,6 +313,19 @@ impl Orchestrator {
         let puppet_server = matches!(self.inner.source, Source::PuppetServer(_));
         let needed = [(Needed::PuppetDb, puppetdb), (Needed::PuppetServer, puppet_server)];
         needed.into_iter().filter_map(|(service, is_needed)| is_needed.then_some(service)).collect()
+    }
+
+    /// The same for a command of a user, whose permissions may be limited by what only PuppetDB knows.
+    pub fn needs_of(&self, subject: &Subject, task: Option<&str>, scope: &Scope) -> Result<Vec<Needed>, Refusal> {
+        let mut needs = self.needs(Some(scope));
+        if let Some(task) = task
+            && self.inner.puppetdb.is_some()
+            && !needs.contains(&Needed::PuppetDb)
+            && self.inner.rbac.is_limited_by_questions(subject, task)?
+        {
+            needs.insert(0, Needed::PuppetDb);
+        }
+        Ok(needs)
     }
 
     /// All environments, sorted by name.

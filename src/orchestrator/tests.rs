@@ -36,6 +36,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
             token_lifetime: Duration::from_secs(3600),
             token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
             failed_logins_max: 10,
+            lockout: Some(Duration::from_secs(900)),
             certificate_allowlist: None,
             audit_log: None,
         },

@@ -4,7 +4,7 @@
 mod access;
 mod facts;
 mod order;
-mod plans;
+pub mod plans;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -34,6 +34,7 @@ pub fn run(open: Open<'_>) {
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
     many_threads_write_at_once(open);
+    plans::running_plans_of_one_user_are_limited(open);
     a_closed_store_refuses(open);
 }
 

@@ -32,8 +32,8 @@ use reports::{KnownReport, ReportStore};
 pub use task_targets::TaskTargetStore;
 
 use super::model::{
-    Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
-    TaskTarget,
+    Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, PlanJobId, Refusal,
+    RefusalKind, TaskTarget,
 };
 use crate::clock::WallTime;
 
@@ -305,6 +305,8 @@ pub enum StoreError {
     },
     /// What was to be written contradicts what is there.
     Conflict(String),
+    /// The plan job that a job was to be part of has ended, or there is none.
+    PlanEnded(PlanJobId),
     /// What was to be changed is not there.
     Missing(String),
     /// The store was closed.
@@ -334,6 +336,7 @@ impl fmt::Display for StoreError {
                     "the answer would have more than {bytes_max} bytes: ask for parts of it with limit and offset"
                 )
             }
+            Self::PlanEnded(id) => write!(f, "Plan job {id} has already finished; start another one with plan_start"),
             Self::Conflict(why) | Self::Missing(why) => f.write_str(why),
             Self::Closed => f.write_str("the store is closed: the server is stopping"),
         }
@@ -346,6 +349,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match error {
             StoreError::TooLarge { .. } => RefusalKind::ValidationError,
+            StoreError::PlanEnded(_) => RefusalKind::PlanAlreadyFinished,
             _ => RefusalKind::UnknownError,
         };
         Refusal::new(kind, error.to_string())

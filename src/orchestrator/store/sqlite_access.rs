@@ -11,7 +11,7 @@ use super::rows::{database, json, parsed, time, time_option};
 use super::sqlite::SqliteStore;
 use super::writer::execute;
 use crate::clock::WallTime;
-use crate::limits::{ROLES_MAX, TOKEN_KEPT, TOKENS_PER_USER_MAX, USERS_MAX};
+use crate::limits::{ROLES_MAX, TOKENS_PER_USER_MAX, USERS_MAX};
 use crate::orchestrator::rbac::roles::Role;
 
 /// Every column of a user, the roles as JSON.
@@ -59,6 +59,21 @@ impl AccessStore for SqliteStore {
             statement.query_row(params![hash], |row| Ok((token(row)?, user(row)?))).optional()
         })
     }
+
+    fn dead_tokens(&self, before: WallTime, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.read("list tokens out of use", |connection| {
+            // One after the other: each has an index of its own.
+            let mut dead: Vec<[u8; 32]> = Vec::new();
+            for column in ["expires", "revoked"] {
+                let sql = format!("SELECT hash FROM tokens WHERE {column} < ?1 LIMIT ?2");
+                let left = i64::try_from(limit - dead.len()).unwrap_or(i64::MAX);
+                let mut statement = connection.prepare_cached(&sql)?;
+                let found = statement.query_map(params![before.as_millis(), left], |row| row.get::<_, [u8; 32]>(0))?;
+                dead.extend(found.collect::<Result<Vec<_>, _>>()?);
+            }
+            Ok(dead)
+        })
+    }
 }
 
 fn find_user(connection: &Connection, filter: &str, value: impl rusqlite::ToSql) -> rusqlite::Result<Option<User>> {
@@ -78,6 +93,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         is_revoked: row.get("is_revoked")?,
         last_login: time_option(row, "last_login")?,
         failed_logins: row.get("failed_logins")?,
+        last_failed: time_option(row, "last_failed")?,
         reset: reset.0.zip(reset.1).map(|(hash, expires)| Reset { hash, expires }),
         role_ids: parsed(row, "role_ids")?,
     })
@@ -125,9 +141,10 @@ pub(super) fn apply(connection: &Connection, change: &AccessChange) -> Result<()
             let sql = "UPDATE users SET reset_hash = ?2, reset_expires = ?3 WHERE id = ?1";
             one(execute(connection, sql, params![user, reset.hash, reset.expires.as_millis()])?, "user", user)
         }
-        AccessChange::LoginFailed { user } => {
-            execute(connection, "UPDATE users SET failed_logins = failed_logins + 1 WHERE id = ?1", params![user])
-                .map(drop)
+        AccessChange::LoginFailed { user, at, anew } => {
+            let sql = "UPDATE users SET failed_logins = CASE WHEN ?3 THEN 1 ELSE failed_logins + 1 END, last_failed = ?2 \
+                       WHERE id = ?1";
+            execute(connection, sql, params![user, at.as_millis(), anew]).map(drop)
         }
         AccessChange::LoggedIn { user, at } => {
             let sql = "UPDATE users SET failed_logins = 0, last_login = ?2 WHERE id = ?1";
@@ -153,6 +170,9 @@ pub(super) fn apply(connection: &Connection, change: &AccessChange) -> Result<()
             let sql = "UPDATE tokens SET revoked = coalesce(revoked, ?2) WHERE hash = ?1";
             execute(connection, sql, params![hash, at.as_millis()]).map(drop)
         }
+        AccessChange::TokensForgotten(hashes) => hashes
+            .iter()
+            .try_for_each(|hash| execute(connection, "DELETE FROM tokens WHERE hash = ?1", params![hash]).map(drop)),
         AccessChange::TokensRevoked { user, label, at } => {
             let sql = "UPDATE tokens SET revoked = coalesce(revoked, ?3) \
                        WHERE user_id = ?1 AND (?2 IS NULL OR label = ?2)";
@@ -273,9 +293,6 @@ fn set_members(connection: &Connection, role: i64, users: &[String]) -> Result<(
 
 fn issue_token(connection: &Connection, token: &Token) -> Result<(), StoreError> {
     let created = token.created.as_millis();
-    // Tokens long out of use are of no use to anybody: removing them here bounds the table by those that can be used.
-    let kept = created.saturating_sub(i64::try_from(TOKEN_KEPT.as_millis()).unwrap_or(i64::MAX));
-    execute(connection, "DELETE FROM tokens WHERE expires < ?1 OR revoked < ?1", params![kept])?;
     let sql = "DELETE FROM tokens WHERE user_id = ?1 AND label = ?2 AND (expires <= ?3 OR revoked IS NOT NULL)";
     execute(connection, sql, params![token.user_id, token.label, created])?;
     let sql = "SELECT count(*) FROM tokens WHERE user_id = ?1 AND label = ?2";

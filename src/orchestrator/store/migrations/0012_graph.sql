@@ -17,3 +17,4 @@ CREATE TABLE node_reports (
 ALTER TABLE users ADD COLUMN last_failed INTEGER;
 
 CREATE INDEX plan_jobs_running ON plan_jobs (state, owner_login);
+CREATE INDEX tokens_revoked ON tokens (revoked) WHERE revoked IS NOT NULL;

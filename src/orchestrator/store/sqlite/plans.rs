@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{SqliteStore, within};
 use crate::clock::WallTime;
-use crate::limits::EVENTS_PAGE_MAX;
+use crate::limits::{EVENTS_PAGE_MAX, PLAN_JOBS_RUNNING_MAX};
 use crate::orchestrator::model::{
     JobId, JobOrder, JobStatus, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanJobId,
     PlanQuery, PlanState,
@@ -22,6 +22,13 @@ impl PlanStore for SqliteStore {
 
     fn finish_plan(&self, end: PlanEnd, at: WallTime) -> Result<PlanFinish, StoreError> {
         self.write(|done| Write::FinishPlan(Box::new(end), at, done))
+    }
+
+    fn running_plans(&self) -> Result<Vec<PlanJobId>, StoreError> {
+        self.read("list running plan jobs", |connection| {
+            let mut statement = connection.prepare_cached("SELECT id FROM plan_jobs WHERE state = ?1 ORDER BY id")?;
+            statement.query_map(params![PlanState::Running.word()], |row| row.get(0).map(PlanJobId))?.collect()
+        })
     }
 
     fn plan_job(&self, id: PlanJobId) -> Result<Option<PlanDetail>, StoreError> {
@@ -133,6 +140,16 @@ pub(in crate::orchestrator::store) fn start(
     new: &NewPlanJob,
 ) -> Result<PlanJobId, StoreError> {
     let NewPlanJob { asked, owner, created } = new;
+    let running = "SELECT count(*) FROM plan_jobs WHERE state = ?1 AND owner_login = ?2";
+    let running: i64 = connection
+        .query_row(running, params![PlanState::Running.word(), owner.login], |row| row.get(0))
+        .map_err(database("count plan jobs"))?;
+    if running.unsigned_abs() >= PLAN_JOBS_RUNNING_MAX {
+        return Err(StoreError::Conflict(format!(
+            "{running} plan jobs of {:?} run, and no more may: end those whose plans are gone with plan_finish",
+            owner.login
+        )));
+    }
     execute(
         connection,
         "INSERT INTO plan_jobs (state, plan, environment, params, sensitive, description, userdata, owner, owner_login, \
@@ -182,13 +199,21 @@ pub(in crate::orchestrator::store) fn finish(
     Ok(PlanFinish::Now)
 }
 
-/// The plan has made a job.
+/// The plan makes a job, which it may do as long as it runs.
 pub(in crate::orchestrator::store) fn add_task(
     connection: &Connection,
     plan: PlanJobId,
     job: JobId,
     at: WallTime,
 ) -> Result<(), StoreError> {
+    let sql = "SELECT state FROM plan_jobs WHERE id = ?1";
+    let state: Option<String> = connection
+        .query_row(sql, params![plan.0], |row| row.get(0))
+        .optional()
+        .map_err(database("look up a plan job"))?;
+    if state.as_deref().and_then(PlanState::from_word) != Some(PlanState::Running) {
+        return Err(StoreError::PlanEnded(plan));
+    }
     add_event(connection, plan, PlanEventType::TaskStart, at, &json!({"job-id": job.to_string()}))
 }
 
