@@ -41,6 +41,7 @@ pub(super) const TABLE: &[Line] = &[
     ("GET", "/orchestrator/v1", Somebody, Question),
     ("GET", "/orchestrator/v1/status", Somebody, Question),
     ("POST", "/orchestrator/v1/command/deploy", Permission(Action::PuppetAgentRun), Change),
+    ("POST", "/orchestrator/v1/command/deploy_plan", Permission(Action::PuppetAgentRun), Question),
     ("POST", "/orchestrator/v1/command/stop", Permission(Action::OrchestratorView), Change),
     ("POST", "/orchestrator/v1/command/stop_plan", Permission(Action::OrchestratorView), Change),
     ("POST", "/orchestrator/v1/command/task", SomePermission(Action::TasksRun), Change),

@@ -2,6 +2,7 @@
 
 use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
+use crate::orchestrator::graph::Graph;
 use crate::orchestrator::model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
     PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
@@ -19,6 +20,10 @@ pub trait Backend: Send + Sync + 'static {
     fn run_task(&self, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal>;
     /// See [`Orchestrator::run_puppet`].
     fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal>;
+    /// See [`Orchestrator::plan_puppet`].
+    fn plan_puppet(&self, subject: &Subject, command: &DeployCommand) -> Result<Vec<Vec<String>>, Refusal>;
+    /// See [`Orchestrator::graph`].
+    fn graph(&self, environment: &str) -> Result<Graph, Refusal>;
     /// See [`Orchestrator::stop_job`].
     fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal>;
     /// See [`Orchestrator::jobs`].
@@ -43,6 +48,10 @@ pub trait Backend: Send + Sync + 'static {
     fn plan_event(&self, id: PlanJobId, event: i64) -> Result<PlanEvent, Refusal>;
     /// See [`Orchestrator::needs`]; does not block.
     fn needs(&self, scope: Option<&Scope>) -> Vec<Needed>;
+    /// See [`Orchestrator::needs_of`].
+    fn needs_of(&self, _subject: &Subject, _task: Option<&str>, scope: &Scope) -> Result<Vec<Needed>, Refusal> {
+        Ok(self.needs(Some(scope)))
+    }
     /// See [`Orchestrator::environments`].
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal>;
     /// See [`Orchestrator::environment`].
@@ -76,6 +85,14 @@ impl Backend for Orchestrator {
 
     fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
         Orchestrator::run_puppet(self, subject, command)
+    }
+
+    fn plan_puppet(&self, subject: &Subject, command: &DeployCommand) -> Result<Vec<Vec<String>>, Refusal> {
+        Orchestrator::plan_puppet(self, subject, command)
+    }
+
+    fn graph(&self, environment: &str) -> Result<Graph, Refusal> {
+        Orchestrator::graph(self, environment)
     }
 
     fn stop_job(&self, subject: &Subject, id: JobId, stop: Stop) -> Result<Job, Refusal> {
@@ -124,6 +141,10 @@ impl Backend for Orchestrator {
 
     fn needs(&self, scope: Option<&Scope>) -> Vec<Needed> {
         Orchestrator::needs(self, scope)
+    }
+
+    fn needs_of(&self, subject: &Subject, task: Option<&str>, scope: &Scope) -> Result<Vec<Needed>, Refusal> {
+        Orchestrator::needs_of(self, subject, task, scope)
     }
 
     fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {

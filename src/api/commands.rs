@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::shared::{Shared, answer, blocking};
-use super::turns::answer_in_turn;
+use super::turns::answer_once_served;
 use super::{audit, command, render};
 use crate::limits::{API_BODY_BYTES_MAX, AUDIT_NODES_MAX};
 use crate::orchestrator::model::{JobId, Refusal, Scope, Subject, TaskCommand, Terms};
@@ -84,7 +84,7 @@ pub(super) async fn plan_finish(
     .await
 }
 
-/// Starts a job. The command is read first: its scope says whose turn it has to wait for.
+/// Starts a job. The command is read first: its scope, and whose it is, say whose turn it has to wait for.
 async fn start<C: Send + 'static>(
     State(shared): State<Arc<Shared>>,
     Extension(subject): Extension<Subject>,
@@ -99,16 +99,23 @@ async fn start<C: Send + 'static>(
         Err(problem) => return problem.into_response(),
     };
     // The body keeps its share of the budget as long as the command waits.
-    let (command, body) = match blocking(&shared, move |_| (parse(&body), body)).await {
-        Ok((Ok(command), body)) => (command, body),
-        Ok((Err(problem), _)) | Err(problem) => return problem.into_response(),
+    let asking = subject.clone();
+    let read = move |shared: &Shared| {
+        let command = parse(&body)?;
+        let (terms, task) = parts(&command);
+        let needed = shared.backend.needs_of(&asking, task, &terms.scope)?;
+        Ok((command, body, needed))
+    };
+    let (command, body, needed) = match blocking(&shared, read).await {
+        Ok(Ok(read)) => read,
+        Ok(Err(problem)) | Err(problem) => return problem.into_response(),
     };
     let (terms, task) = parts(&command);
     let (scope, environment) = (terms.scope.clone(), terms.environment.clone());
     let task = task.map(str::to_owned);
     let made = Arc::new(OnceLock::new());
     let making = made.clone();
-    let mut response = answer_in_turn(&shared, Some(&scope), StatusCode::ACCEPTED, move |shared| {
+    let mut response = answer_once_served(&shared, &needed, StatusCode::ACCEPTED, move |shared| {
         let _body = body;
         let id = run(shared, &subject, command)?;
         Ok(render::accepted(&shared.urls, *making.get_or_init(|| id)))

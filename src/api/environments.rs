@@ -1,6 +1,7 @@
 //! `/environments`: the environments that tasks are found in. Applications were removed from Puppet; their lists are there
-//! for old clients and empty.
+//! for old clients; what is in them is the graph that says which nodes run after which others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::render::Urls;
 use super::shared::Shared;
 use super::turns::answer_in_turn;
+use crate::orchestrator::graph::{Component, Instance};
 use crate::orchestrator::sources::EnvironmentListing;
 use crate::percent;
 
@@ -34,8 +36,11 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(name): Path<Str
 /// `GET /environments/:environment/applications`.
 pub(super) async fn applications(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
     answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
-        shared.backend.environment(&name)?;
-        Ok(json!({"items": [], "instances": {"id": format!("{}/instances", url(&shared.urls, &name))}}))
+        let graph = shared.backend.graph(&name)?;
+        let kinds: BTreeSet<&str> = graph.instances.iter().map(|instance| instance.kind.as_str()).collect();
+        let application = |kind: &str| json!({"name": kind, "kind": "application", "parameters": {}});
+        let items: Vec<Value> = kinds.into_iter().map(application).collect();
+        Ok(json!({"items": items, "instances": {"id": format!("{}/instances", url(&shared.urls, &name))}}))
     })
     .await
 }
@@ -43,10 +48,20 @@ pub(super) async fn applications(State(shared): State<Arc<Shared>>, Path(name): 
 /// `GET /environments/:environment/instances`.
 pub(super) async fn instances(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
     answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
-        shared.backend.environment(&name)?;
-        Ok(json!({"items": []}))
+        let graph = shared.backend.graph(&name)?;
+        Ok(json!({"items": graph.instances.iter().map(instance).collect::<Vec<_>>()}))
     })
     .await
+}
+
+fn instance(instance: &Instance) -> Value {
+    let components: Vec<Value> = instance.components.iter().map(component).collect();
+    json!({"type": instance.kind, "title": instance.title, "components": components})
+}
+
+fn component(component: &Component) -> Value {
+    let Component { kind, title, node, produces, consumes } = component;
+    json!({"type": kind, "title": title, "node": node, "produces": produces, "consumes": consumes})
 }
 
 fn render(urls: &Urls, environment: &EnvironmentListing) -> Value {

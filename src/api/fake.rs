@@ -22,6 +22,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
 use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
+use crate::orchestrator::graph::Graph;
 use crate::orchestrator::model::{
     DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
     NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
@@ -208,6 +209,17 @@ impl Backend for Fake {
         let id = self.create(JobSpec { work, terms: command.terms.clone(), owner: subject.clone() }, names);
         self.state.lock().unwrap().commands.push(command);
         Ok(id)
+    }
+
+    fn plan_puppet(&self, _: &Subject, command: &DeployCommand) -> Result<Vec<Vec<String>>, Refusal> {
+        check_environment(&command.terms.environment)?;
+        let Scope::Nodes(names) = command.terms.scope.clone() else { return Ok(Vec::new()) };
+        Ok(names.into_iter().map(|name| vec![name]).collect())
+    }
+
+    fn graph(&self, environment: &str) -> Result<Graph, Refusal> {
+        check_environment(environment)?;
+        Ok(Graph::default())
     }
 
     fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {

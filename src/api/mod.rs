@@ -15,6 +15,7 @@ mod broker_link;
 mod classifier;
 mod command;
 mod commands;
+mod deploy_plan;
 mod environments;
 mod files;
 mod gate;

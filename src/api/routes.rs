@@ -12,8 +12,8 @@ use axum::routing::{any, delete, get, post, put};
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
 use super::{
-    broker_link, classifier, commands, environments, files, jobs, plan_jobs, rbac, render, sources, status,
-    task_targets,
+    broker_link, classifier, commands, deploy_plan, environments, files, jobs, plan_jobs, rbac, render, sources,
+    status, task_targets,
 };
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
@@ -38,6 +38,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/command/task", post(commands::run_task))
         .route("/orchestrator/v1/command/task_target", post(task_targets::create))
         .route("/orchestrator/v1/command/deploy", post(commands::deploy))
+        .route("/orchestrator/v1/command/deploy_plan", post(deploy_plan::show))
         .route("/orchestrator/v1/command/stop", post(commands::stop))
         .route("/orchestrator/v1/command/plan_start", post(commands::plan_start))
         .route("/orchestrator/v1/command/plan_task", post(commands::plan_task))

@@ -54,7 +54,17 @@ pub(super) async fn answer_in_turn(
     status: StatusCode,
     work: impl FnOnce(&Shared) -> Result<Value, Problem> + Send + 'static,
 ) -> Response<Body> {
-    match shared.turns.take(&shared.backend.needs(scope)).await {
+    answer_once_served(shared, &shared.backend.needs(scope), status, work).await
+}
+
+/// Answers once it is this request's turn at all of these.
+pub(super) async fn answer_once_served(
+    shared: &Arc<Shared>,
+    needed: &[Needed],
+    status: StatusCode,
+    work: impl FnOnce(&Shared) -> Result<Value, Problem> + Send + 'static,
+) -> Response<Body> {
+    match shared.turns.take(needed).await {
         Ok(turns) => {
             answer(shared, status, move |shared| {
                 let _turns = turns;

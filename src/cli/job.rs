@@ -1,5 +1,6 @@
 //! `podium job`: runs Puppet, shows and stops jobs, in the grammar of `puppet job`.
 
+mod plan;
 mod run;
 mod show;
 mod stop;
@@ -20,6 +21,9 @@ enum Command {
     /// Runs Puppet on nodes and shows their results as they come
     #[command(after_long_help = EXIT_CODES)]
     Run(Box<run::Arguments>),
+    /// Shows in which order a Puppet run would go through its nodes, without running it
+    #[command(after_long_help = EXIT_CODES)]
+    Plan(plan::Arguments),
     /// Shows the newest jobs, or one with its nodes
     #[command(alias = "list", after_long_help = EXIT_CODES)]
     Show(show::Arguments),
@@ -32,6 +36,7 @@ enum Command {
 pub fn run(arguments: &Arguments) -> ExitCode {
     conclude(match &arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Stop(arguments) => stop::run(arguments),
     })

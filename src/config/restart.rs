@@ -83,12 +83,19 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         access,
         brokers,
         keep_jobs,
+        graph_dir,
         code_source,
         puppetdb,
         classifier,
     } = now;
-    let AccessSettings { token_lifetime, token_lifetime_max, failed_logins_max, certificate_allowlist, audit_log } =
-        access;
+    let AccessSettings {
+        token_lifetime,
+        token_lifetime_max,
+        failed_logins_max,
+        lockout,
+        certificate_allowlist,
+        audit_log,
+    } = access;
     let keys = [
         ("orchestrator.data-dir", start.data_dir != *data_dir),
         ("orchestrator.database or its password file", start.database != *database),
@@ -102,10 +109,12 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.token-lifetime", start.access.token_lifetime != *token_lifetime),
         ("orchestrator.token-lifetime-max", start.access.token_lifetime_max != *token_lifetime_max),
         ("orchestrator.failed-attempts-lockout", start.access.failed_logins_max != *failed_logins_max),
+        ("orchestrator.lockout-minutes", start.access.lockout != *lockout),
         ("orchestrator.certificate-allowlist", start.access.certificate_allowlist != *certificate_allowlist),
         ("orchestrator.audit-log.file", start.access.audit_log != *audit_log),
         ("orchestrator.brokers", start.brokers != *brokers),
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
+        ("orchestrator.graph-dir", start.graph_dir != *graph_dir),
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
         ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
         ("orchestrator.classifier-url or its timeouts", start.classifier != *classifier),

@@ -110,6 +110,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         default_deploy_timeout: deploy_timeout.filter(|timeout| !timeout.is_zero()),
         brokers: brokers(reader),
         keep_jobs: (prune_days > 0).then(|| prune_days * DAY),
+        graph_dir: graph_dir(reader),
         code_source,
         puppetdb,
         classifier,
@@ -133,6 +134,16 @@ fn brokers(reader: &mut Reader<'_>) -> Vec<String> {
         }
     }
     names
+}
+
+fn graph_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let key = "orchestrator.graph-dir";
+    let path = reader.path(key)?;
+    if !path.is_dir() {
+        let path = path.display();
+        reader.fail(key, format!("'{path}' is not a directory; give the directory that holds <environment>.json"));
+    }
+    Some(path)
 }
 
 fn code_dir(reader: &mut Reader<'_>, source: &CodeSource) -> PathBuf {
@@ -202,6 +213,7 @@ mod tests {
             access: access(dir),
             brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
             keep_jobs: Some(7 * DAY),
+            graph_dir: Some(dir.join("code")),
             code_source: CodeSource::Directory,
             puppetdb: None,
             classifier: None,
@@ -214,6 +226,7 @@ mod tests {
             token_lifetime: Duration::from_secs(4 * 3600),
             token_lifetime_max: 365 * DAY,
             failed_logins_max: 3,
+            lockout: None,
             certificate_allowlist: Some(dir.join("allowlist")),
             audit_log: Some(dir.join("logs/audit.log")),
         }
@@ -235,8 +248,8 @@ mod tests {
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
               status-interval: 2s, default-task-node-timeout: 600, global-concurrent-compiles: 3
               default-deploy-node-timeout: 1h, token-lifetime: 4h, token-lifetime-max: 1y
-              job-prune-days: 7
-              brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3
+              job-prune-days: 7, graph-dir: code
+              brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3, lockout-minutes: 0
               certificate-allowlist: allowlist, audit-log.file: logs/audit.log
             }}"
         ));
@@ -297,6 +310,7 @@ mod tests {
         assert!(loaded.settings.orchestrator.brokers.is_empty(), "nobody may link unless named");
         let access = loaded.settings.orchestrator.access;
         assert_eq!((access.failed_logins_max, access.certificate_allowlist), (10, None));
+        assert_eq!(access.lockout, Some(Duration::from_secs(900)));
         assert_eq!(access.audit_log, Some("/var/lib/podium/audit.log".into()));
         assert_eq!(loaded.settings.log, LogSettings { level: LogLevel::Info, file: None });
     }

@@ -227,6 +227,8 @@ pub struct OrchestratorSettings {
     pub brokers: Vec<String>,
     /// How long jobs are kept after their end; `None` is for ever.
     pub keep_jobs: Option<Duration>,
+    /// Holds `<environment>.json`, which say whose Puppet runs come after whose.
+    pub graph_dir: Option<PathBuf>,
     /// Where environments and tasks come from.
     pub code_source: CodeSource,
     /// Answers queries for nodes and knows the reports of Puppet runs.
@@ -266,6 +268,8 @@ pub struct AccessSettings {
     pub token_lifetime_max: Duration,
     /// Wrong passwords in a row that lock a user; 0 is never.
     pub failed_logins_max: u32,
+    /// How long a lock holds after the last wrong password; `None` is until somebody ends it.
+    pub lockout: Option<Duration>,
     /// File with the names of certificates that need no token.
     pub certificate_allowlist: Option<PathBuf>,
     /// The audit log; `None` is standard error.

@@ -19,7 +19,7 @@ use crate::durable::{appended, sync_parent};
 use crate::limits::BACKUP_KEY_BYTES_MAX;
 use crate::sha256::{Sha256, hexadecimal};
 
-pub use restore::{Restored, Unfinished, restore};
+pub use restore::{Restored, Unfinished, finish_restore, restore};
 
 /// Version of the directory's layout.
 const FORMAT: u32 = 1;

@@ -89,15 +89,29 @@ impl Ending {
 
     /// The job was stopped before the node's turn came, or before the request reached it.
     pub fn skipped(node: &str) -> Self {
-        let message = format!("Skipped {node}: the job was stopped before anything ran there");
+        Self::skipped_because(node, &format!("Skipped {node}: the job was stopped before anything ran there"))
+    }
+
+    fn skipped_because(node: &str, message: &str) -> Self {
         let error = json!({"kind": "puppetlabs.tasks/skipped-node", "msg": message, "details": {"node": node}});
         Self {
             state: NodeState::Skipped,
-            message: Some(message),
+            message: Some(message.to_owned()),
             result: Map::from_iter([("_error".to_owned(), error)]),
             details: Map::new(),
             detail: Map::new(),
         }
+    }
+
+    /// A node that had to end before this one has not ended well, but like this.
+    pub fn skipped_after(node: &str, before: &str, state: NodeState) -> Self {
+        let how = match state {
+            NodeState::Errored => "could not be run",
+            NodeState::Skipped => "was skipped",
+            NodeState::Stopped => "was stopped",
+            _ => "failed",
+        };
+        Self::skipped_because(node, &format!("Skipped {node}: it runs after {before}, which {how}"))
     }
 
     /// The agent's own error, as the text in a status answer's `stdout`; other texts are shown as they are.

@@ -11,14 +11,17 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::dispatch::{AcceptedJob, Command, Stop};
+use super::graph;
 use super::model::{
-    DeployCommand, Job, JobId, JobSpec, JobState, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskWork, Work,
+    DeployCommand, Job, JobId, JobSpec, JobState, Refusal, RefusalKind, Subject, TaskCommand, TaskDetail, TaskWork,
+    Work,
 };
+use super::permitted::Sets;
 use super::plan_jobs;
 use super::puppet_run;
-use super::rbac::nodes::NodeSets;
 use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
+use super::store::order::{Precedence, Wait};
 use super::store::{NewJob, NewNode, StopWanted, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::CheckedParameters;
@@ -34,13 +37,18 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
     let (scope, environment) = (&command.terms.scope, &command.terms.environment);
     inner.rbac.permit_scope(subject, scope)?;
     let names = inner.targets.resolve(scope, environment)?;
-    let names = inner.rbac.permitted_nodes(subject, &task.name, names, &Sets { inner, environment })?;
+    let names = inner.rbac.permitted_nodes(
+        subject,
+        &task.name,
+        names,
+        &Sets::new(&inner.targets, &*inner.store, environment),
+    )?;
     let params = request_params(&command, &task, &metadata, checked.input)?;
     let TaskCommand { plan_job, mut terms, .. } = command;
     terms.timeout = terms.timeout.or(inner.default_task_timeout);
     let work = TaskWork { task: task.name, params: checked.shown, sensitive: checked.sensitive, plan_job };
     let spec = JobSpec { work: Work::Task(work), terms, owner: subject.clone() };
-    create(inner, spec, names, Some(params))
+    create(inner, spec, names, Vec::new(), Some(params))
 }
 
 /// As [`run_task`], for Puppet.
@@ -52,9 +60,34 @@ pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployComman
     }
     inner.rbac.permit_scope(subject, &terms.scope)?;
     let names = inner.targets.resolve(&terms.scope, &terms.environment)?;
+    let order = order(inner, &terms.environment, &names)?;
     terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
     let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
-    create(inner, spec, names, None)
+    create(inner, spec, names, order, None)
+}
+
+/// In which order a Puppet run would go through its nodes: levels of nodes that wait for nobody of their own level.
+pub(super) fn plan_puppet(
+    inner: &Inner,
+    subject: &Subject,
+    command: &DeployCommand,
+) -> Result<Vec<Vec<String>>, Refusal> {
+    let terms = &command.terms;
+    if !terms.environment.is_empty() {
+        inner.source.environment(&terms.environment)?;
+    }
+    inner.rbac.permit_scope(subject, &terms.scope)?;
+    let names = inner.targets.resolve(&terms.scope, &terms.environment)?;
+    let order = order(inner, &terms.environment, &names)?;
+    Ok(graph::levels(&names, &order))
+}
+
+/// By the graph of the environment; without one there is no order.
+fn order(inner: &Inner, environment: &str, names: &[String]) -> Result<Vec<Precedence>, Refusal> {
+    match environment {
+        "" => Ok(Vec::new()),
+        environment => inner.graphs.graph(&inner.source, environment)?.order(names),
+    }
 }
 
 /// Commits a job and hands it to the dispatcher. A task has its parameters; those of a Puppet run follow from the rest.
@@ -62,11 +95,12 @@ fn create(
     inner: &Inner,
     spec: JobSpec,
     names: Vec<String>,
+    order: Vec<Precedence>,
     task_params: Option<Box<RawValue>>,
 ) -> Result<JobId, Refusal> {
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
     let payload = task_params.as_ref().map(|params| inner.vault.seal(params.get().as_bytes())).unwrap_or_default();
-    let job = NewJob { spec, created: WallTime::now(), payload, nodes };
+    let job = NewJob { spec, created: WallTime::now(), payload, nodes, order };
     let mut unfinished = unfinished(&job);
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;
@@ -83,24 +117,6 @@ fn create(
     // If the dispatcher is stopping, the job goes on at the next start: it is committed.
     let _ = inner.commands.send(Command::Run(Box::new(accepted)));
     Ok(id)
-}
-
-/// What limits of permissions come to.
-struct Sets<'a> {
-    inner: &'a Inner,
-    environment: &'a str,
-}
-
-impl NodeSets for Sets<'_> {
-    fn scope(&self, scope: &Scope) -> Result<Vec<String>, Refusal> {
-        self.inner.targets.resolve(scope, self.environment)
-    }
-
-    fn task_target(&self, number: i64, task: &str) -> Result<Option<Vec<String>>, Refusal> {
-        let Some(target) = self.inner.store.task_target(number)? else { return Ok(None) };
-        let is_one = target.tasks.as_ref().is_none_or(|tasks| tasks.iter().any(|one| one == task));
-        is_one.then(|| self.inner.targets.of_task_target(&target).map(|nodes| nodes.into_iter().collect())).transpose()
-    }
 }
 
 /// The task, and its parameters if they are right.
@@ -169,7 +185,9 @@ fn reserve(inner: &Inner, nodes: usize) -> Result<(), Refusal> {
 /// A new job as the dispatcher sees it.
 fn unfinished(job: &NewJob) -> UnfinishedJob {
     let nodes = job.nodes.iter().map(|node| (node.name.clone(), node.transaction));
-    UnfinishedJob::new(JobId(0), job.spec.clone(), nodes)
+    let mut unfinished = UnfinishedJob::new(JobId(0), job.spec.clone(), nodes);
+    unfinished.waits = job.order.iter().copied().map(Wait::new).collect();
+    unfinished
 }
 
 /// Has the dispatcher stop a job, and shows it as it stands then. One that has ended stays as it is.

@@ -7,13 +7,16 @@ pub mod concurrency;
 pub mod dispatch;
 pub mod events;
 pub mod facts;
+pub mod graph;
 pub mod inventory;
 mod jobs;
 pub mod model;
+mod permitted;
 mod plan_jobs;
 pub mod puppet_run;
 pub mod query;
 pub mod rbac;
+pub mod reports;
 mod scope;
 pub mod sources;
 pub mod store;
@@ -41,6 +44,7 @@ use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
 use classifier::Classifier;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
+use graph::{Graph, Graphs};
 use inventory::{Inventory, LinkedBroker};
 use model::{
     DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
@@ -48,6 +52,7 @@ use model::{
     TaskListing,
 };
 use rbac::Rbac;
+use reports::Reports;
 use sources::classifier::ClassifierService;
 use sources::puppetdb::PuppetDb;
 use sources::service::Identity;
@@ -75,6 +80,7 @@ struct Inner {
     classifier_elsewhere: Option<Arc<ClassifierService>>,
     rbac: Rbac,
     classifier: Arc<Classifier>,
+    graphs: Graphs,
     targets: Targets,
     task_targets: TaskTargets,
     inventory: Arc<RwLock<Inventory>>,
@@ -132,6 +138,8 @@ impl Orchestrator {
         identity: &Identity,
         links: Vec<BrokerLink>,
     ) -> Result<Self, Refusal> {
+        backup::finish_restore(&settings.data_dir)
+            .map_err(|error| Refusal::new(RefusalKind::UnknownError, error.to_string()))?;
         let store = store::open(settings, &identity.name, &identity.tls)?;
         let vault = Arc::new(Vault::open(&settings.data_dir)?);
         store.check_key(vault::KEY, &vault.fingerprint())?;
@@ -150,6 +158,11 @@ impl Orchestrator {
             allowed_status_requests: settings.allowed_status_requests,
             status_interval: settings.status_interval,
         };
+        let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
+        let reports =
+            puppetdb.clone().map(|puppetdb| Reports::start(puppetdb, &store)).transpose().map_err(|error| {
+                Refusal::new(RefusalKind::UnknownError, format!("the thread for reports cannot be started: {error}"))
+            })?;
         let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
         let dispatcher = Dispatcher::new(dispatch, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
         let thread = Driver::spawn(DriverParts {
@@ -160,6 +173,7 @@ impl Orchestrator {
             commands: queue,
             clock,
             unfinished_nodes: unfinished_nodes.clone(),
+            reports,
         })
         .map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
@@ -176,7 +190,6 @@ impl Orchestrator {
         .map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the thread for other servers cannot be started: {error}"))
         })?;
-        let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
         let elsewhere = settings.classifier.clone();
         let classifier_elsewhere =
@@ -190,6 +203,7 @@ impl Orchestrator {
             targets: Targets::new(inventory.clone(), store.clone(), groups, queries),
             task_targets: TaskTargets::new(store.clone()),
             classifier,
+            graphs: Graphs::new(settings.graph_dir.clone()),
             store,
             vault,
             source: Source::new(settings, identity),
@@ -232,6 +246,11 @@ impl Orchestrator {
     pub fn run_puppet(&self, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
         self.check_dispatching()?;
         jobs::run_puppet(&self.inner, subject, command)
+    }
+
+    /// In which order such a job would go through its nodes, in levels; nothing is run.
+    pub fn plan_puppet(&self, subject: &Subject, command: &DeployCommand) -> Result<Vec<Vec<String>>, Refusal> {
+        jobs::plan_puppet(&self.inner, subject, command)
     }
 
     /// Stops a job; what it returns is committed and survives a crash. The job is as it stands right after that.
@@ -290,7 +309,13 @@ impl Orchestrator {
 
     /// Nodes of a job.
     pub fn nodes(&self, id: JobId, query: &NodeQuery) -> Result<Page<Node>, Refusal> {
-        known(id, self.inner.store.nodes(id, query))
+        let mut page = known(id, self.inner.store.nodes(id, query))?;
+        if let Some(puppetdb) = &self.inner.puppetdb
+            && page.items.iter().any(|node| reports::transaction_in(&node.details).is_some())
+        {
+            reports::add(&mut page.items, &self.inner.store.reports(id)?, |hash| puppetdb.report_url(hash));
+        }
+        Ok(page)
     }
 
     /// Events of a job from number `start` on, and the number to ask for next. Long lists come in parts of at most
@@ -314,6 +339,19 @@ impl Orchestrator {
         needed.into_iter().filter_map(|(service, is_needed)| is_needed.then_some(service)).collect()
     }
 
+    /// The same for a command of a user, whose permissions may be limited by what only PuppetDB knows.
+    pub fn needs_of(&self, subject: &Subject, task: Option<&str>, scope: &Scope) -> Result<Vec<Needed>, Refusal> {
+        let mut needs = self.needs(Some(scope));
+        if let Some(task) = task
+            && self.inner.puppetdb.is_some()
+            && !needs.contains(&Needed::PuppetDb)
+            && self.inner.rbac.is_limited_by_questions(subject, task)?
+        {
+            needs.insert(0, Needed::PuppetDb);
+        }
+        Ok(needs)
+    }
+
     /// All environments, sorted by name.
     pub fn environments(&self) -> Result<Vec<EnvironmentListing>, Refusal> {
         self.inner.source.environments()
@@ -322,6 +360,12 @@ impl Orchestrator {
     /// One environment.
     pub fn environment(&self, name: &str) -> Result<EnvironmentListing, Refusal> {
         self.inner.source.environment(name)
+    }
+
+    /// The graph of an environment.
+    pub fn graph(&self, environment: &str) -> Result<Graph, Refusal> {
+        self.inner.source.environment(environment)?;
+        self.inner.graphs.graph(&self.inner.source, environment)
     }
 
     /// The services that are configured, by their keys in the status, and whether they were there when they were last

@@ -343,6 +343,8 @@ words! {
         ValidationError = "validation-error",
         /// 400.
         EmptyTarget = "empty-target",
+        /// 400: nodes wait for each other.
+        DependencyCycle = "dependency-cycle",
         /// 400.
         QueryError = "query-error",
         /// 400: PuppetDB could not be asked.
@@ -374,7 +376,11 @@ impl RefusalKind {
     /// The HTTP status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::ValidationError | Self::EmptyTarget | Self::QueryError | Self::PuppetdbError => 400,
+            Self::ValidationError
+            | Self::EmptyTarget
+            | Self::DependencyCycle
+            | Self::QueryError
+            | Self::PuppetdbError => 400,
             Self::NotPermitted => 403,
             Self::UnknownEnvironment
             | Self::UnknownJob

@@ -5,15 +5,37 @@ use super::model::{
     Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, PlanState, Refusal, RefusalKind,
     Subject,
 };
+use super::store::StoreError;
 use super::store::plans::{NewPlanJob, PlanFinish};
 use crate::clock::WallTime;
+use crate::limits::PLAN_JOB_BYTES_MAX;
 
 pub(super) fn start(inner: &Inner, subject: &Subject, asked: PlanCommand) -> Result<PlanJobId, Refusal> {
+    check_size(&asked)?;
     let plan = asked.plan.clone();
     let new = NewPlanJob { asked, owner: subject.clone(), created: WallTime::now() };
-    let id = inner.store.start_plan(new)?;
+    let id = inner.store.start_plan(new).map_err(|error| match error {
+        StoreError::Conflict(why) => {
+            Refusal::new(RefusalKind::ValidationError, format!("No plan job is started: {why}."))
+        }
+        error => error.into(),
+    })?;
     tracing::info!(plan_job = %id, plan, by = subject.login, "a plan that runs elsewhere has started");
     Ok(id)
+}
+
+/// What a plan job keeps is kept for each of many.
+fn check_size(asked: &PlanCommand) -> Result<(), Refusal> {
+    let length = |object| serde_json::to_string(object).map_or(usize::MAX, |text| text.len());
+    let bytes = length(&asked.params).saturating_add(length(&asked.userdata)).saturating_add(asked.description.len());
+    if bytes <= PLAN_JOB_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "The plan's parameters, description and userdata have {bytes} bytes; {PLAN_JOB_BYTES_MAX} is the most. Have the \
+         plan read what is large from a file."
+    );
+    Err(Refusal::new(RefusalKind::ValidationError, message))
 }
 
 pub(super) fn finish(inner: &Inner, subject: &Subject, end: PlanEnd) -> Result<(), Refusal> {

@@ -27,6 +27,14 @@ pub fn checked(names: &[String], kind: &str, environment: &str) -> Result<Vec<St
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 
+/// Whether `name` can be a node's; if not, why.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if !name.is_empty() && is_node_name(name) {
+        return Ok(());
+    }
+    Err(format!("`{}` is not a certificate name", name.chars().take(80).collect::<String>()))
+}
+
 /// Whether `name` can stand in a PCP URI as one client: no wildcard, no separator.
 fn is_node_name(name: &str) -> bool {
     name.len() <= NODE_NAME_BYTES_MAX

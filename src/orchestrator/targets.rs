@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use super::classifier::{Classification, Classifier, Format, GroupError, Rule, translated};
 use super::facts::{FactsCache, KnownNodes};
 use super::inventory::Inventory;
-use super::model::{InventoryEntry, Refusal, RefusalKind, Scope, TaskTarget};
+use super::model::{InventoryEntry, Refusal, RefusalKind, Scope};
 use super::query::{NodeView, Query};
 use super::scope;
 use super::store::Store;
@@ -80,18 +79,6 @@ impl Targets {
             Scope::Query(query) => scope::checked(&self.query(query)?, scope.kind(), environment),
             Scope::NodeGroup(id) => scope::checked(&self.group(id)?, scope.kind(), environment),
         }
-    }
-
-    /// The nodes of a task target; there may be none.
-    pub fn of_task_target(&self, target: &TaskTarget) -> Result<BTreeSet<String>, Refusal> {
-        let mut nodes: BTreeSet<String> = target.nodes.iter().cloned().collect();
-        for group in &target.node_groups {
-            nodes.extend(self.group(group)?);
-        }
-        if !target.pql_query.is_empty() {
-            nodes.extend(self.query(&target.pql_query.as_str().into())?);
-        }
-        Ok(nodes)
     }
 
     /// What becomes of nodes in the embedded classifier, in the order asked; `None` if groups are elsewhere.

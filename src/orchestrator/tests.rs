@@ -1,5 +1,6 @@
 //! The orchestrator as a whole: threads, store and files, against a broker and agents in this process.
 
+mod graph;
 mod kinds;
 
 use std::fs;
@@ -36,10 +37,12 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
             token_lifetime: Duration::from_secs(3600),
             token_lifetime_max: Duration::from_secs(10 * 365 * 86_400),
             failed_logins_max: 10,
+            lockout: Some(Duration::from_secs(900)),
             certificate_allowlist: None,
             audit_log: None,
         },
         keep_jobs: None,
+        graph_dir: None,
         brokers: vec![],
         code_source: CodeSource::Directory,
         puppetdb: None,
@@ -236,7 +239,7 @@ fn dropping_the_last_handle_stops_the_threads() {
     let dir = tempfile::tempdir().unwrap();
     let (orchestrator, _) = start(&dir, true);
     drop(orchestrator);
-    until("the end of the threads", || SqliteStore::open(dir.path()).is_ok());
+    until("the end of the threads", || super::store::sqlite::SqliteStore::open(dir.path()).is_ok());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What has to be done now and then: jobs that ended long ago are forgotten, a few rows at a time, so that nobody who
-//! writes waits long.
+//! What has to be done now and then: jobs that ended long ago and tokens that nobody can use are forgotten, a few rows at
+//! a time, so that nobody who writes waits long.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use super::store::{Pruned, Store};
+use super::store::access::AccessChange;
+use super::store::{Change, Pruned, Store, StoreError};
 use crate::clock::WallTime;
-use crate::limits::{PRUNE_INTERVAL, PRUNE_ROWS_MAX};
+use crate::limits::{PRUNE_INTERVAL, PRUNE_ROWS_MAX, TOKEN_KEPT, TOKENS_SWEPT_MAX};
 
 /// The thread; it ends when this is dropped.
 pub struct Upkeep {
@@ -19,14 +20,17 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Forgets jobs that ended longer ago than `keep`; `None` is for ever.
+    /// Forgets jobs that ended longer ago than `keep` (`None` is for ever), and tokens.
     pub fn start(store: Arc<dyn Store>, keep: Option<Duration>) -> std::io::Result<Self> {
-        let Some(keep) = keep else { return Ok(Self { thread: None, stop: None }) };
         let (stop, stopped) = bounded::<()>(0);
         let thread = thread::Builder::new().name("upkeep".into()).spawn(move || {
             loop {
                 let is_stopping = || stopped.try_recv().is_err_and(|error| error.is_disconnected());
-                prune(&*store, WallTime::now(), keep, &is_stopping);
+                let now = WallTime::now();
+                if let Some(keep) = keep {
+                    prune(&*store, now, keep, &is_stopping);
+                }
+                sweep_tokens(&*store, now, &is_stopping);
                 if stopped.recv_timeout(PRUNE_INTERVAL) == Err(RecvTimeoutError::Disconnected) {
                     return;
                 }
@@ -66,11 +70,33 @@ fn prune(store: &dyn Store, now: WallTime, keep: Duration, is_stopping: &dyn Fn(
     }
 }
 
+/// Forgets tokens that have long been out of use, which bounds their table by those that can be used.
+fn sweep_tokens(store: &dyn Store, now: WallTime, is_stopping: &dyn Fn() -> bool) {
+    let kept = i64::try_from(TOKEN_KEPT.as_millis()).unwrap_or(i64::MAX);
+    let before = WallTime::from_millis(now.as_millis().saturating_sub(kept));
+    let step = || -> Result<usize, StoreError> {
+        let dead = store.dead_tokens(before, TOKENS_SWEPT_MAX)?;
+        let number = dead.len();
+        if number > 0 {
+            store.commit(vec![Change::Access(AccessChange::TokensForgotten(dead))])?;
+        }
+        Ok(number)
+    };
+    while !is_stopping() {
+        match step() {
+            Ok(TOKENS_SWEPT_MAX..) => {}
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(%error, "old tokens cannot be removed; tried again later"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::orchestrator::model::{JobState, NodeState};
     use crate::orchestrator::store::Change;
+    use crate::orchestrator::store::access::Token;
     use crate::orchestrator::store::conformance;
     use crate::orchestrator::store::sqlite::SqliteStore;
 
@@ -98,6 +124,41 @@ mod tests {
         assert_eq!(store.events(large, 0).unwrap(), None);
         assert_eq!(store.prune(WallTime::from_millis(15_000), 10).unwrap(), Pruned::Nothing);
         assert!(job(&["a"], None) > young, "numbers are not used again");
+    }
+
+    #[test]
+    fn tokens_long_out_of_use_are_forgotten_step_by_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir.path()).unwrap());
+        let rbac =
+            crate::orchestrator::rbac::Rbac::open(store.clone(), &crate::orchestrator::tests::settings(dir.path()));
+        let user = rbac.unwrap().user_by_login("admin").unwrap().unwrap();
+        let token = |number: usize, expires: i64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_le_bytes());
+            let at = WallTime::from_millis;
+            Change::Access(AccessChange::TokenIssued(Token {
+                hash,
+                user_id: user.id.clone(),
+                label: None,
+                description: String::new(),
+                client: String::new(),
+                created: at(0),
+                expires: at(expires),
+                last_active: at(0),
+                timeout: None,
+                revoked: None,
+            }))
+        };
+        let now = 2 * i64::try_from(TOKEN_KEPT.as_millis()).unwrap();
+        let mut tokens: Vec<Change> = (0..=TOKENS_SWEPT_MAX).map(|number| token(number, 1_000)).collect();
+        tokens.push(token(TOKENS_SWEPT_MAX + 1, now - 1));
+        store.commit(tokens).unwrap();
+        sweep_tokens(&*store, WallTime::from_millis(now), &|| true);
+        assert_eq!(store.dead_tokens(WallTime::from_millis(now), 1_000).unwrap().len(), TOKENS_SWEPT_MAX + 2);
+        sweep_tokens(&*store, WallTime::from_millis(now), &|| false);
+        let left = store.dead_tokens(WallTime::from_millis(now), 1_000).unwrap();
+        assert_eq!(left.len(), 1, "one that has just expired is still told from an unknown one");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(super) fn rbac(directory: &Path, store: &Arc<dyn Store>) -> Rbac {
         is_revoked: false,
         last_login,
         failed_logins: 0,
+        last_failed: None,
         reset: None,
         role_ids,
     };

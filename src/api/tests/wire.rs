@@ -89,6 +89,33 @@ fn a_body_that_is_too_large_is_answered_before_it_is_sent() {
 }
 
 #[test]
+fn whoever_hangs_up_is_noted_all_the_same() {
+    let pki = Pki::new("ca");
+    let fake = Fake::new();
+    let audit_log = fake.audit_log();
+    let server = serve(fake, &pki);
+    let mut stream = raw(anonymous_client_config(&pki.ca()).unwrap(), server.local_addr().port());
+    // A wrong password is answered late, so that the client is gone by then.
+    let body = r#"{"login": "mallory", "password": "a guess"}"#;
+    let length = body.len();
+    write!(
+        stream,
+        "POST /rbac-api/v1/auth/token HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    stream.flush().unwrap();
+    stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    let deadline = Clock::start();
+    let noted = || std::fs::read_to_string(&audit_log).unwrap_or_default().contains("/rbac-api/v1/auth/token");
+    while !noted() {
+        assert!(deadline.now().since(Moment::default()) < LIMIT, "it was forgotten with the connection");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.stop(Duration::from_secs(1));
+}
+
+#[test]
 fn stopping_ends_idle_connections() {
     let pki = Pki::new("ca");
     let server = serve(Fake::new(), &pki);

@@ -7,20 +7,25 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::{BackedUp, BackupError, FORMAT, KEYS, MANIFEST, Manifest, clear, digest, failed, is_key_name};
 use crate::clock::WallTime;
 use crate::durable::sync_parent;
 use crate::limits::{BACKUP_FILES_MAX, BACKUP_MANIFEST_BYTES_MAX};
-use crate::orchestrator::events::{self, Action, Ending};
-use crate::orchestrator::model::JobState;
+use crate::orchestrator::events::{self, Action, EXECUTION_FAILURE, Ending};
+use crate::orchestrator::model::{JobState, PlanEnd};
 use crate::orchestrator::store::files::{DATABASE, create_private_dir, lock, private_file};
+use crate::orchestrator::store::plans::PlanStore;
 use crate::orchestrator::store::sqlite::SqliteStore;
 use crate::orchestrator::store::{Change, NodeKey, Store, UnfinishedJob};
 use crate::sha256::hexadecimal;
 
 /// Where a restored directory is made, below the data directory.
 const STAGING: &str = "restore~";
+
+/// The same once it is whole.
+const READY: &str = "restore-ready";
 
 /// What becomes of jobs that had not ended when the backup was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,9 @@ pub fn restore(from: &Path, data_dir: &Path, unfinished: Unfinished) -> Result<R
     let manifest = read_manifest(from)?;
     create_private_dir(data_dir)?;
     let _lock = lock(data_dir)?;
+    if data_dir.join(READY).is_dir() {
+        put_in_place(data_dir, &mut |from, to| fs::rename(from, to))?;
+    }
     for present in [DATABASE, KEYS].map(|name| data_dir.join(name)) {
         if present.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(present));
@@ -58,12 +66,33 @@ pub fn restore(from: &Path, data_dir: &Path, unfinished: Unfinished) -> Result<R
         // What is told is why; a rest is removed by the next attempt.
         let _ = fs::remove_dir_all(&staging);
     })?;
-    // The keys first: a database without them would make the server make new ones.
-    for name in [KEYS, DATABASE] {
-        fs::rename(staging.join(name), data_dir.join(name)).map_err(failed(data_dir))?;
-    }
-    sync_parent(&staging).and_then(|()| fs::remove_dir_all(&staging)).map_err(failed(&staging))?;
+    // From here on it counts: whatever happens, it is put into its place sooner or later.
+    let ready = data_dir.join(READY);
+    fs::rename(&staging, &ready).and_then(|()| sync_parent(&ready)).map_err(failed(&ready))?;
+    put_in_place(data_dir, &mut |from, to| fs::rename(from, to))?;
     Ok(Restored { created: manifest.created, unfinished: number })
+}
+
+/// Ends what a restore was kept from ending by a crash. To be called before anything in `data_dir` is opened.
+pub fn finish_restore(data_dir: &Path) -> Result<(), BackupError> {
+    if !data_dir.join(READY).is_dir() {
+        return Ok(());
+    }
+    let _lock = lock(data_dir)?;
+    tracing::info!(data_dir = %data_dir.display(), "a restore that was interrupted is completed");
+    put_in_place(data_dir, &mut |from, to| fs::rename(from, to))
+}
+
+/// Moves what is ready to where the server looks for it; as often as it takes.
+fn put_in_place(data_dir: &Path, rename: &mut dyn FnMut(&Path, &Path) -> io::Result<()>) -> Result<(), BackupError> {
+    let ready = data_dir.join(READY);
+    for name in [KEYS, DATABASE] {
+        let (from, to) = (ready.join(name), data_dir.join(name));
+        if from.symlink_metadata().is_ok() {
+            rename(&from, &to).and_then(|()| sync_parent(&to)).map_err(failed(&to))?;
+        }
+    }
+    fs::remove_dir_all(&ready).and_then(|()| sync_parent(&ready)).map_err(failed(&ready))
 }
 
 fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
@@ -110,11 +139,22 @@ fn copy_and_settle(
             manifest.created
         );
         jobs.iter().try_for_each(|job| store.commit(ending(job, &reason)))?;
+        end_plans(&store, &reason)?;
     }
     store.close();
     drop(store);
     into_one_file(&database).map_err(|error| BackupError::Database(database, error.to_string()))?;
     Ok(jobs.len())
+}
+
+/// Whoever runs a plan elsewhere has lost what it had done here since.
+fn end_plans(store: &SqliteStore, reason: &str) -> Result<(), BackupError> {
+    let error = json!({"kind": EXECUTION_FAILURE, "msg": reason, "details": {}});
+    for plan_job in store.running_plans()? {
+        let end = PlanEnd { plan_job, is_success: false, result: error.clone() };
+        store.finish_plan(end, WallTime::now())?;
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, staging: &Path, file: &BackedUp) -> Result<(), BackupError> {
@@ -171,7 +211,7 @@ mod tests {
 
     use super::super::back_up;
     use super::*;
-    use crate::orchestrator::model::{JobId, NodeState};
+    use crate::orchestrator::model::{JobId, NodeState, PlanState};
     use crate::orchestrator::rbac::{Rbac, TokenRequest};
     use crate::orchestrator::store::conformance;
     use crate::orchestrator::vault::Vault;
@@ -295,6 +335,60 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert!(!to.join("podium.db").exists() && !to.join(STAGING).exists());
         }
+    }
+
+    #[test]
+    fn plans_end_as_their_jobs_do() {
+        let site = Site::new();
+        let plan = site.store.start_plan(conformance::plans::new_plan("a::b", 1_000)).unwrap();
+        let from = site.backup();
+        let (ended, resumed) = (site.path("ended"), site.path("resumed"));
+        restore(&from, &ended, Unfinished::End).unwrap();
+        restore(&from, &resumed, Unfinished::Resume).unwrap();
+        let found = |dir: &Path| SqliteStore::open(dir).unwrap().plan_job(plan).unwrap().unwrap().plan;
+        assert_eq!(found(&ended).state, PlanState::Failure);
+        assert!(found(&ended).result.unwrap()["msg"].as_str().unwrap().contains("restored from a backup of 20"));
+        assert_eq!(found(&resumed).state, PlanState::Running);
+    }
+
+    #[test]
+    fn a_restore_that_was_interrupted_is_completed_or_was_none() {
+        for failing in 0..2 {
+            let site = Site::new();
+            let from = site.backup();
+            let to = site.path("again");
+            restore(&from, &to, Unfinished::Resume).unwrap();
+            // As it was when all of it was ready and nothing in its place.
+            let ready = to.join(READY);
+            create_private_dir(&ready).unwrap();
+            for name in [KEYS, DATABASE] {
+                fs::rename(to.join(name), ready.join(name)).unwrap();
+            }
+            let mut moved = 0;
+            let mut crash = |from: &Path, to: &Path| {
+                moved += 1;
+                if moved > failing { Err(io::Error::other("crash")) } else { fs::rename(from, to) }
+            };
+            put_in_place(&to, &mut crash).unwrap_err();
+            assert!(!to.join(DATABASE).exists(), "the database comes last");
+            if failing == 0 {
+                finish_restore(&to).unwrap();
+            } else {
+                assert!(matches!(restore(&from, &to, Unfinished::End), Err(BackupError::Exists(_))));
+            }
+            let store = SqliteStore::open(&to).unwrap();
+            assert_eq!(store.unfinished().unwrap()[0].id, site.job);
+            Vault::open(&to).unwrap().unseal(&store.unfinished().unwrap()[0].payload).unwrap();
+            assert!(!ready.exists());
+            finish_restore(&to).unwrap();
+        }
+        // Before it is ready it is as if nobody had tried.
+        let site = Site::new();
+        let (from, to) = (site.backup(), site.path("again"));
+        create_private_dir(&to.join(STAGING).join(KEYS)).unwrap();
+        finish_restore(&to).unwrap();
+        assert!(!to.join(KEYS).exists() && !to.join(DATABASE).exists());
+        restore(&from, &to, Unfinished::End).unwrap();
     }
 
     fn rewrite(from: &Path, old: &str, new: &str) {

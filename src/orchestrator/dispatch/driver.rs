@@ -18,6 +18,7 @@ use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, DISPATCH_STEP_BYTES_MAX, ORCHES
 use crate::orchestrator::BrokerLink;
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::model::JobId;
+use crate::orchestrator::reports::{self, Reports};
 use crate::orchestrator::store::{Store, StoreError};
 
 /// What the facade tells the dispatcher.
@@ -51,6 +52,8 @@ pub struct DriverParts {
     pub clock: Clock,
     /// Nodes that have not ended; counted down here.
     pub unfinished_nodes: Arc<AtomicUsize>,
+    /// Looks for the reports of Puppet runs, if there is a PuppetDB.
+    pub reports: Option<Reports>,
 }
 
 /// Time after which a message that a broker had no room for is offered again.
@@ -254,8 +257,12 @@ impl Driver {
 
     /// Commits, then sends.
     fn carry_out(&mut self, out: Output) -> Result<(), StoreError> {
+        let runs = self.parts.reports.as_ref().map(|reports| (reports, reports::runs_ended(&out.changes)));
         if !out.changes.is_empty() {
             self.parts.store.commit_patiently(out.changes)?;
+        }
+        if let Some((reports, runs)) = runs {
+            reports.look_for(runs);
         }
         // Nobody may be waiting any more, which is fine.
         for (to, answer) in self.answers.drain(..) {
@@ -362,6 +369,7 @@ mod tests {
             commands,
             clock,
             unfinished_nodes: Arc::default(),
+            reports: None,
         };
         let mut driver = Driver::new(parts);
         let mut senders = Vec::new();

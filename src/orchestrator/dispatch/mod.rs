@@ -9,6 +9,7 @@ mod driver;
 mod links;
 mod messages;
 mod node;
+mod order;
 #[cfg(test)]
 mod simulation;
 mod stop;
@@ -37,6 +38,7 @@ use crate::clock::{Moment, WallTime};
 use crate::limits::{DISPATCH_STEP_BYTES_MAX, DISPATCH_STEP_NODES_MAX, START_GRACE};
 use links::Link;
 use node::{Delivery, RunningNode};
+use order::Order;
 
 /// What an operator can set.
 #[derive(Debug, Clone)]
@@ -111,7 +113,7 @@ pub struct Dispatcher {
     /// Ids of messages that an error may refer to.
     messages: HashMap<Uuid, NodeKey>,
     alarms: BTreeSet<(Moment, NodeKey)>,
-    /// Nodes of stopping jobs that are to be skipped.
+    /// Nodes that are to be skipped: their jobs are stopping, or a node before them has not ended well.
     skips: VecDeque<NodeKey>,
     grace: Grace,
     pace: Pace,
@@ -151,6 +153,7 @@ struct ActiveJob {
     left: u64,
     /// Nodes that have not started, by position.
     waiting: HashMap<u32, (Arc<str>, Uuid)>,
+    order: Order,
 }
 
 impl Dispatcher {
@@ -206,6 +209,7 @@ impl Dispatcher {
             unsuccessful: job.unsuccessful,
             left,
             waiting: HashMap::new(),
+            order: Order::new(job.waits),
         };
         self.jobs.insert(job.id, active);
         for node in job.nodes {
@@ -224,7 +228,7 @@ impl Dispatcher {
         let name: Arc<str> = node.name.into();
         let Some(start) = node.start else {
             self.jobs.get_mut(&job).expect("just inserted").waiting.insert(node.position, (name, node.transaction));
-            self.turns.enqueue(key);
+            self.line_up(key);
             return;
         };
         let delivery = match (node.acknowledged, node.resent) {
@@ -344,6 +348,7 @@ impl Dispatcher {
             _ => job.unsuccessful += 1,
         }
         job.left -= 1;
+        let consequences = job.order.ended(key.position, name, ending.state);
         out.ended += 1;
         if let (Action::Task(task), NodeState::Finished) = (&job.action, ending.state)
             && let Some(facts) = from_task_result(task, &ending.result)
@@ -351,7 +356,9 @@ impl Dispatcher {
             out.changes.push(Change::Facts(FactsChange::Facts { node: name.to_owned(), facts, at: now.wall }));
         }
         out.changes.push(ending.into_change(&job.action, key, name, now.wall));
-        if job.left == 0 {
+        let is_last = job.left == 0;
+        self.follow(key, consequences);
+        if is_last {
             self.end_job(now, key.job, out);
         }
     }

@@ -9,6 +9,7 @@ mod world;
 use std::time::Duration;
 
 use super::*;
+use crate::orchestrator::store::order::Precedence;
 use world::{Faults, Happening, World};
 
 /// Seeds per run; `PODIUM_SIM_SEED` replays one.
@@ -53,6 +54,48 @@ fn every_node_ends_once_and_nothing_runs_twice() {
         assert!(total.restarts > SEEDS && total.resent > 20, "{total:?}");
         assert!(total.deaths > SEEDS && total.replaced > SEEDS, "{total:?}");
         assert!(total.skipped > SEEDS && total.stopped > SEEDS / 2 && total.refused > SEEDS / 2, "{total:?}");
+    }
+}
+
+fn names(nodes: u32) -> Vec<String> {
+    (0..nodes).map(|index| format!("n{index}")).collect()
+}
+
+#[test]
+fn nodes_run_after_those_before_them_whatever_happens() {
+    let mut total = ledger::Tally::default();
+    for seed in seeds() {
+        let mut world = World::new(seed, 40, 8, Faults::ALL);
+        for job in 1..=4 {
+            let nodes = 40 - u32::try_from(world.random.below(20)).unwrap();
+            let order = world.random_order(nodes);
+            world.job_in_order(job, &names(nodes), &order);
+        }
+        for (job, stop) in [(3, Stop::Gently), (4, Stop::ByForce)] {
+            let at = world.random.below(120_000);
+            world.plan(at, Happening::Stop(job, stop));
+        }
+        world.run(Duration::from_secs(12 * 3600));
+        let tally = world.check();
+        (total.finished, total.errored) = (total.finished + tally.finished, total.errored + tally.errored);
+        (total.blocked, total.skipped) = (total.blocked + tally.blocked, total.skipped + tally.skipped);
+        total.restarts += tally.restarts;
+    }
+    if std::env::var("PODIUM_SIM_SEED").is_err() {
+        assert!(total.finished > 10 * SEEDS && total.errored > SEEDS, "{total:?}");
+        assert!(total.blocked > SEEDS && total.skipped > SEEDS && total.restarts > SEEDS, "{total:?}");
+    }
+}
+
+#[test]
+fn a_chain_finishes_node_by_node() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 30, 8, Faults { restarts: true, ..Faults::NONE });
+        let order: Vec<_> = (1..30).map(|node| Precedence { node: node - 1, after: node }).collect();
+        world.job_in_order(1, &names(30), &order);
+        world.run(Duration::from_secs(3600));
+        let tally = world.check();
+        assert_eq!((tally.finished, tally.errored, tally.blocked), (30, 0, 0), "seed {seed}");
     }
 }
 

@@ -92,13 +92,6 @@ impl Dispatcher {
         self.skips.extend(positions.into_iter().map(|position| NodeKey { job: id, position }));
     }
 
-    /// Skips one of those nodes.
-    pub(super) fn skip(&mut self, now: Now, key: NodeKey, out: &mut Output) {
-        let job = self.jobs.get_mut(&key.job).expect("a job lives as long as its nodes");
-        let (name, _) = job.waiting.remove(&key.position).expect("nothing of a stopping job is started");
-        self.record_end(now, key, &name, Ending::skipped(&name), out);
-    }
-
     /// Tells the agent to end what runs, if that is wanted and it has not agreed. Returns whether it has been told: then
     /// it answers as it would answer a status query.
     pub(super) fn tell_to_end(&mut self, key: NodeKey, link: LinkIndex, out: &mut Output) -> bool {

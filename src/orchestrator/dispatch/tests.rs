@@ -2,6 +2,7 @@
 
 mod deploy;
 mod links;
+mod order;
 mod silence;
 mod stop;
 

@@ -15,12 +15,14 @@ pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use argon2::Argon2;
 
 use super::model::{Refusal, RefusalKind, Subject};
 use super::store::access::{AccessChange, User};
 use super::store::{Store, StoreError};
+use crate::clock::WallTime;
 use crate::config::settings::{AccessSettings, OrchestratorSettings};
 use crate::durable;
 use crate::sha256::{Sha256, hexadecimal};
@@ -90,6 +92,7 @@ impl Rbac {
             is_revoked: false,
             last_login: None,
             failed_logins: 0,
+            last_failed: None,
             reset: None,
             role_ids: vec![ADMINISTRATORS],
         };
@@ -134,7 +137,19 @@ impl Rbac {
     /// Whether too many passwords of a user were wrong.
     pub fn is_locked(&self, user: &User) -> bool {
         let most = self.settings.failed_logins_max;
-        most > 0 && user.failed_logins >= most
+        most > 0 && user.failed_logins >= most && !self.is_old(user.last_failed)
+    }
+
+    /// Whether so much time has passed since a wrong password that those before it do not count any more.
+    fn is_old(&self, last_failed: Option<WallTime>) -> bool {
+        let (Some(lockout), Some(last)) = (self.settings.lockout, last_failed) else { return false };
+        let passed = WallTime::now().as_millis().saturating_sub(last.as_millis());
+        Duration::from_millis(u64::try_from(passed).unwrap_or(0)) >= lockout
+    }
+
+    /// A wrong password; with it those before begin to count anew, if they are old.
+    fn login_failed(&self, user: User) -> AccessChange {
+        AccessChange::LoginFailed { anew: self.is_old(user.last_failed), user: user.id, at: WallTime::now() }
     }
 }
 
@@ -149,7 +164,7 @@ pub fn subject(user: User) -> Subject {
         is_remote: false,
         is_revoked: user.is_revoked,
         is_group: false,
-        last_login: user.last_login.map(crate::clock::WallTime::to_millis_string),
+        last_login: user.last_login.map(WallTime::to_millis_string),
         role_ids: user.role_ids,
     }
 }

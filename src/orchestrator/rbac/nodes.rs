@@ -39,6 +39,19 @@ impl Rbac {
         Ok(Runnable { grants })
     }
 
+    /// Whether it takes an answer from somewhere else to know on which nodes a user may run a task.
+    pub fn is_limited_by_questions(&self, subject: &Subject, task: &str) -> Result<bool, StoreError> {
+        if subject.is_superuser {
+            return Ok(false);
+        }
+        Ok(match reach(&self.grants_of(subject)?, task) {
+            Reach::Everywhere => false,
+            Reach::Within { scopes, targets } => {
+                !targets.is_empty() || scopes.iter().any(|scope| !matches!(scope, Scope::Nodes(_)))
+            }
+        })
+    }
+
     /// Whether a user may say which nodes in this way.
     pub fn permit_scope(&self, subject: &Subject, scope: &Scope) -> Result<(), Refusal> {
         match scope {

@@ -35,7 +35,7 @@ pub fn defaults() -> Vec<Role> {
             "Run Puppet, see and stop jobs",
             &[OrchestratorView, PuppetAgentRun, NodesViewData, NodeGroupsView],
         ),
-        role(3, "Viewers", "See jobs and nodes", &[OrchestratorView, NodesViewData, NodeGroupsView]),
+        role(3, "Viewers", "See and stop jobs, see nodes", &[OrchestratorView, NodesViewData, NodeGroupsView]),
         role(4, "Code Deployers", "Deploy code; this server has no such service", &[]),
         role(5, "Project Deployers", "See and stop jobs", &[OrchestratorView]),
     ]

@@ -342,6 +342,70 @@ fn passwords_are_changed_and_reset() {
 }
 
 #[test]
+fn a_lock_ends_by_itself_and_begins_anew() {
+    let mut world = World::new();
+    world.user("ada", vec![]);
+    let most = world.rbac.settings.failed_logins_max;
+    for _ in 0..most {
+        assert_eq!(world.login("ada", "wrong"), Err(AuthError::WrongCredentials));
+    }
+    assert_eq!(world.login("ada", "correct horse"), Err(AuthError::Locked));
+    world.rbac.settings.lockout = None;
+    assert_eq!(world.login("ada", "correct horse"), Err(AuthError::Locked), "until somebody ends it");
+    // The time is over.
+    world.rbac.settings.lockout = Some(Duration::ZERO);
+    assert_eq!(world.login("ada", "wrong"), Err(AuthError::WrongCredentials));
+    assert_eq!(world.rbac.user_by_login("ada").unwrap().unwrap().failed_logins, 1);
+    world.rbac.settings.lockout = Some(Duration::from_secs(900));
+    assert!(world.login("ada", "correct horse").is_ok());
+}
+
+#[test]
+fn members_count_once() {
+    let world = World::new();
+    let admin = world.admin();
+    let ada = world.user("ada", vec![Grant::new(Action::UserRolesEdit, EVERY)]);
+    let id = ada.role_ids[0];
+    let fields = |display_name: &str| RoleFields {
+        display_name: display_name.into(),
+        permissions: world.rbac.role(id).unwrap().permissions,
+        members: Some(vec![ada.id.clone(), ada.id.clone()]),
+        ..RoleFields::default()
+    };
+    // Nobody new is in it, so it takes no permission to give the role to anybody.
+    world.rbac.edit_role(&ada, id, fields("new name")).unwrap();
+    let role = world.rbac.add_role(&admin, fields("twice")).unwrap();
+    assert_eq!(world.rbac.user(&ada.id).unwrap().role_ids, [id, role.id]);
+}
+
+#[test]
+fn two_who_change_one_user_at_once_take_nothing_back() {
+    let world = World::new();
+    let (rbac, admin) = (&world.rbac, world.admin());
+    let ada = world.user("ada", vec![]);
+    for round in 0..40 {
+        let name = format!("Ada {round}");
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                let revoked = UserStanding { is_revoked: Some(true), unlock: false };
+                // Whoever reads a name that is changed meanwhile writes the old one; only the revocation counts here.
+                rbac.edit_user(&admin, &ada.id, fields("ada", &ada.role_ids), revoked).unwrap();
+            });
+            scope.spawn(|| {
+                start.wait();
+                let renamed = UserFields { display_name: name.clone(), ..fields("ada", &ada.role_ids) };
+                rbac.edit_user(&admin, &ada.id, renamed, UserStanding::default()).unwrap();
+            });
+        });
+        assert!(rbac.user(&ada.id).unwrap().is_revoked, "round {round}: a revocation was taken back");
+        let reinstated = UserStanding { is_revoked: Some(false), unlock: false };
+        rbac.edit_user(&admin, &ada.id, fields("ada", &ada.role_ids), reinstated).unwrap();
+    }
+}
+
+#[test]
 fn a_user_is_rescued_on_the_host() {
     let world = World::new();
     let most = world.rbac.settings.failed_logins_max;

@@ -49,7 +49,7 @@ impl Rbac {
             return Err(refused(AuthError::Locked));
         }
         if !is_right {
-            self.change(vec![AccessChange::LoginFailed { user: user.id }]).map_err(unavailable).map_err(refused)?;
+            self.change(vec![self.login_failed(user)]).map_err(unavailable).map_err(refused)?;
             return Err(refused(AuthError::WrongCredentials));
         }
         if user.is_revoked {

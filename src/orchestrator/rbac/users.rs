@@ -50,6 +50,17 @@ pub struct RoleFields {
     pub members: Option<Vec<String>>,
 }
 
+impl RoleFields {
+    /// The same with each member once.
+    fn distinct(mut self) -> Self {
+        if let Some(members) = &mut self.members {
+            members.sort_unstable();
+            members.dedup();
+        }
+        self
+    }
+}
+
 type Outcome<T> = Result<T, AccessError>;
 
 impl Rbac {
@@ -91,6 +102,7 @@ impl Rbac {
             is_revoked: false,
             last_login: None,
             failed_logins: 0,
+            last_failed: None,
             reset: None,
             role_ids,
         };
@@ -154,7 +166,7 @@ impl Rbac {
         let hash = (!self.is_locked(&user)).then_some(user.password_hash.as_str());
         let unavailable = |_| AccessError::new(AccessKind::ServerError, "Too many passwords wait to be checked.");
         if !self.passwords.verify(current, hash).map_err(unavailable)? {
-            self.change(vec![AccessChange::LoginFailed { user: user.id }])?;
+            self.change(vec![self.login_failed(user)])?;
             return Err(AccessError::new(AccessKind::WrongPassword, "The current password is not right."));
         }
         let hash = self.new_hash(new)?;
@@ -213,6 +225,7 @@ impl Rbac {
         let _changing = self.changing()?;
         self.require(by, Action::UserRolesCreate, EVERY)?;
         check_role(&fields)?;
+        let fields = fields.distinct();
         self.require_grants(by, &[], &fields.permissions)?;
         let RoleFields { display_name, description, permissions, members } = fields;
         let members = members.unwrap_or_default();
@@ -236,6 +249,7 @@ impl Rbac {
     /// Changes a role.
     pub fn edit_role(&self, by: &Subject, id: i64, fields: RoleFields) -> Outcome<Role> {
         let _changing = self.changing()?;
+        let fields = fields.distinct();
         let before = self.role(id)?;
         let RoleFields { display_name, description, permissions, members } = &fields;
         let is_changed = (&before.display_name, &before.description) != (display_name, description)

@@ -118,6 +118,14 @@ impl Source {
         }
     }
 
+    /// Puppet Server's environment catalog, unread, if it offers one: those of Puppet 7 and later do not.
+    pub fn environment_catalog(&self, environment: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::PuppetServer(server) => server.environment_catalog(environment),
+        }
+    }
+
     /// A file by Puppet Server's mounts; see [`crate::orchestrator::Orchestrator::code_file`].
     pub fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {
         match self {

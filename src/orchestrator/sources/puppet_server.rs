@@ -18,6 +18,7 @@ use crate::orchestrator::tasks::metadata::TaskMetadata;
 use crate::pxp::task::TaskFile;
 
 const ENVIRONMENTS: &str = "/puppet/v3/environments";
+const ENVIRONMENT: &str = "/puppet/v3/environment";
 const TASKS: &str = "/puppet/v3/tasks";
 
 /// Levels of an answer around a task's metadata.
@@ -138,6 +139,23 @@ impl PuppetServer {
         let metadata = checked_metadata(&detail.metadata)
             .map_err(|why| broken_task(&full, "puppet.tasks/unparseable-metadata", &why))?;
         Ok((TaskDetail { name: full, metadata: detail.metadata, files: detail.files }, metadata))
+    }
+
+    /// The environment catalog, unread; `None` if this server offers none, or none to us.
+    pub fn environment_catalog(&self, environment: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        check_environment_name(environment)?;
+        let path = format!("{ENVIRONMENT}/{environment}");
+        let response = self.get(&path)?;
+        match response.status {
+            StatusCode::OK => Ok(Some(response.body.into())),
+            StatusCode::NOT_FOUND => Ok(None),
+            // Newer ones refuse what they do not know before they say that it is not there.
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                tracing::debug!(path, "Puppet Server does not show its environment graph; nodes run in no order");
+                Ok(None)
+            }
+            _ => Err(self.refuse(self.explain(&path, &response))),
+        }
     }
 
     /// What an agent is told that asks this server for a file. With this server's certificate in its place, Puppet

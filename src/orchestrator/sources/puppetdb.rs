@@ -12,9 +12,27 @@ use crate::config::settings::ServiceSettings;
 use crate::https::{Response, StatusCode};
 use crate::limits::{PUPPETDB_ANSWER_BYTES_MAX, PUPPETDB_NODES_PER_QUERY, PUPPETDB_REPORTS_MAX};
 use crate::orchestrator::model::{Refusal, RefusalKind};
+use crate::orchestrator::reports::ReportSource;
 use crate::orchestrator::targets::NodeQuery;
+use crate::percent;
 
 const QUERY: &str = "/pdb/query/v4";
+
+/// What is asked of a report.
+const COLUMNS: [&str; 12] = [
+    "certname",
+    "hash",
+    "status",
+    "transaction_uuid",
+    "job_id",
+    "environment",
+    "configuration_version",
+    "noop",
+    "noop_pending",
+    "start_time",
+    "end_time",
+    "metrics",
+];
 
 /// A PuppetDB.
 pub struct PuppetDb {
@@ -53,6 +71,9 @@ pub struct Report {
     pub job_id: Option<String>,
     /// In which the catalog was compiled.
     pub environment: Option<String>,
+    /// Of the catalog.
+    #[serde(default)]
+    pub configuration_version: Option<String>,
     /// Whether nothing was to be changed.
     #[serde(default)]
     pub noop: Option<bool>,
@@ -126,23 +147,10 @@ impl PuppetDb {
             ReportKey::Transaction(uuid) => ("transaction_uuid", uuid),
             ReportKey::Job(id) => ("job_id", id),
         };
-        let columns = [
-            "certname",
-            "hash",
-            "status",
-            "transaction_uuid",
-            "job_id",
-            "environment",
-            "noop",
-            "noop_pending",
-            "start_time",
-            "end_time",
-            "metrics",
-        ];
         self.own_rows(&json!([
             "from",
             "reports",
-            ["extract", columns, ["=", column, value]],
+            ["extract", COLUMNS, ["=", column, value]],
             ["order_by", [["receive_time", "desc"]]],
             ["limit", PUPPETDB_REPORTS_MAX],
         ]))
@@ -202,6 +210,22 @@ impl PuppetDb {
         Refusal::new(RefusalKind::PuppetdbError, failure.message)
             .with("cause", failure.cause.word())
             .with("service", self.service.url(""))
+    }
+}
+
+impl PuppetDb {
+    /// Where a report is, for whoever has a certificate that PuppetDB takes.
+    pub fn report_url(&self, hash: &str) -> String {
+        let query = json!(["=", "hash", hash]).to_string();
+        self.service.url(&format!("{QUERY}/reports?query={}", percent::encode(&query)))
+    }
+}
+
+impl ReportSource for PuppetDb {
+    fn of_transactions(&self, transactions: &[&str]) -> Result<Vec<Report>, Failure> {
+        let columns: Vec<&str> = COLUMNS.into_iter().filter(|column| *column != "metrics").collect();
+        let which = json!(["in", "transaction_uuid", ["array", transactions]]);
+        self.own_rows(&json!(["from", "reports", ["extract", columns, which], ["limit", PUPPETDB_REPORTS_MAX]]))
     }
 }
 

@@ -28,6 +28,9 @@ pub trait AccessStore: Send + Sync {
 
     /// A token by the SHA-256 of its text, with its user.
     fn token(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>, StoreError>;
+
+    /// Tokens that expired or were revoked before a time, so many at most.
+    fn dead_tokens(&self, before: WallTime, limit: usize) -> Result<Vec<[u8; 32]>, StoreError>;
 }
 
 /// A user as stored.
@@ -51,6 +54,8 @@ pub struct User {
     pub last_login: Option<WallTime>,
     /// Passwords that were wrong since then.
     pub failed_logins: u32,
+    /// When the last of them was.
+    pub last_failed: Option<WallTime>,
     /// A new password may be chosen.
     pub reset: Option<Reset>,
     /// Numbers of the roles, sorted.
@@ -118,6 +123,10 @@ pub enum AccessChange {
     LoginFailed {
         /// UUID.
         user: String,
+        /// When.
+        at: WallTime,
+        /// Whether those before it do not count any more.
+        anew: bool,
     },
     /// A password was right.
     LoggedIn {
@@ -160,6 +169,8 @@ pub enum AccessChange {
         /// Since when.
         at: WallTime,
     },
+    /// Tokens that nobody can use are removed.
+    TokensForgotten(Vec<[u8; 32]>),
     /// A user's tokens may not be used any more: those with this label, or all.
     TokensRevoked {
         /// UUID.

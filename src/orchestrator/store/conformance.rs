@@ -3,7 +3,8 @@
 
 mod access;
 mod facts;
-mod plans;
+mod order;
+pub mod plans;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -25,6 +26,7 @@ pub fn run(open: Open<'_>) {
     lists_are_sliced_sorted_and_filtered(open);
     a_stop_is_kept(open);
     plans::run(open);
+    order::an_order_is_kept_as_long_as_nodes_wait(open);
     a_failed_commit_changes_nothing(open);
     names(open);
     access::run(open);
@@ -32,6 +34,7 @@ pub fn run(open: Open<'_>) {
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
     many_threads_write_at_once(open);
+    plans::running_plans_of_one_user_are_limited(open);
     a_closed_store_refuses(open);
 }
 
@@ -73,6 +76,7 @@ pub fn new_job(task: &str, names: &[&str]) -> NewJob {
         created: at(1_000),
         payload: vec![0, 1, 255],
         nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
+        order: Vec::new(),
     }
 }
 

@@ -7,8 +7,10 @@ pub(super) mod conformance;
 mod facts;
 pub mod files;
 mod groups;
+pub mod order;
 pub mod plans;
 pub mod postgres;
+pub mod reports;
 mod servers;
 mod sql;
 pub mod sqlite;
@@ -28,14 +30,16 @@ use uuid::Uuid;
 use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
+use order::{OrderStore, Precedence, Wait};
 use plans::PlanStore;
 use postgres::PostgresStore;
+use reports::{KnownReport, ReportStore};
 pub use servers::{Alone, Servers, StopWanted};
 pub use task_targets::TaskTargetStore;
 
 use super::model::{
-    Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
-    TaskTarget,
+    Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, PlanJobId, Refusal,
+    RefusalKind, TaskTarget,
 };
 use crate::clock::WallTime;
 use crate::config::settings::OrchestratorSettings;
@@ -54,7 +58,9 @@ pub fn open(
 }
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore + Servers + Send + Sync {
+pub trait Store:
+    AccessStore + FactsStore + GroupsStore + OrderStore + PlanStore + ReportStore + TaskTargetStore + Servers + Send + Sync
+{
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -115,6 +121,8 @@ pub struct NewJob {
     pub payload: Vec<u8>,
     /// Its nodes in order, each once.
     pub nodes: Vec<NewNode>,
+    /// Which of them run after which others; nothing for tasks. No node comes, by any way, before itself.
+    pub order: Vec<Precedence>,
 }
 
 /// A node of a [`NewJob`].
@@ -205,6 +213,15 @@ pub enum Change {
     Facts(FactsChange),
     /// The classifier's groups have changed.
     Groups(GroupsChange),
+    /// The report of a Puppet run is known; the first one counts.
+    ReportFound {
+        /// Of which job.
+        job: JobId,
+        /// The node's name.
+        node: String,
+        /// Which.
+        report: KnownReport,
+    },
     /// A task target is added; its number must be new.
     TaskTargetCreated(TaskTarget),
 }
@@ -228,6 +245,8 @@ pub struct UnfinishedJob {
     pub unsuccessful: u64,
     /// The others, by position.
     pub nodes: Vec<UnfinishedNode>,
+    /// What those of them that have not started wait for.
+    pub waits: Vec<Wait>,
 }
 
 impl UnfinishedJob {
@@ -250,6 +269,7 @@ impl UnfinishedJob {
             succeeded: 0,
             unsuccessful: 0,
             nodes: nodes.into_iter().zip(0..).map(node).collect(),
+            waits: Vec::new(),
         }
     }
 }
@@ -324,6 +344,8 @@ pub enum StoreError {
     },
     /// What was to be written contradicts what is there.
     Conflict(String),
+    /// The plan job that a job was to be part of has ended, or there is none.
+    PlanEnded(PlanJobId),
     /// What was to be changed is not there.
     Missing(String),
     /// The store was closed.
@@ -361,6 +383,7 @@ impl fmt::Display for StoreError {
                     "the answer would have more than {bytes_max} bytes: ask for parts of it with limit and offset"
                 )
             }
+            Self::PlanEnded(id) => write!(f, "Plan job {id} has already finished; start another one with plan_start"),
             Self::Conflict(why) | Self::Missing(why) => f.write_str(why),
             Self::Closed => f.write_str("the store is closed: the server is stopping"),
         }
@@ -373,6 +396,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match error {
             StoreError::TooLarge { .. } => RefusalKind::ValidationError,
+            StoreError::PlanEnded(_) => RefusalKind::PlanAlreadyFinished,
             _ => RefusalKind::UnknownError,
         };
         Refusal::new(kind, error.to_string())

@@ -14,6 +14,9 @@ pub trait PlanStore {
     /// Ends a plan job, with its last event.
     fn finish_plan(&self, end: PlanEnd, at: WallTime) -> Result<PlanFinish, StoreError>;
 
+    /// The plan jobs that have not ended.
+    fn running_plans(&self) -> Result<Vec<PlanJobId>, StoreError>;
+
     /// One plan job with its jobs.
     fn plan_job(&self, id: PlanJobId) -> Result<Option<PlanDetail>, StoreError>;
 

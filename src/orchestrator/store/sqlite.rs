@@ -245,7 +245,7 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).unwrap();
         drop(connection);
         let error = SqliteStore::open(dir.path()).err().unwrap();
-                assert!(
+        assert!(
             matches!(error, StoreError::NewerSchema { found: 99, supported, .. } if supported == newest()),
             "{error}"
         );

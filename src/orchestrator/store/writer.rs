@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::sql::{Database, Failed, Session, SqlError};
-use super::tables::{access, facts, groups, jobs, plans, prune, task_targets};
+use super::tables::{access, facts, groups, jobs, plans, prune, reports, task_targets};
 use super::{Change, NewJob, Pruned, StoreError, UnfinishedJob};
 use crate::clock::WallTime;
 use crate::limits::{STORE_BATCH_CHANGES_MAX, STORE_QUEUE_MAX, STORE_RETRY_PAUSE};
@@ -270,6 +270,7 @@ fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreError> {
         Change::Access(change) => access::apply(session, change),
         Change::Facts(change) => facts::apply(session, change),
         Change::Groups(change) => groups::apply(session, change),
+        Change::ReportFound { job, node, report } => reports::apply(session, *job, node, report),
         Change::TaskTargetCreated(target) => task_targets::apply(session, target),
         change => jobs::apply(session, change),
     }

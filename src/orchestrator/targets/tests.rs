@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::WallTime;
+use crate::orchestrator::model::TaskTarget;
+use crate::orchestrator::permitted::Sets;
+use crate::orchestrator::rbac::nodes::NodeSets;
 use crate::orchestrator::store::sqlite::SqliteStore;
 use crate::orchestrator::store::{Change, FactsChange};
 
@@ -112,8 +115,9 @@ fn a_task_target_has_all_its_pools() {
         node_groups: vec![db],
         pql_query: "nodes[certname] { certname ~ '2$' }".into(),
     };
-    let nodes: Vec<String> = site.targets.of_task_target(&target).unwrap().into_iter().collect();
-    assert_eq!(nodes, ["db1", "given", "web2"]);
+    site.store.commit(vec![Change::TaskTargetCreated(target)]).unwrap();
+    let sets = Sets::new(&site.targets, &*site.store, "production");
+    assert_eq!(sets.task_target(1, "any").unwrap().unwrap(), ["given", "db1", "web2"]);
 }
 
 /// Answers with one name.

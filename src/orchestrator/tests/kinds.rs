@@ -81,6 +81,9 @@ fn a_plan_that_runs_elsewhere_has_jobs_until_it_is_ended() {
         description: String::new(),
         userdata: Map::new(),
     };
+    let large = Map::from_iter([("a".to_owned(), json!("x".repeat(crate::limits::PLAN_JOB_BYTES_MAX)))]);
+    let refusal = orchestrator.start_plan(&subject, PlanCommand { params: large, ..asked.clone() }).unwrap_err();
+    assert!(refusal.kind == RefusalKind::ValidationError && refusal.message.contains("is the most"), "{refusal}");
     let plan = orchestrator.start_plan(&subject, asked).unwrap();
     let step = |plan_job| TaskCommand { plan_job: Some(plan_job), ..command(json!({"name": "ada"})) };
     let id = orchestrator.run_task(&subject, step(plan)).unwrap();

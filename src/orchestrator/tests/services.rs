@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::https::testing::{Received, Reply};
+use crate::orchestrator::rbac::permission::{Action, Grant};
+use crate::orchestrator::rbac::users::{RoleFields, UserFields};
 use crate::orchestrator::sources::fake_service::Fake;
 
 /// Puppet Server and PuppetDB in one, with the task `demo`.
@@ -59,6 +61,36 @@ fn a_task_of_puppet_server_runs_on_the_nodes_of_puppetdb() {
     assert_eq!(orchestrator.needs(Some(&by_name)), [Needed::PuppetServer]);
     assert_eq!(orchestrator.needs(None), [Needed::PuppetServer]);
     until("both to be seen up", || orchestrator.services_up() == [("puppetserver_up", true), ("puppetdb_up", true)]);
+    orchestrator.stop();
+}
+
+#[test]
+fn permissions_that_puppetdb_limits_wait_for_their_turn_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = Arc::new(Mutex::new(0));
+    let counted = asked.clone();
+    let fake = both(move |_| {
+        *counted.lock().unwrap() += 1;
+        Reply::ok(r#"[{"certname": "a"}]"#)
+    });
+    let (orchestrator, _) = started(&dir, &fake);
+    let (rbac, admin) = (orchestrator.rbac(), admin(&orchestrator, &dir));
+    let limited = |task: &str, scope| Grant { scope: Some(scope), ..Grant::new(Action::TasksRun, task) };
+    let query = || Scope::Query(json!("nodes[certname] { }"));
+    let permissions =
+        vec![limited("demo", query()), limited("*", query()), limited("plain", Scope::Nodes(vec!["a".into()]))];
+    let role = RoleFields { display_name: "limited".into(), permissions, ..RoleFields::default() };
+    let role = rbac.add_role(&admin, role).unwrap();
+    let fields = UserFields { login: "ada".into(), role_ids: vec![role.id], ..UserFields::default() };
+    let ada = crate::orchestrator::rbac::subject(rbac.add_user(&admin, fields, None).unwrap());
+    let by_name = Scope::Nodes(vec!["a".into()]);
+    let needs = |who: &Subject, task| orchestrator.needs_of(who, task, &by_name).unwrap();
+    assert_eq!(needs(&ada, Some("demo")), [Needed::PuppetDb, Needed::PuppetServer]);
+    assert_eq!(needs(&ada, None), [Needed::PuppetServer]);
+    assert_eq!(needs(&admin, Some("demo")), [Needed::PuppetServer]);
+    let command = TaskCommand { terms: on(by_name.clone()), ..by_query() };
+    orchestrator.run_task(&ada, command).unwrap();
+    assert_eq!(*asked.lock().unwrap(), 1, "both limits are one question");
     orchestrator.stop();
 }
 

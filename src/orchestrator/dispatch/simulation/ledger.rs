@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::{Change, JobId, JobState, NodeKey, UnfinishedJob, UnfinishedNode};
 use crate::orchestrator::model::NodeState;
+use crate::orchestrator::store::order::Ended;
+use crate::orchestrator::store::order::Wait;
 
 /// What came of a world.
 #[derive(Debug, Default, Clone, Copy)]
@@ -18,6 +20,8 @@ pub struct Tally {
     pub replaced: u64,
     /// Nodes of stopped jobs that were not started.
     pub skipped: u64,
+    /// Nodes that were not started because one before them had not ended well.
+    pub blocked: u64,
     /// Nodes that were ended by force.
     pub stopped: u64,
     /// Nodes whose agents could not do that.
@@ -62,6 +66,8 @@ impl Ledger {
             Change::NodeNoted { .. } => self.tally.refused += 1,
             Change::NodeStarted { node, at, .. } => {
                 assert_ne!(self.jobs[&node.job].state, JobState::Stopping, "nothing is started once a stop is stored");
+                let waits = |wait: &Wait| wait.precedence.node == node.position;
+                assert!(!self.jobs[&node.job].waits.iter().any(waits), "a node starts after those before it");
                 let node = self.node(node);
                 assert_eq!(node.start, None, "a node starts once");
                 node.start = Some(at);
@@ -80,7 +86,24 @@ impl Ledger {
             Change::NodeEnded { node, state, .. } => {
                 assert_eq!(self.ended_nodes.insert(node, state), None, "a node ends once");
                 let job = self.jobs.get_mut(&node.job).unwrap();
-                job.nodes.retain(|other| other.position != node.position);
+                let ended = job.nodes.iter().position(|other| other.position == node.position).unwrap();
+                let name = job.nodes.remove(ended).name;
+                let is_blocked =
+                    job.waits.iter().any(|wait| wait.precedence.node == node.position && wait.ended.is_some());
+                match (state, job.state) {
+                    (NodeState::Skipped, JobState::Stopping) => {}
+                    (NodeState::Skipped, _) => assert!(is_blocked, "a node is skipped for a reason"),
+                    _ => assert!(!is_blocked, "what is after a node that has not ended well is skipped"),
+                }
+                job.waits.retain(|wait| wait.precedence.node != node.position);
+                match state {
+                    NodeState::Finished => job.waits.retain(|wait| wait.precedence.after != node.position),
+                    _ => {
+                        let mut after = job.waits.iter_mut().filter(|wait| wait.precedence.after == node.position);
+                        after.by_ref().for_each(|wait| wait.ended = Some(Ended { name: name.clone(), state }));
+                    }
+                }
+                let is_stopping = job.state == JobState::Stopping;
                 match state {
                     NodeState::Finished => {
                         (job.succeeded, self.tally.finished) = (job.succeeded + 1, self.tally.finished + 1)
@@ -88,7 +111,8 @@ impl Ledger {
                     other => {
                         job.unsuccessful += 1;
                         match other {
-                            NodeState::Skipped => self.tally.skipped += 1,
+                            NodeState::Skipped if is_stopping => self.tally.skipped += 1,
+                            NodeState::Skipped => self.tally.blocked += 1,
                             NodeState::Stopped => self.tally.stopped += 1,
                             _ => self.tally.errored += 1,
                         }

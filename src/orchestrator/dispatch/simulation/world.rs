@@ -8,6 +8,7 @@ use super::brokers::{Broker, uri};
 use super::ledger::{Ledger, Tally};
 use super::*;
 use crate::orchestrator::model::{JobSpec, Scope, Subject};
+use crate::orchestrator::store::order::{Precedence, Wait};
 use crate::pcp::{Envelope, Outgoing};
 use crate::pxp::status::execution_error;
 use crate::random::Random;
@@ -185,10 +186,16 @@ impl World {
     }
 
     pub fn job(&mut self, id: i64, names: &[String]) {
+        self.job_in_order(id, names, &[]);
+    }
+
+    /// A job in which some nodes run after others.
+    pub fn job_in_order(&mut self, id: i64, names: &[String], order: &[Precedence]) {
         let random = &mut self.random;
         let transaction = |name: &String| (name.clone(), Uuid::from_u64_pair(random.next_u64(), random.next_u64()));
         let spec = JobSpec::of_task("demo", Scope::Nodes(vec![]), Subject::default());
-        let job = UnfinishedJob::new(JobId(id), spec, names.iter().map(transaction));
+        let mut job = UnfinishedJob::new(JobId(id), spec, names.iter().map(transaction));
+        job.waits = order.iter().copied().map(Wait::new).collect();
         self.ledger.jobs.insert(job.id, job.clone());
         self.act(|dispatcher, now, out| dispatcher.accept(now, accepted(job), out));
     }
@@ -214,6 +221,21 @@ impl World {
             assert!(self.now < end, "seed {}: jobs {:?} do not end", self.seed, self.ledger.jobs.keys());
             self.step();
         }
+    }
+
+    /// A random order of so many nodes, in no relation to their positions.
+    pub fn random_order(&mut self, nodes: u32) -> Vec<Precedence> {
+        let mut rank: Vec<u32> = (0..nodes).collect();
+        for last in (1..rank.len()).rev() {
+            rank.swap(last, self.random.index(last + 1));
+        }
+        let mut order = BTreeSet::new();
+        for later in 1..rank.len() {
+            for _ in 0..self.random.below(3) {
+                order.insert(Precedence { node: rank[later], after: rank[self.random.index(later)] });
+            }
+        }
+        order.into_iter().collect()
     }
 
     /// Goes to the next thing that happens.

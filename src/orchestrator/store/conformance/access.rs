@@ -31,6 +31,7 @@ fn user(id: &str, login: &str, role_ids: &[i64]) -> User {
         is_revoked: false,
         last_login: None,
         failed_logins: 0,
+        last_failed: None,
         reset: None,
         role_ids: role_ids.into(),
     }
@@ -102,12 +103,15 @@ fn users_and_roles(open: Open<'_>) {
 
 fn logins_and_passwords(open: Open<'_>) {
     let store = open();
-    let failed = || AccessChange::LoginFailed { user: "u1".into() };
+    let failed = || AccessChange::LoginFailed { user: "u1".into(), at: at(5), anew: false };
     change(&*store, vec![failed(), failed()]).unwrap();
     let now = || store.user("ada").unwrap().unwrap();
     assert_eq!((now().failed_logins, now().last_login), (2, None));
     change(&*store, vec![AccessChange::LoggedIn { user: "u1".into(), at: at(7) }, failed()]).unwrap();
     assert_eq!((now().failed_logins, now().last_login), (1, Some(at(7))));
+    let anew = AccessChange::LoginFailed { user: "u1".into(), at: at(6), anew: true };
+    change(&*store, vec![failed(), anew]).unwrap();
+    assert_eq!((now().failed_logins, now().last_failed), (1, Some(at(6))));
     change(&*store, vec![AccessChange::Unlocked { user: "u1".into() }]).unwrap();
     assert_eq!(now().failed_logins, 0);
     let reset = Reset { hash: [9; 32], expires: at(99) };
@@ -147,7 +151,11 @@ fn tokens(open: Open<'_>) {
     assert_eq!((found(3).unwrap().revoked, found(4).unwrap().revoked), (Some(at(280)), None));
     let later = 400 + i64::try_from(TOKEN_KEPT.as_millis()).unwrap();
     issue(token(6, None, later, later + 1)).unwrap();
-    assert_eq!((found(3), found(5)), (None, None), "what is long out of use is forgotten");
+    assert!(found(3).is_some() && found(5).is_some(), "a login removes nothing");
+    let dead = |limit| store.dead_tokens(at(400), limit).unwrap();
+    assert_eq!((dead(1).len(), dead(9).len()), (1, 2), "3 was revoked, 5 has expired");
+    change(&*store, vec![AccessChange::TokensForgotten(dead(9))]).unwrap();
+    assert_eq!((found(2), found(3), found(5), dead(9)), (None, None, None, vec![]));
     change(&*store, vec![revoked(None)]).unwrap();
     assert_eq!((found(4).unwrap().revoked, found(6).unwrap().revoked), (Some(at(280)), Some(at(280))));
     change(&*store, vec![AccessChange::UserRemoved("u1".into())]).unwrap();

@@ -3,13 +3,14 @@
 use serde_json::{Map, json};
 
 use super::{Open, at, entered, new_job, owner};
+use crate::limits::PLAN_JOBS_RUNNING_MAX;
 use crate::orchestrator::model::{
     JobOrder, JobState, PlanCommand, PlanEnd, PlanEventType, PlanJobId, PlanQuery, PlanState, Work,
 };
-use crate::orchestrator::store::Pruned;
 use crate::orchestrator::store::plans::{NewPlanJob, PlanFinish};
+use crate::orchestrator::store::{Pruned, StoreError};
 
-fn new_plan(plan: &str, created: i64) -> NewPlanJob {
+pub fn new_plan(plan: &str, created: i64) -> NewPlanJob {
     let asked = PlanCommand {
         plan: plan.into(),
         environment: "production".into(),
@@ -57,6 +58,8 @@ pub fn run(open: Open<'_>) {
     assert_eq!(store.finish_plan(end(1, true), at(2_000)), Ok(PlanFinish::Now));
     assert_eq!(store.finish_plan(end(1, false), at(3_000)), Ok(PlanFinish::Before));
     assert_eq!(store.finish_plan(end(99, true), at(3_000)), Ok(PlanFinish::Unknown));
+    assert_eq!(store.create_job(job.clone()), Err(StoreError::PlanEnded(PlanJobId(1))), "in one transaction");
+    assert_eq!(store.running_plans().unwrap(), []);
     let plan = store.plan_job(PlanJobId(1)).unwrap().unwrap().plan;
     assert_eq!(
         (plan.state, plan.finished, plan.result),
@@ -96,4 +99,24 @@ pub fn run(open: Open<'_>) {
     assert_eq!((store.job(id).unwrap(), ids(&all_plans())), (None, (vec![2], 1)));
     assert_eq!(store.plan_events(PlanJobId(1), 0).unwrap(), None);
     assert_eq!(store.start_plan(new_plan("d", 7_000)), Ok(PlanJobId(3)), "numbers are not used again");
+}
+
+pub fn running_plans_of_one_user_are_limited(open: Open<'_>) {
+    let store = open();
+    let before = store.running_plans().unwrap().len() as u64;
+    let start = || store.start_plan(NewPlanJob { owner: owner("many"), ..new_plan("a", 1_000) });
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| (0..PLAN_JOBS_RUNNING_MAX / 10).for_each(|_| assert!(start().is_ok()))))
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    let refused = start().unwrap_err();
+    assert!(matches!(&refused, StoreError::Conflict(why) if why.contains("with plan_finish")), "{refused}");
+    store.start_plan(NewPlanJob { owner: owner("another"), ..new_plan("a", 1_000) }).unwrap();
+    let running = store.running_plans().unwrap();
+    assert_eq!(running.len() as u64, before + PLAN_JOBS_RUNNING_MAX + 1);
+    let end = PlanEnd { plan_job: running[usize::try_from(before).unwrap()], is_success: false, result: json!(1) };
+    store.finish_plan(end, at(2_000)).unwrap();
+    start().unwrap();
 }

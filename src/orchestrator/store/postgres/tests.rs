@@ -57,7 +57,10 @@ fn two_servers(cluster: &Cluster, dir: &Path) {
     b.want_stop(StopWanted { job, is_forced: false }).unwrap();
     b.want_stop(StopWanted { job, is_forced: true }).unwrap();
     b.want_stop(StopWanted { job, is_forced: false }).unwrap();
-    assert_eq!((b.stops_wanted().unwrap(), a.stops_wanted().unwrap()), (vec![], vec![StopWanted { job, is_forced: true }]));
+    assert_eq!(
+        (b.stops_wanted().unwrap(), a.stops_wanted().unwrap()),
+        (vec![], vec![StopWanted { job, is_forced: true }])
+    );
     let stopping = Change::JobEntered { job, state: JobState::Stopping, at: WallTime::from_millis(6), event: None };
     a.commit(vec![stopping, Change::JobForced(job)]).unwrap();
     assert_eq!(a.stops_wanted().unwrap(), vec![]);

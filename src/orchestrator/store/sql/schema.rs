@@ -10,6 +10,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_facts.sql"),
     include_str!("../migrations/0005_old_jobs.sql"),
     include_str!("../migrations/0006_servers.sql"),
+    include_str!("../migrations/0007_graph.sql"),
 ];
 
 /// The newest version.

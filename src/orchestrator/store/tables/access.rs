@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{SqlStore, execute, next_number};
 use crate::clock::WallTime;
-use crate::limits::{ROLES_MAX, TOKEN_KEPT, TOKENS_PER_USER_MAX, USERS_MAX};
+use crate::limits::{ROLES_MAX, TOKENS_PER_USER_MAX, USERS_MAX};
 use crate::orchestrator::rbac::roles::Role;
 use crate::orchestrator::store::StoreError;
 use crate::orchestrator::store::access::{AccessChange, AccessStore, Reset, Token, User};
@@ -57,6 +57,19 @@ impl<S: SqlStore> AccessStore for S {
             Ok(Some((token, user)))
         })
     }
+
+    fn dead_tokens(&self, before: WallTime, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.read("list tokens out of use", |session| {
+            // One after the other: each has an index of its own.
+            let mut dead: Vec<[u8; 32]> = Vec::new();
+            for column in ["expires", "revoked"] {
+                let sql = format!("SELECT hash FROM tokens WHERE {column} < ?1 LIMIT ?2");
+                let left = i64::try_from(limit - dead.len()).unwrap_or(i64::MAX);
+                dead.extend(session.all(&sql, values![before, left], |row| row.get::<[u8; 32]>("hash"))?);
+            }
+            Ok(dead)
+        })
+    }
 }
 
 fn find_user(session: &mut dyn Session, filter: &str, value: Value<'_>) -> Result<Option<User>, SqlError> {
@@ -85,6 +98,7 @@ fn user(row: &Row<'_>) -> Result<User, SqlError> {
         is_revoked: row.get("is_revoked")?,
         last_login: row.option("last_login")?,
         failed_logins: row.get("failed_logins")?,
+        last_failed: row.option("last_failed")?,
         reset: reset.0.zip(reset.1).map(|(hash, expires)| Reset { hash, expires }),
         role_ids: Vec::new(),
     })
@@ -131,9 +145,10 @@ pub fn apply(session: &mut dyn Session, change: &AccessChange) -> Result<(), Sto
             let sql = "UPDATE users SET reset_hash = ?2, reset_expires = ?3 WHERE id = ?1";
             one(execute(session, sql, values![user, &reset.hash, reset.expires.as_millis()])?, "user", user)
         }
-        AccessChange::LoginFailed { user } => {
-            execute(session, "UPDATE users SET failed_logins = failed_logins + 1 WHERE id = ?1", values![user])
-                .map(drop)
+        AccessChange::LoginFailed { user, at, anew } => {
+            let sql = "UPDATE users SET failed_logins = CASE WHEN ?3 = 1 THEN 1 ELSE failed_logins + 1 END, \
+                       last_failed = ?2 WHERE id = ?1";
+            execute(session, sql, values![user, *at, *anew]).map(drop)
         }
         AccessChange::LoggedIn { user, at } => {
             let sql = "UPDATE users SET failed_logins = 0, last_login = ?2 WHERE id = ?1";
@@ -159,6 +174,9 @@ pub fn apply(session: &mut dyn Session, change: &AccessChange) -> Result<(), Sto
             let sql = "UPDATE tokens SET revoked = coalesce(revoked, ?2) WHERE hash = ?1";
             execute(session, sql, values![hash, at.as_millis()]).map(drop)
         }
+        AccessChange::TokensForgotten(hashes) => hashes
+            .iter()
+            .try_for_each(|hash| execute(session, "DELETE FROM tokens WHERE hash = ?1", values![hash]).map(drop)),
         AccessChange::TokensRevoked { user, label, at } => {
             let sql = "UPDATE tokens SET revoked = coalesce(revoked, ?3) \
                        WHERE user_id = ?1 AND (?2 IS NULL OR label = ?2)";
@@ -282,9 +300,6 @@ fn set_members(session: &mut dyn Session, role: i64, users: &[String]) -> Result
 
 fn issue_token(session: &mut dyn Session, token: &Token) -> Result<(), StoreError> {
     let created = token.created.as_millis();
-    // Tokens long out of use are of no use to anybody: removing them here bounds the table by those that can be used.
-    let kept = created.saturating_sub(i64::try_from(TOKEN_KEPT.as_millis()).unwrap_or(i64::MAX));
-    execute(session, "DELETE FROM tokens WHERE expires < ?1 OR revoked < ?1", values![kept])?;
     let sql = "DELETE FROM tokens WHERE user_id = ?1 AND label = ?2 AND (expires <= ?3 OR revoked IS NOT NULL)";
     execute(session, sql, values![&token.user_id, &token.label, created])?;
     let sql = "SELECT count(*) AS n FROM tokens WHERE user_id = ?1 AND label = ?2";

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde_json::{Map, json as value};
 
-use super::{SqlStore, execute, insert_returning, next_number, plans, rows, written};
+use super::{SqlStore, execute, insert_returning, next_number, order, plans, rows, written};
 use crate::clock::WallTime;
 use crate::limits::EVENTS_PAGE_MAX;
 use crate::orchestrator::model::{
@@ -161,6 +161,7 @@ pub fn unfinished(
             succeeded: 0,
             unsuccessful: 0,
             nodes: Vec::new(),
+            waits: Vec::new(),
         })
     })?;
     let ended = "SELECT count(*) FILTER (WHERE state = 'finished') AS succeeded, \
@@ -172,6 +173,7 @@ pub fn unfinished(
             session.first(ended, values![job.id.0], |row| Ok((row.get("succeeded")?, row.get("unsuccessful")?)))?;
         (job.succeeded, job.unsuccessful) = counts.unwrap_or_default();
         job.nodes = session.all(waiting, values![job.id.0], rows::unfinished_node)?;
+        job.waits = order::waits(session, job.id)?;
     }
     Ok(jobs)
 }
@@ -230,6 +232,7 @@ pub fn create(session: &mut dyn Session, job: &NewJob) -> Result<JobId, StoreErr
         .collect();
     let insert = "INSERT INTO nodes (job, position, name, transaction_id, state, timestamp)";
     session.insert(insert, &nodes).map_err(written)?;
+    order::add(session, id, &job.order)?;
     Ok(JobId(id))
 }
 
@@ -278,7 +281,11 @@ pub fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreErro
             let sql = "INSERT INTO known_nodes (name) VALUES (?1) ON CONFLICT DO NOTHING";
             names.iter().try_for_each(|name| execute(session, sql, values![name]).map(drop))
         }
-        Change::Access(_) | Change::Facts(_) | Change::Groups(_) | Change::TaskTargetCreated(_) => {
+        Change::Access(_)
+        | Change::Facts(_)
+        | Change::Groups(_)
+        | Change::ReportFound { .. }
+        | Change::TaskTargetCreated(_) => {
             unreachable!("the writer has others make these")
         }
     }

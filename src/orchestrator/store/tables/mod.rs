@@ -5,8 +5,10 @@ pub mod access;
 pub mod facts;
 pub mod groups;
 pub mod jobs;
+pub mod order;
 pub mod plans;
 pub mod prune;
+pub mod reports;
 mod rows;
 pub mod task_targets;
 

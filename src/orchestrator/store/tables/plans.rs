@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::rows::job_status;
 use super::{SqlStore, execute, next_number};
 use crate::clock::WallTime;
-use crate::limits::EVENTS_PAGE_MAX;
+use crate::limits::{EVENTS_PAGE_MAX, PLAN_JOBS_RUNNING_MAX};
 use crate::orchestrator::model::{
     JobId, JobOrder, JobStatus, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanJobId,
     PlanQuery, PlanState,
@@ -22,6 +22,13 @@ impl<S: SqlStore> PlanStore for S {
 
     fn finish_plan(&self, end: PlanEnd, at: WallTime) -> Result<PlanFinish, StoreError> {
         self.queue().write(|done| Write::FinishPlan(Box::new(end), at, done))
+    }
+
+    fn running_plans(&self) -> Result<Vec<PlanJobId>, StoreError> {
+        self.read("list running plan jobs", |session| {
+            let sql = "SELECT id FROM plan_jobs WHERE state = ?1 ORDER BY id";
+            session.all(sql, values![PlanState::Running.word()], |row| row.get("id").map(PlanJobId))
+        })
     }
 
     fn plan_job(&self, id: PlanJobId) -> Result<Option<PlanDetail>, StoreError> {
@@ -114,11 +121,18 @@ fn list(session: &mut dyn Session, query: &PlanQuery, bytes_max: usize) -> Resul
 }
 
 /// The writer's part of [`PlanStore::start_plan`].
-pub fn start(
-    session: &mut dyn Session,
-    new: &NewPlanJob,
-) -> Result<PlanJobId, StoreError> {
+pub fn start(session: &mut dyn Session, new: &NewPlanJob) -> Result<PlanJobId, StoreError> {
     let NewPlanJob { asked, owner, created } = new;
+    let running = "SELECT count(*) AS n FROM plan_jobs WHERE state = ?1 AND owner_login = ?2";
+    let running = session
+        .number(running, values![PlanState::Running.word(), &owner.login])
+        .map_err(|error| error.during("count plan jobs"))?;
+    if running.unsigned_abs() >= PLAN_JOBS_RUNNING_MAX {
+        return Err(StoreError::Conflict(format!(
+            "{running} plan jobs of {:?} run, and no more may: end those whose plans are gone with plan_finish",
+            owner.login
+        )));
+    }
     let id = next_number(session, "plan_jobs")?;
     execute(
         session,
@@ -142,15 +156,8 @@ pub fn start(
 }
 
 /// The writer's part of [`PlanStore::finish_plan`].
-pub fn finish(
-    session: &mut dyn Session,
-    end: &PlanEnd,
-    at: WallTime,
-) -> Result<PlanFinish, StoreError> {
-    let sql = "SELECT state FROM plan_jobs WHERE id = ?1";
-    let state: Result<Option<String>, _> = session.first(sql, values![end.plan_job.0], |row| row.get("state"));
-    let state = state.map_err(|error| error.during("look up a plan job"))?;
-    match state.as_deref().and_then(PlanState::from_word) {
+pub fn finish(session: &mut dyn Session, end: &PlanEnd, at: WallTime) -> Result<PlanFinish, StoreError> {
+    match state(session, end.plan_job)? {
         None => return Ok(PlanFinish::Unknown),
         Some(PlanState::Running) => {}
         Some(PlanState::Success | PlanState::Failure) => return Ok(PlanFinish::Before),
@@ -169,13 +176,17 @@ pub fn finish(
     Ok(PlanFinish::Now)
 }
 
-/// The plan has made a job.
-pub fn add_task(
-    session: &mut dyn Session,
-    plan: PlanJobId,
-    job: JobId,
-    at: WallTime,
-) -> Result<(), StoreError> {
+fn state(session: &mut dyn Session, plan: PlanJobId) -> Result<Option<PlanState>, StoreError> {
+    let sql = "SELECT state FROM plan_jobs WHERE id = ?1";
+    let state = session.first(sql, values![plan.0], |row| row.word("state", PlanState::from_word));
+    state.map_err(|error| error.during("look up a plan job"))
+}
+
+/// The plan makes a job, which it may do as long as it runs.
+pub fn add_task(session: &mut dyn Session, plan: PlanJobId, job: JobId, at: WallTime) -> Result<(), StoreError> {
+    if state(session, plan)? != Some(PlanState::Running) {
+        return Err(StoreError::PlanEnded(plan));
+    }
     add_event(session, plan, PlanEventType::TaskStart, at, &json!({"job-id": job.to_string()}))
 }
 

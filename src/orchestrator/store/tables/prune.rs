@@ -6,8 +6,11 @@ use crate::orchestrator::store::sql::{Session, SqlError, values};
 use crate::orchestrator::store::{Pruned, StoreError};
 
 /// Removes so many rows of a job, those that refer to others first.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 5] = [
     "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE job = ?1 LIMIT ?2)",
+    "DELETE FROM node_order WHERE job = ?1 AND (position, after_position) IN \
+     (SELECT position, after_position FROM node_order WHERE job = ?1 LIMIT ?2)",
+    "DELETE FROM node_reports WHERE job = ?1 AND name IN (SELECT name FROM node_reports WHERE job = ?1 LIMIT ?2)",
     "DELETE FROM nodes WHERE job = ?1 AND position IN (SELECT position FROM nodes WHERE job = ?1 LIMIT ?2)",
     "DELETE FROM job_status WHERE job = ?1 AND seq IN (SELECT seq FROM job_status WHERE job = ?1 LIMIT ?2)",
 ];
