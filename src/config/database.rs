@@ -98,8 +98,10 @@ fn parse(text: &str) -> Result<(String, DatabaseTls), String> {
 }
 
 fn no_password() -> String {
-    format!("has a password, which anybody would see who sees the configuration; put it in a file of mode 0600 and name \
-             that in {PASSWORD_FILE}")
+    format!(
+        "has a password, which anybody would see who sees the configuration; put it in a file of mode 0600 and name \
+             that in {PASSWORD_FILE}"
+    )
 }
 
 fn percent_decoded(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 
 mod access;
 mod facts;
+pub mod log;
 mod plans;
 
 use serde_json::{Map, Value, json};

@@ -88,7 +88,8 @@ impl Database for PostgresDatabase {
             // Whoever has the lock knows that the transaction in doubt has ended.
             link.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})"))?;
             let session: &mut dyn Session = link;
-            let last = session.number("SELECT last_batch AS n FROM server_batches WHERE server = ?1", values![server])?;
+            let last =
+                session.number("SELECT last_batch AS n FROM server_batches WHERE server = ?1", values![server])?;
             link.batch("COMMIT")?;
             Ok(last == batch)
         });

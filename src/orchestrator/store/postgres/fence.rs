@@ -28,10 +28,9 @@ impl Fence {
     pub fn register(link: &mut Link, instance: &str, name: &str) -> Result<Self, SqlError> {
         link.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})"))?;
         let session: &mut dyn Session = link;
-        let sql = format!(
-            "UPDATE servers SET ended = {NOW}, ended_why = ?2 WHERE instance = ?1 AND ended IS NULL"
-        );
-        session.execute(&sql, values![instance, format!("{name} has been started again with the same data directory")])?;
+        let sql = format!("UPDATE servers SET ended = {NOW}, ended_why = ?2 WHERE instance = ?1 AND ended IS NULL");
+        session
+            .execute(&sql, values![instance, format!("{name} has been started again with the same data directory")])?;
         // Those of long ago are of use to nobody; jobs of theirs count as left behind.
         let day = "DELETE FROM servers WHERE ended IS NOT NULL AND ended < ?1 - 86400000";
         let sql = format!("SELECT {NOW} AS n");

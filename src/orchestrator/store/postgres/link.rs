@@ -149,9 +149,7 @@ impl Link {
     /// The same; whether any row came back.
     pub fn batch_has_rows(&mut self, sql: &str, column: &str) -> Result<bool, SqlError> {
         let messages = within(&self.runtime, DATABASE_ANSWER_TIMEOUT, self.client.simple_query(sql))?;
-        let is_row = |message: &SimpleQueryMessage| {
-            matches!(message, SimpleQueryMessage::Row(row) if row.columns().iter().any(|found| found.name() == column))
-        };
+        let is_row = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.columns().iter().any(|found| found.name() == column));
         Ok(messages.iter().any(is_row))
     }
 
@@ -213,11 +211,7 @@ impl Session for Link {
 struct Bound<'v>(&'v Value<'v>);
 
 impl ToSql for Bound<'_> {
-    fn to_sql(
-        &self,
-        wanted: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(&self, wanted: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self.0 {
             Value::Integer(value) => value.to_sql(wanted, out),
             // PostgreSQL's text has no such character; agents' output may.

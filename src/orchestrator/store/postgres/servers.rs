@@ -99,11 +99,9 @@ impl Servers for PostgresStore {
             session.first(sql, values![name], |row| row.get("fingerprint"))
         })?;
         match found {
-            Some(theirs) if theirs != fingerprint => Err(StoreError::OtherKey {
-                name: name.to_owned(),
-                ours: fingerprint.to_owned(),
-                theirs,
-            }),
+            Some(theirs) if theirs != fingerprint => {
+                Err(StoreError::OtherKey { name: name.to_owned(), ours: fingerprint.to_owned(), theirs })
+            }
             _ => Ok(()),
         }
     }
@@ -130,7 +128,10 @@ fn claim(session: &mut dyn Session, server: i64, unclaimed: &[JobId]) -> Result<
     let sql = format!("UPDATE jobs SET server = ?1 WHERE {LEFT_BEHIND} RETURNING id");
     let mut jobs: Vec<i64> = session.all(&sql, values![server], |row| row.get("id")).map_err(written)?;
     for name in silent {
-        tracing::warn!(server = name, "another server has had no heartbeat for too long: it may write nothing any more");
+        tracing::warn!(
+            server = name,
+            "another server has had no heartbeat for too long: it may write nothing any more"
+        );
     }
     jobs.extend(unclaimed.iter().map(|job| job.0));
     jobs.sort_unstable();

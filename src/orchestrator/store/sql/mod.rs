@@ -135,9 +135,7 @@ impl SqlError {
     pub fn during(self, action: &'static str) -> StoreError {
         match self {
             Self::Failed(cause) => StoreError::Database { action, cause },
-            Self::Unknown(column) => {
-                StoreError::Database { action, cause: format!("{column} holds an unknown value") }
-            }
+            Self::Unknown(column) => StoreError::Database { action, cause: format!("{column} holds an unknown value") },
             Self::Lost(cause) => StoreError::Unreachable { cause },
             Self::TooLarge(bytes_max) => StoreError::TooLarge { bytes_max },
         }

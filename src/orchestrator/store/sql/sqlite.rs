@@ -74,10 +74,8 @@ pub struct SqliteDatabase(pub Connection);
 impl Database for SqliteDatabase {
     fn transact(&mut self, work: Work<'_>) -> Result<(), Failed> {
         let undone = |action| move |error: rusqlite::Error| Failed::Undone(SqlError::from(error).during(action));
-        let transaction = self
-            .0
-            .transaction_with_behavior(TransactionBehavior::Deferred)
-            .map_err(undone("begin a transaction"))?;
+        let transaction =
+            self.0.transaction_with_behavior(TransactionBehavior::Deferred).map_err(undone("begin a transaction"))?;
         work(&mut SqliteTransaction(&transaction))
             .map_err(|error| Failed::Undone(error.during("go on with a transaction")))?;
         transaction.commit().map_err(undone("commit"))

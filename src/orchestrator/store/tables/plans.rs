@@ -114,10 +114,7 @@ fn list(session: &mut dyn Session, query: &PlanQuery, bytes_max: usize) -> Resul
 }
 
 /// The writer's part of [`PlanStore::start_plan`].
-pub fn start(
-    session: &mut dyn Session,
-    new: &NewPlanJob,
-) -> Result<PlanJobId, StoreError> {
+pub fn start(session: &mut dyn Session, new: &NewPlanJob) -> Result<PlanJobId, StoreError> {
     let NewPlanJob { asked, owner, created } = new;
     let id = next_number(session, "plan_jobs")?;
     execute(
@@ -142,11 +139,7 @@ pub fn start(
 }
 
 /// The writer's part of [`PlanStore::finish_plan`].
-pub fn finish(
-    session: &mut dyn Session,
-    end: &PlanEnd,
-    at: WallTime,
-) -> Result<PlanFinish, StoreError> {
+pub fn finish(session: &mut dyn Session, end: &PlanEnd, at: WallTime) -> Result<PlanFinish, StoreError> {
     let sql = "SELECT state FROM plan_jobs WHERE id = ?1";
     let state: Result<Option<String>, _> = session.first(sql, values![end.plan_job.0], |row| row.get("state"));
     let state = state.map_err(|error| error.during("look up a plan job"))?;
@@ -170,12 +163,7 @@ pub fn finish(
 }
 
 /// The plan has made a job.
-pub fn add_task(
-    session: &mut dyn Session,
-    plan: PlanJobId,
-    job: JobId,
-    at: WallTime,
-) -> Result<(), StoreError> {
+pub fn add_task(session: &mut dyn Session, plan: PlanJobId, job: JobId, at: WallTime) -> Result<(), StoreError> {
     add_event(session, plan, PlanEventType::TaskStart, at, &json!({"job-id": job.to_string()}))
 }
 
