@@ -2,6 +2,7 @@
 //! a pair of bounded queues here; to a broker elsewhere it would be a websocket, and it could not tell.
 
 mod backup;
+mod inspect;
 mod local_link;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ enum Command {
     Backup(backup::BackupArguments),
     /// Makes the data directory what it was at a backup; the server must not run
     Restore(backup::RestoreArguments),
+    /// Checks whether what the server keeps is whole, while it runs or not
+    CheckDatabase,
 }
 
 /// Runs the subcommand.
@@ -63,6 +66,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Some(Command::Backup(wanted)) => return backup::run_backup(&arguments.config, wanted),
         Some(Command::Restore(wanted)) => return backup::run_restore(&arguments.config, wanted),
+        Some(Command::CheckDatabase) => return inspect::run(&arguments.config),
         None => {}
     }
     let loaded = load_server(&arguments.config);

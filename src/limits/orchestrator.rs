@@ -99,6 +99,9 @@ pub const STORE_STATEMENTS_MAX: usize = 256;
 /// Pause between two attempts to reach a database that is out of reach.
 pub const STORE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 
+/// Lines about what is wrong with a database: more of them say nothing new.
+pub const CHECK_PROBLEMS_MAX: usize = 1000;
+
 /// Time to connect to PostgreSQL.
 pub const DATABASE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -107,6 +110,9 @@ pub const DATABASE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time for PostgreSQL's answer; longer than it gives itself.
 pub const DATABASE_ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Time until whoever wants something written is told what came of it, or that this is not known: a turn, and an answer.
+pub const DATABASE_OUTCOME_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// How often a server on PostgreSQL says that it lives.
 pub const SERVER_HEARTBEAT: Duration = Duration::from_secs(3);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
+use crossbeam_channel::RecvTimeoutError;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -27,7 +28,10 @@ use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::CheckedParameters;
 use super::vault::Vault;
 use crate::clock::WallTime;
-use crate::limits::{AGENT_RECEIVE_BYTES_MAX, SERVERS_LOOK_INTERVAL, STOP_ELSEWHERE_TIMEOUT, UNFINISHED_NODES_MAX};
+use crate::limits::{
+    AGENT_RECEIVE_BYTES_MAX, DATABASE_OUTCOME_TIMEOUT, SERVERS_LOOK_INTERVAL, STOP_ELSEWHERE_TIMEOUT,
+    UNFINISHED_NODES_MAX,
+};
 use crate::pxp::task::TaskRun;
 
 /// Checks a command, commits its job, and hands it to the dispatcher.
@@ -202,8 +206,13 @@ pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> R
     }
     drop(inner.handing_over.write().unwrap_or_else(PoisonError::into_inner));
     let (to, answer) = crossbeam_channel::bounded(1);
-    let is_told = inner.commands.send(Command::Stop(id, stop, to)).is_ok() && answer.recv().is_ok();
-    if !is_told {
+    let is_sent = inner.commands.send(Command::Stop(id, stop, to)).is_ok();
+    let answer = answer.recv_timeout(DATABASE_OUTCOME_TIMEOUT);
+    if is_sent && answer == Err(RecvTimeoutError::Timeout) {
+        let message = "The stop is not stored yet, because the database does not answer. It holds once it does.";
+        return Err(Refusal::new(RefusalKind::UnknownError, message));
+    }
+    if answer.is_err() {
         let message = "The job is not stopped: the dispatcher has stopped. The server's log says why; restart the server \
                        once that is mended, and stop the job then.";
         return Err(Refusal::new(RefusalKind::UnknownError, message));

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use podium::limits::OBSERVE_INTERVAL;
@@ -36,7 +36,18 @@ impl Server {
 
     /// The same with these files, and with more in the configuration and in its environment.
     pub fn start_with(files: &ServerFiles, more: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_prepared(files, more, environment, |_| {})
+    }
+
+    /// The same in a directory that is made ready before.
+    pub fn start_prepared(
+        files: &ServerFiles,
+        more: &str,
+        environment: &[(&str, &str)],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        prepare(directory.path());
         let (broker, api) = (free_port(), free_port());
         let data = directory.path().join("data");
         let code = directory.path().join("code");
@@ -90,6 +101,16 @@ impl Server {
         self.child.wait().unwrap();
         self.child = launch("server", self.directory.path(), &[]);
         self.wait("it to be up again", || self.log().contains("the server is up"));
+    }
+
+    /// Runs a subcommand of `podium server` with its configuration, to its end.
+    pub fn run(&self, subcommand: &str) -> Output {
+        Command::new(binary())
+            .args(["server", subcommand, "--config"])
+            .arg(self.path("conf"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     }
 
     /// A file or directory of its own.

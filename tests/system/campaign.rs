@@ -43,24 +43,25 @@ impl Dice {
 
 /// What an agent has on its disk.
 #[derive(Default)]
-struct Spool {
+pub(super) struct Spool {
     /// Transactions that were run, with the number of status queries about each.
     known: HashMap<String, u32>,
     /// How often the task ran with each number.
-    ran: BTreeMap<u64, u32>,
+    pub(super) ran: BTreeMap<u64, u32>,
 }
 
 /// An agent that answers in every way that agents do: at once, later than it is asked, or only when it is asked.
-struct Simulated {
-    name: String,
-    spool: Arc<Mutex<Spool>>,
+pub(super) struct Simulated {
+    pub(super) name: String,
+    pub(super) spool: Arc<Mutex<Spool>>,
 }
 
 impl Simulated {
-    /// Connects again and again until the test is over.
-    fn live(&self, address: SocketAddr, config: &Arc<ClientConfig>, is_over: &AtomicBool) {
+    /// Connects to one of these, again and again until the test is over.
+    pub(super) fn live(&self, addresses: &[SocketAddr], config: &Arc<ClientConfig>, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {
-            let Ok(mut agent) = Agent::connect(address, config.clone()) else {
+            let connected = addresses.iter().find_map(|address| Agent::connect(*address, config.clone()).ok());
+            let Some(mut agent) = connected else {
                 // Nobody listens at present.
                 std::thread::sleep(Duration::from_millis(50));
                 continue;
@@ -155,15 +156,15 @@ fn manner(transaction: &str) -> Manner {
 }
 
 /// The API of the server under test.
-struct Api {
-    tls: Arc<ClientConfig>,
-    port: u16,
-    token: String,
+pub(super) struct Api {
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) port: u16,
+    pub(super) token: String,
 }
 
 impl Api {
     /// An answer, or nothing if the server is not there or goes away meanwhile.
-    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, Value)> {
+    pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, Value)> {
         let mut client = Client::new(self.tls.clone(), PATIENCE, PATIENCE).unwrap();
         let headers = [("X-Authentication", self.token.as_str()), ("Content-Type", "application/json")];
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
@@ -173,21 +174,21 @@ impl Api {
         Some((response.status, serde_json::from_slice(&response.body).unwrap_or(Value::Null)))
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(super) fn get(&self, path: &str) -> Value {
         let path = format!("/orchestrator/v1/{path}");
         let (status, body) = self.ask(Method::GET, &path, None).expect("the server is up");
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
     }
 
-    fn log_in(&mut self, password: &str) {
+    pub(super) fn log_in(&mut self, password: &str) {
         let body = json!({"login": "admin", "password": password.trim(), "lifetime": "1d"});
         let (_, body) = self.ask(Method::POST, "/rbac-api/v1/auth/token", Some(&body)).unwrap();
         body["token"].as_str().expect("a token").clone_into(&mut self.token);
     }
 
     /// Starts a job; its name if that was acknowledged.
-    fn start(&self, number: u64, nodes: &[String]) -> Option<String> {
+    pub(super) fn start(&self, number: u64, nodes: &[String]) -> Option<String> {
         let body = json!({"environment": "production", "task": "demo::mark", "params": {"number": number},
                           "scope": {"nodes": nodes}});
         let (status, body) = self.ask(Method::POST, "/orchestrator/v1/command/task", Some(&body))?;
@@ -219,7 +220,7 @@ fn kills_at_random_moments_lose_nothing_and_repeat_nothing() {
         for agent in &fleet {
             let config = pki.agent(&agent.name, &TLS13);
             let is_over = &is_over;
-            scope.spawn(move || agent.live(address, &config, is_over));
+            scope.spawn(move || agent.live(&[address], &config, is_over));
         }
         let asked = campaign(&mut server, &api, &mut dice, crashes, &names);
         finish(&server, &api, &asked);
@@ -230,6 +231,8 @@ fn kills_at_random_moments_lose_nothing_and_repeat_nothing() {
         };
         asked.iter().for_each(|(job, asked)| check(&api, job, asked, &has_run, &mut seen));
         assert!(asked.len() as u64 >= crashes / 2, "{} jobs were acknowledged", asked.len());
+        let checked = server.run("check-database");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
         println!("{} jobs acknowledged, {crashes} kills, {} events, seed {seed}", asked.len(), seen.len());
         drop(server);
     });
@@ -240,7 +243,7 @@ fn kills_at_random_moments_lose_nothing_and_repeat_nothing() {
 }
 
 /// Ends the agents when it is dropped.
-struct Over<'a>(&'a AtomicBool);
+pub(super) struct Over<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -249,9 +252,9 @@ impl Drop for Over<'_> {
 }
 
 /// What was asked for with a job.
-struct Asked {
-    number: u64,
-    nodes: BTreeSet<String>,
+pub(super) struct Asked {
+    pub(super) number: u64,
+    pub(super) nodes: BTreeSet<String>,
 }
 
 /// Starts jobs and kills the server, in turn and at once; the jobs that were acknowledged.
@@ -292,7 +295,7 @@ fn campaign(
 }
 
 /// Waits until all jobs have ended.
-fn finish(server: &Server, api: &Api, asked: &BTreeMap<String, Asked>) {
+pub(super) fn finish(server: &Server, api: &Api, asked: &BTreeMap<String, Asked>) {
     for job in asked.keys() {
         server.wait(&format!("job {job} to end"), || {
             let state = api.get(&format!("jobs/{job}"))["state"].as_str().unwrap().to_owned();
@@ -301,7 +304,7 @@ fn finish(server: &Server, api: &Api, asked: &BTreeMap<String, Asked>) {
     }
 }
 
-fn check(api: &Api, job: &str, asked: &Asked, has_run: &dyn Fn(&str, u64) -> bool, seen: &mut HashSet<u64>) {
+pub(super) fn check(api: &Api, job: &str, asked: &Asked, has_run: &dyn Fn(&str, u64) -> bool, seen: &mut HashSet<u64>) {
     let nodes = api.get(&format!("jobs/{job}/nodes"));
     let items = nodes["items"].as_array().unwrap();
     let names: BTreeSet<String> = items.iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect();

@@ -13,5 +13,6 @@ mod puppet_stack;
 mod service;
 mod stop;
 mod task;
+mod two_servers;
 mod v1;
 mod watch;

@@ -3,6 +3,7 @@
 
 mod access;
 mod facts;
+pub mod log;
 mod order;
 pub mod plans;
 

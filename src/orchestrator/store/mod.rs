@@ -2,6 +2,7 @@
 //! `conformance.rs` is the test suite that every implementation runs.
 
 pub mod access;
+pub mod check;
 #[cfg(test)]
 pub(super) mod conformance;
 mod facts;
@@ -28,6 +29,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use access::{AccessChange, AccessStore};
+use check::Checked;
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use order::{OrderStore, Precedence, Wait};
@@ -55,6 +57,14 @@ pub fn open(
         None => Arc::new(SqliteStore::open(&settings.data_dir)?),
         Some(database) => Arc::new(PostgresStore::open(&settings.data_dir, database, name, own)?),
     })
+}
+
+/// Looks whether the store that the settings name is whole, while a server uses it or not.
+pub fn inspect(settings: &OrchestratorSettings, own: &Arc<ArcSwap<ClientConfig>>) -> Result<Checked, StoreError> {
+    match &settings.database {
+        None => sqlite::inspect(&settings.data_dir),
+        Some(database) => postgres::inspect(database, own),
+    }
 }
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
@@ -312,6 +322,13 @@ pub enum StoreError {
         /// The newest that this program knows.
         supported: i64,
     },
+    /// The database is to be checked and has not been used by this version of the program.
+    OtherSchema {
+        /// Its version.
+        found: i64,
+        /// This program's.
+        expected: i64,
+    },
     /// The database reports an error.
     Database {
         /// What was being done.
@@ -324,6 +341,8 @@ pub enum StoreError {
         /// The connection's words.
         cause: String,
     },
+    /// The database went away while it was committed, and is still away.
+    InDoubt,
     /// Another server has taken over what was this one's, or this one has been told to end: it may write nothing any more.
     Fenced(String),
     /// Another server on the same database has another key.
@@ -366,10 +385,19 @@ impl fmt::Display for StoreError {
                 "{place} has schema version {found}, this program knows versions up to {supported}: run the newer program, \
                  or restore a backup from before its first start"
             ),
+            Self::OtherSchema { found, expected } => write!(
+                f,
+                "the database has schema version {found}, and this program can check version {expected}: use the version \
+                 of the program that the server has"
+            ),
             Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
             Self::Unreachable { cause } => {
                 write!(f, "the database cannot be reached: {cause}; jobs that run go on when it is back")
             }
+            Self::InDoubt => f.write_str(
+                "the database went away while this was stored, and whether it was is not known yet: look at what is there \
+                 before you ask for it again",
+            ),
             Self::Fenced(why) => write!(f, "this server may write nothing any more: {why}"),
             Self::OtherKey { name, ours, theirs } => write!(
                 f,

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
+use super::check::{Checked, check};
 use super::files::{DATABASE, create_private_dir, lock, private_file, sync_dir};
 use super::servers::Servers;
 use super::sql::schema::{MIGRATIONS, for_sqlite, newest};
@@ -45,7 +46,7 @@ impl SqliteStore {
         prepare(&connection);
         // Nobody waits for what nobody claims: it is found at the next start.
         let (unclaimed, _) = crossbeam_channel::bounded(0);
-        let queue = Queue::start(Box::new(SqliteDatabase(connection)), unclaimed)
+        let queue = Queue::start(Box::new(SqliteDatabase(connection)), unclaimed, None)
             .map_err(|error| StoreError::File { path: path.clone(), cause: error.to_string() })?;
         let readers = Mutex::new(Vec::new());
         Ok(Self { path, queue, readers, answer_bytes_max: STORE_ANSWER_BYTES_MAX, _lock: lock })
@@ -89,6 +90,38 @@ impl SqlStore for SqliteStore {
 /// There is one server: whoever holds the lock.
 impl Servers for SqliteStore {}
 
+/// Looks whether the store below `data_dir` is whole, while a server uses it or not.
+pub fn inspect(data_dir: &Path) -> Result<Checked, StoreError> {
+    let path = data_dir.join(DATABASE);
+    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .map_err(database("open to be checked"))?;
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(database("read its schema version"))?;
+    if found != newest() {
+        return Err(StoreError::OtherSchema { found, expected: newest() });
+    }
+    // One snapshot of everything.
+    let transaction = connection.unchecked_transaction().map_err(database("begin to read"))?;
+    let words = |pragma: &str| -> rusqlite::Result<Vec<String>> {
+        let mut statement = transaction.prepare(pragma)?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+        lines.collect()
+    };
+    let mut problems = words("PRAGMA integrity_check(100)").map_err(database("check itself"))?;
+    problems.retain(|line| line != "ok");
+    if !problems.is_empty() {
+        // What cannot be read right need not be understood.
+        return Ok(Checked { problems, ..Checked::default() });
+    }
+    let references = words("PRAGMA foreign_key_check").map_err(database("check its references"))?;
+    let mut checked = check(&mut &*transaction).map_err(|error| error.during("be read"))?;
+    checked
+        .problems
+        .extend(references.into_iter().map(|table| format!("a row of {table} refers to one that is not there")));
+    Ok(checked)
+}
+
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -124,6 +157,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Stdio};
 
+    use super::super::access::AccessStore;
     use super::super::{Change, Store, conformance};
     use super::*;
     use crate::orchestrator::model::{JobId, NodeQuery, NodeState};
@@ -132,6 +166,61 @@ mod tests {
     fn conforms() {
         let dir = tempfile::tempdir().unwrap();
         conformance::run(&|| Box::new(SqliteStore::open(dir.path()).unwrap()));
+    }
+
+    #[test]
+    fn rows_are_what_the_events_tell() {
+        let dir = tempfile::tempdir().unwrap();
+        let inspected = || inspect(dir.path()).unwrap().problems;
+        conformance::log::run(&|| Box::new(SqliteStore::open(dir.path()).unwrap()), 24, &inspected);
+        // Whatever is changed behind the store's back is found.
+        for (damage, expected) in [
+            (
+                "UPDATE nodes SET state = 'finished' WHERE job = 1 AND position = 0 AND state <> 'finished'; \
+              UPDATE nodes SET state = 'errored' WHERE job = 1 AND position = 0",
+                "but its last event is",
+            ),
+            (
+                "DELETE FROM events WHERE job = 2; INSERT INTO events (job, kind, timestamp, details, message) \
+              VALUES (2, 'node_running', 1, '{\"node\":\"x\"}', '')",
+                "events of x, which is no node",
+            ),
+            ("UPDATE jobs SET state = 'running', finished = 5 WHERE id = 3", "job 3: is running"),
+            ("INSERT INTO job_status (job, seq, state, enter) VALUES (4, 99, 'ready', 1)", "job 4: its history"),
+            ("UPDATE numbers SET last = 0 WHERE name = 'jobs'", "given twice"),
+        ] {
+            Connection::open(dir.path().join(DATABASE)).unwrap().execute_batch(damage).unwrap();
+            let problems = inspected();
+            assert!(problems.iter().any(|problem| problem.contains(expected)), "{damage}: {problems:#?}");
+        }
+    }
+
+    #[test]
+    fn a_database_of_every_version_is_migrated() {
+        for version in 0..newest() {
+            let dir = tempfile::tempdir().unwrap();
+            let connection = Connection::open(dir.path().join(DATABASE)).unwrap();
+            for step in &MIGRATIONS[..usize::try_from(version).unwrap()] {
+                connection.execute_batch(&for_sqlite(step)).unwrap();
+            }
+            if version > 0 {
+                let jobs = "INSERT INTO jobs (id, state, environment, task, params, sensitive, scope, noop, description, \
+                            userdata, owner, owner_login, created, finished, timestamp, node_count) VALUES (41, \
+                            'finished', 'e', 't', '{}', '[]', '{\"nodes\":[]}', 0, '', '{}', '{}', 'l', 1, 1, 1, 0); \
+                            DELETE FROM jobs";
+                let roles = "INSERT INTO users VALUES ('u', 'ada', 'h', 'Ada', '', 0, 0, NULL, '[3,1]')";
+                connection.execute_batch(if version < 3 { roles } else { "" }).unwrap();
+                connection.execute_batch(if version < 2 { jobs } else { "" }).unwrap();
+            }
+            connection.pragma_update(None, "user_version", version).unwrap();
+            drop(connection);
+            let store = SqliteStore::open(dir.path()).unwrap();
+            let job = store.create_job(conformance::new_job("t", &["a"])).unwrap();
+            let expected = if version == 1 { 42 } else { 1 };
+            assert_eq!(job.0, expected, "from version {version}: numbers of what was removed are not given again");
+            let of_ada = store.user("ada").unwrap().map(|user| user.role_ids);
+            assert_eq!(of_ada, (1..3).contains(&version).then(|| vec![1, 3]), "from version {version}");
+        }
     }
 
     #[test]

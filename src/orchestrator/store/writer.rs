@@ -3,8 +3,9 @@
 //! it. While the database is out of reach requests are refused, except for those that are kept until it is back.
 
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
@@ -77,27 +78,55 @@ impl Outcome {
 /// The way to the writer's thread.
 pub struct Queue {
     writer: Mutex<Option<(Sender<Write>, JoinHandle<()>)>>,
+    /// How long an outcome may take; `None` where it always comes.
+    patience: Option<Duration>,
+    /// Held while a job's outcome is told, and while somebody gives up waiting for one: either it is had or it is not.
+    telling: Arc<Mutex<()>>,
 }
 
 impl Queue {
     /// Starts the thread. Jobs that were committed after whoever had asked for them had given up go to `unclaimed`.
-    pub fn start(database: Box<dyn Database>, unclaimed: Sender<JobId>) -> std::io::Result<Self> {
+    pub fn start(
+        database: Box<dyn Database>,
+        unclaimed: Sender<JobId>,
+        patience: Option<Duration>,
+    ) -> std::io::Result<Self> {
         let (requests, queue) = bounded(STORE_QUEUE_MAX);
-        let mut writer = Writer { database, unclaimed };
+        let telling = Arc::new(Mutex::new(()));
+        let mut writer = Writer { database, unclaimed, telling: telling.clone() };
         let thread = thread::Builder::new().name("store".into()).spawn(move || writer.run(&queue))?;
-        Ok(Self { writer: Mutex::new(Some((requests, thread))) })
+        Ok(Self { writer: Mutex::new(Some((requests, thread))), patience, telling })
+    }
+
+    /// As [`Self::write`], however long it takes.
+    pub fn write_patiently<T>(&self, request: impl FnOnce(Done<T>) -> Write) -> Result<T, StoreError> {
+        self.ask(request)?.recv().map_err(|_| StoreError::Closed)?
     }
 
     /// Has the writer do something, and waits for it.
     pub fn write<T>(&self, request: impl FnOnce(Done<T>) -> Write) -> Result<T, StoreError> {
+        let outcome = self.ask(request)?;
+        let Some(patience) = self.patience else { return outcome.recv().map_err(|_| StoreError::Closed)? };
+        match outcome.recv_timeout(patience) {
+            Ok(told) => told,
+            Err(RecvTimeoutError::Disconnected) => Err(StoreError::Closed),
+            Err(RecvTimeoutError::Timeout) => {
+                let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+                let told = outcome.try_recv();
+                drop(outcome);
+                told.unwrap_or(Err(StoreError::InDoubt))
+            }
+        }
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Done<T>) -> Write) -> Result<Receiver<Result<T, StoreError>>, StoreError> {
         let requests = {
             let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
             writer.as_ref().map(|(requests, _)| requests.clone()).ok_or(StoreError::Closed)?
         };
         let (done, outcome) = bounded(1);
         requests.send(request(done)).map_err(|_| StoreError::Closed)?;
-        drop(requests);
-        outcome.recv().map_err(|_| StoreError::Closed)?
+        Ok(outcome)
     }
 
     /// Ends the writer after what was asked for before.
@@ -114,6 +143,7 @@ impl Queue {
 struct Writer {
     database: Box<dyn Database>,
     unclaimed: Sender<JobId>,
+    telling: Arc<Mutex<()>>,
 }
 
 /// What comes next for the writer.
@@ -182,6 +212,7 @@ impl Writer {
         match (write, outcome) {
             (Write::Create(_, to), Outcome::Created(result)) => {
                 let id = result.as_ref().ok().copied();
+                let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
                 if to.send(result).is_err()
                     && let Some(id) = id
                 {
@@ -294,7 +325,11 @@ mod tests {
         let schema = "CREATE TABLE known_nodes (name TEXT PRIMARY KEY); CREATE TRIGGER full BEFORE INSERT ON known_nodes \
                       WHEN new.name = 'full' BEGIN SELECT RAISE(ROLLBACK, 'disk full'); END;";
         connection.execute_batch(schema).unwrap();
-        let mut writer = Writer { database: Box::new(SqliteDatabase(connection)), unclaimed: unbounded().0 };
+        let mut writer = Writer {
+            database: Box::new(SqliteDatabase(connection)),
+            unclaimed: unbounded().0,
+            telling: Arc::default(),
+        };
         let (outcomes, batch): (Vec<_>, Vec<_>) = ["before", "full", "after"]
             .map(|name| {
                 let (to, outcome) = bounded(1);
@@ -369,7 +404,11 @@ mod tests {
         let away = || StoreError::Unreachable { cause: "away".to_owned() };
         let failures = vec![Failed::InDoubt, Failed::InDoubt, Failed::Undone(away())];
         let doubts = vec![Ok(true), Err(away()), Ok(false), Err(away())];
-        let mut writer = Writer { database: Box::new(Shaky { failures, doubts }), unclaimed: unbounded().0 };
+        let mut writer = Writer {
+            database: Box::new(Shaky { failures, doubts }),
+            unclaimed: unbounded().0,
+            telling: Arc::default(),
+        };
         let seen = || vec![Change::NodesSeen(vec!["a".to_owned()])];
         let (to, told) = bounded(1);
         let (patient_to, patient) = bounded(1);

@@ -10,6 +10,9 @@ INSERT INTO numbers (name, last) SELECT 'jobs', coalesce(max(id), 0) FROM jobs;
 INSERT INTO numbers (name, last) SELECT 'plan_jobs', coalesce(max(id), 0) FROM plan_jobs;
 INSERT INTO numbers (name, last) SELECT 'roles', coalesce(max(id), 0) FROM roles;
 
+-- Its rows go step by step, and until the last one is gone it is not whole.
+ALTER TABLE jobs ADD COLUMN removing INTEGER NOT NULL DEFAULT 0;
+
 -- SQLite only: numbers of what was removed before are not given again.
 UPDATE numbers SET last = max(last, (SELECT seq FROM sqlite_sequence WHERE sqlite_sequence.name = numbers.name))
     WHERE name IN (SELECT name FROM sqlite_sequence);

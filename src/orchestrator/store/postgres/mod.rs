@@ -7,7 +7,8 @@ mod link;
 mod migrate;
 mod servers;
 #[cfg(test)]
-pub(crate) mod testing;
+#[path = "../../../../tests/support/postgres.rs"]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -21,14 +22,16 @@ use crossbeam_channel::{Receiver, unbounded};
 use rustls::ClientConfig;
 use uuid::Uuid;
 
+use super::check::{Checked, check};
 use super::files::{create_private_dir, lock};
+use super::sql::schema::newest;
 use super::sql::{Session, SqlError};
 use super::tables::{SqlStore, jobs};
 use super::writer::Queue;
 use super::{Servers, StoreError, UnfinishedJob};
 use crate::config::database::{DatabaseSettings, DatabaseTls};
 use crate::durable;
-use crate::limits::{DATABASE_ANSWER_TIMEOUT, STORE_ANSWER_BYTES_MAX, STORE_READERS_MAX};
+use crate::limits::{DATABASE_ANSWER_TIMEOUT, DATABASE_OUTCOME_TIMEOUT, STORE_ANSWER_BYTES_MAX, STORE_READERS_MAX};
 use crate::orchestrator::model::JobId;
 use crate::tls::material::anonymous_client_config;
 use database::PostgresDatabase;
@@ -73,16 +76,7 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         create_private_dir(data_dir)?;
         let lock = lock(data_dir)?;
-        let tls = match &settings.tls {
-            DatabaseTls::Off => None,
-            DatabaseTls::Own => Some(own.clone()),
-            DatabaseTls::Authorities(path) => {
-                let config = anonymous_client_config(path)
-                    .map_err(|error| StoreError::File { path: path.clone(), cause: error.to_string() })?;
-                Some(Arc::new(ArcSwap::new(config)))
-            }
-        };
-        let connector = Arc::new(Connector::new(&settings.url, tls, settings.password_file.clone())?);
+        let connector = Arc::new(Connector::new(&settings.url, trust(settings, own)?, settings.password_file.clone())?);
         let mut link = connector.connect().map_err(|error| error.during("connect"))?;
         migrate::migrate(&mut link)?;
         let fence = Fence::register(&mut link, &instance(data_dir)?, name);
@@ -90,7 +84,7 @@ impl PostgresStore {
         let failed = |error: std::io::Error| StoreError::File { path: data_dir.to_owned(), cause: error.to_string() };
         let (to_unclaimed, unclaimed) = unbounded();
         let database = PostgresDatabase::new(connector.clone(), fence.clone());
-        let queue = Queue::start(Box::new(database), to_unclaimed).map_err(failed)?;
+        let queue = Queue::start(Box::new(database), to_unclaimed, Some(DATABASE_OUTCOME_TIMEOUT)).map_err(failed)?;
         let heart = Mutex::new(Heart::start(connector.clone(), fence.clone()).map_err(failed)?);
         let readers = Readers { pool: Mutex::new(Pool { idle: vec![link], in_use: 0 }), ..Readers::default() };
         let answer_bytes_max = STORE_ANSWER_BYTES_MAX;
@@ -190,6 +184,37 @@ impl SqlStore for PostgresStore {
 impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Looks whether the database is whole, while servers use it or not.
+pub fn inspect(settings: &DatabaseSettings, own: &Arc<ArcSwap<ClientConfig>>) -> Result<Checked, StoreError> {
+    let connector = Connector::new(&settings.url, trust(settings, own)?, settings.password_file.clone())?;
+    let look = || -> Result<Result<Checked, i64>, SqlError> {
+        let mut link = connector.connect()?;
+        link.batch("SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        let session: &mut dyn Session = &mut link;
+        let found = session.number("SELECT max(version) AS n FROM podium_schema", &[])?;
+        if found == newest() { check(session).map(Ok) } else { Ok(Err(found)) }
+    };
+    look()
+        .map_err(|error| error.during("be read"))?
+        .map_err(|found| StoreError::OtherSchema { found, expected: newest() })
+}
+
+/// How the server is told from somebody else.
+fn trust(
+    settings: &DatabaseSettings,
+    own: &Arc<ArcSwap<ClientConfig>>,
+) -> Result<Option<Arc<ArcSwap<ClientConfig>>>, StoreError> {
+    match &settings.tls {
+        DatabaseTls::Off => Ok(None),
+        DatabaseTls::Own => Ok(Some(own.clone())),
+        DatabaseTls::Authorities(path) => {
+            let config = anonymous_client_config(path)
+                .map_err(|error| StoreError::File { path: path.clone(), cause: error.to_string() })?;
+            Ok(Some(Arc::new(ArcSwap::new(config))))
+        }
     }
 }
 

@@ -15,6 +15,10 @@ fn nobody() -> Arc<ArcSwap<ClientConfig>> {
     Arc::new(ArcSwap::new(crate::orchestrator::tests::identity().tls.load_full()))
 }
 
+fn at(url: String) -> DatabaseSettings {
+    DatabaseSettings { url, tls: DatabaseTls::Off, password_file: None }
+}
+
 fn open(data_dir: &Path, settings: &DatabaseSettings) -> PostgresStore {
     let name = data_dir.file_name().unwrap().to_string_lossy().into_owned();
     PostgresStore::open(data_dir, settings, &name, &nobody()).unwrap()
@@ -36,8 +40,11 @@ fn seen(name: &str) -> Vec<Change> {
 fn it_conforms_and_outlives_the_database() {
     let Some(mut cluster) = Cluster::start() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let settings = cluster.database("conforms");
+    let settings = at(cluster.database("conforms"));
     conformance::run(&|| Box::new(open(&dir.path().join("a"), &settings)));
+    let log = at(cluster.database("log"));
+    let inspected = || inspect(&log, &nobody()).unwrap().problems;
+    conformance::log::run(&|| Box::new(open(&dir.path().join("log"), &log)), 6, &inspected);
     two_servers(&cluster, dir.path());
     several_start_at_once(&cluster, dir.path());
     every_version_is_migrated(&cluster, dir.path());
@@ -47,7 +54,7 @@ fn it_conforms_and_outlives_the_database() {
 }
 
 fn two_servers(cluster: &Cluster, dir: &Path) {
-    let settings = cluster.database("two");
+    let settings = at(cluster.database("two"));
     let (a, b) = (open(&dir.join("two-a"), &settings), open(&dir.join("two-b"), &settings));
     let job = a.create_job(conformance::new_job("t", &["x", "y"])).unwrap();
     a.commit(vec![conformance::started(conformance::key(job, 0), 5)]).unwrap();
@@ -93,11 +100,11 @@ fn silence(cluster: &Cluster, database: &str, store: &PostgresStore) {
          CREATE TRIGGER mute BEFORE UPDATE ON servers FOR EACH ROW EXECUTE FUNCTION mute(); \
          UPDATE servers SET heartbeat = 1 WHERE id = {server}"
     );
-    cluster.psql(database, &trigger).expect("a trigger");
+    cluster.execute(database, &trigger).unwrap();
 }
 
 fn several_start_at_once(cluster: &Cluster, dir: &Path) {
-    let settings = cluster.database("crowd");
+    let settings = at(cluster.database("crowd"));
     let stores: Vec<PostgresStore> = thread::scope(|scope| {
         let start = |number: usize| {
             let settings = &settings;
@@ -130,7 +137,7 @@ fn several_start_at_once(cluster: &Cluster, dir: &Path) {
 
 fn every_version_is_migrated(cluster: &Cluster, dir: &Path) {
     for version in 0..super::super::sql::schema::newest() {
-        let settings = cluster.database(&format!("version{version}"));
+        let settings = at(cluster.database(&format!("version{version}")));
         let connector = Connector::new(&settings.url, None, None).unwrap();
         let mut link = connector.connect().unwrap();
         migrate::migrate_to(&mut link, version).unwrap();
@@ -138,14 +145,14 @@ fn every_version_is_migrated(cluster: &Cluster, dir: &Path) {
         let job = store.create_job(conformance::new_job("t", &["a"])).unwrap();
         assert_eq!(job.0, 1, "from version {version}");
     }
-    cluster.psql("version0", "INSERT INTO podium_schema (version) VALUES (99)").unwrap();
-    let settings = cluster.settings("version0");
+    cluster.execute("version0", "INSERT INTO podium_schema (version) VALUES (99)").unwrap();
+    let settings = at(cluster.url("version0"));
     let error = PostgresStore::open(&dir.join("newer"), &settings, "newer", &nobody()).err().unwrap();
     assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }), "{error}");
 }
 
 fn text_of_agents_is_taken(cluster: &Cluster, dir: &Path) {
-    let store = open(&dir.join("text"), &cluster.database("texts"));
+    let store = open(&dir.join("text"), &at(cluster.database("texts")));
     let mut job = conformance::new_job("t", &["a"]);
     job.spec.terms.description = "nothing\0 here".to_owned();
     let id = store.create_job(job).unwrap();
@@ -153,7 +160,7 @@ fn text_of_agents_is_taken(cluster: &Cluster, dir: &Path) {
 }
 
 fn another_key_is_refused(cluster: &Cluster, dir: &Path) {
-    let settings = cluster.database("keys");
+    let settings = at(cluster.database("keys"));
     let (a, b) = (open(&dir.join("key-a"), &settings), open(&dir.join("key-b"), &settings));
     a.check_key("k", "one").unwrap();
     b.check_key("k", "one").unwrap();
@@ -162,7 +169,7 @@ fn another_key_is_refused(cluster: &Cluster, dir: &Path) {
 }
 
 fn the_database_goes_away(cluster: &mut Cluster, dir: &Path) {
-    let settings = cluster.database("away");
+    let settings = at(cluster.database("away"));
     let store = open(&dir.join("away"), &settings);
     let job = store.create_job(conformance::new_job("t", &["a"])).unwrap();
     cluster.kill();

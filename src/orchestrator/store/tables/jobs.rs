@@ -25,7 +25,7 @@ impl<S: SqlStore> Store for S {
     }
 
     fn commit_patiently(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.queue().write(|done| Write::CommitPatiently(changes, done))
+        self.queue().write_patiently(|done| Write::CommitPatiently(changes, done))
     }
 
     fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {

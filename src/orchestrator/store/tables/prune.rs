@@ -26,6 +26,7 @@ fn prune(session: &mut dyn Session, before: WallTime, rows: usize) -> Result<Pru
     let job: Option<i64> = session.first(oldest, values![before], |row| row.get("id"))?;
     let Some(job) = job else { return prune_plans(session, before, rows) };
     let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+    session.execute("UPDATE jobs SET removing = 1 WHERE id = ?1 AND removing = 0", values![job])?;
     for sql in STEPS {
         if session.execute(sql, values![job, limit])? >= rows {
             return Ok(Pruned::Some { jobs: 0 });

@@ -10,8 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::database::{DatabaseSettings, DatabaseTls};
-
 /// `nobody` on most systems; PostgreSQL refuses root.
 const SOMEBODY: u32 = 65_534;
 
@@ -32,7 +30,9 @@ fn programs() -> Option<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
         .collect();
     versions.sort();
-    on_path.into_iter().flatten().chain(versions.into_iter().rev()).find(|dir| dir.join("initdb").is_file())
+    let candidates = on_path.into_iter().flatten().chain(versions.into_iter().rev());
+    // Links on the path lead to where all the programs are.
+    candidates.filter_map(|dir| Some(dir.join("initdb").canonicalize().ok()?.parent()?.to_owned())).next()
 }
 
 impl Cluster {
@@ -86,7 +86,7 @@ impl Cluster {
             .unwrap();
         self.server = Some(server);
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.psql("postgres", "SELECT 1").is_some_and(|answer| answer.trim() == "1") {
+        while self.execute("postgres", "SELECT 1").is_err() {
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", log());
             thread::sleep(Duration::from_millis(50));
@@ -102,27 +102,28 @@ impl Cluster {
         let _ = fs::remove_file(self.dir.path().join("data/postmaster.pid"));
     }
 
-    /// What `psql` prints for a statement.
-    pub fn psql(&self, database: &str, sql: &str) -> Option<String> {
+    /// What `psql` prints for statements; its complaint if they fail.
+    pub fn execute(&self, database: &str, sql: &str) -> Result<String, String> {
         let port = self.port.to_string();
         let output = self
             .command("psql")
-            .args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-U", "podium", "-p", &port, "-d", database, "-c", sql])
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "podium", "-p", &port])
+            .args(["-d", database, "-c", sql])
             .output()
             .unwrap();
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// How to reach a database.
-    pub fn settings(&self, name: &str) -> DatabaseSettings {
-        let url = format!("postgresql://podium@127.0.0.1:{}/{name}", self.port);
-        DatabaseSettings { url, tls: DatabaseTls::Off, password_file: None }
+    pub fn url(&self, name: &str) -> String {
+        format!("postgresql://podium@127.0.0.1:{}/{name}", self.port)
     }
 
     /// A new database; how to reach it.
-    pub fn database(&self, name: &str) -> DatabaseSettings {
-        self.psql("postgres", &format!("CREATE DATABASE {name}")).expect("a database");
-        self.settings(name)
+    pub fn database(&self, name: &str) -> String {
+        self.execute("postgres", &format!("CREATE DATABASE {name}")).unwrap();
+        self.url(name)
     }
 }
 
