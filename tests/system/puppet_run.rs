@@ -12,7 +12,9 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use podium::config::settings::{AccessSettings, CodeSource, OrchestratorSettings, ServiceSettings};
 use podium::link::Port;
-use podium::orchestrator::model::{DeployCommand, DeployOptions, JobState, NodeOrder, NodeQuery, Scope, Subject, Terms};
+use podium::orchestrator::model::{
+    DeployCommand, DeployOptions, JobState, NodeOrder, NodeQuery, Scope, Subject, Terms,
+};
 use podium::orchestrator::sources::service::Identity;
 use podium::orchestrator::{BrokerLink, Orchestrator};
 use podium::pcp::{Envelope, Outgoing};
