@@ -83,7 +83,8 @@ pub(super) const TABLE: &[Line] = &[
     ("GET", "/orchestrator/v1/environments", Somebody, Question),
     ("GET", "/orchestrator/v1/environments/{environment}", Somebody, Question),
     ("GET", "/orchestrator/v1/environments/{environment}/applications", Somebody, Question),
-    ("GET", "/orchestrator/v1/environments/{environment}/instances", Somebody, Question),
+    // Names of nodes are in it, as in the inventory.
+    ("GET", "/orchestrator/v1/environments/{environment}/instances", Permission(Action::OrchestratorView), Question),
     // A group shows the rules of those above it: whoever may see only some of them may name those in a scope.
     ("GET", "/classifier-api/v1/groups", Permission(Action::NodeGroupsView), Question),
     ("GET", "/classifier-api/v1/groups/{id}", Permission(Action::NodeGroupsView), Question),

@@ -159,10 +159,8 @@ impl Orchestrator {
             status_interval: settings.status_interval,
         };
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
-        let reports =
-            puppetdb.clone().map(|puppetdb| Reports::start(puppetdb, &store)).transpose().map_err(|error| {
-                Refusal::new(RefusalKind::UnknownError, format!("the thread for reports cannot be started: {error}"))
-            })?;
+        let reports = puppetdb.clone().map(|puppetdb| Reports::start(puppetdb, &store)).transpose();
+        let reports = reports.map_err(no_thread("the thread for reports"))?;
         let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
         let dispatcher = Dispatcher::new(dispatch, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
         let thread = Driver::spawn(DriverParts {
@@ -175,21 +173,15 @@ impl Orchestrator {
             unfinished_nodes: unfinished_nodes.clone(),
             reports,
         })
-        .map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
-        })?;
-        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
-        })?;
+        .map_err(no_thread("the dispatcher's thread"))?;
+        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(no_thread("the thread for old jobs"))?;
         let takeover = Takeover::start(TakeoverParts {
             store: store.clone(),
             vault: vault.clone(),
             commands: commands.clone(),
             unfinished_nodes: unfinished_nodes.clone(),
         })
-        .map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the thread for other servers cannot be started: {error}"))
-        })?;
+        .map_err(no_thread("the thread for other servers"))?;
         let classifier = Arc::new(Classifier::new(store.clone()));
         let elsewhere = settings.classifier.clone();
         let classifier_elsewhere =
@@ -449,4 +441,8 @@ impl Orchestrator {
 
 fn known<T>(id: JobId, found: Result<Option<T>, StoreError>) -> Result<T, Refusal> {
     found?.ok_or_else(|| Refusal::new(RefusalKind::UnknownJob, format!("Unknown job {id}")).with("job", id.to_string()))
+}
+
+fn no_thread(which: &'static str) -> impl Fn(std::io::Error) -> Refusal {
+    move |error| Refusal::new(RefusalKind::UnknownError, format!("{which} cannot be started: {error}"))
 }

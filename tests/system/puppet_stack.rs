@@ -20,16 +20,16 @@ use crate::support::port::free_port;
 
 const VARIABLE: &str = "PODIUM_PUPPET_STACK";
 const PODIUM: &str = env!("CARGO_BIN_EXE_podium");
-const SERVER: &str = "orch.example.test";
-const NODE: &str = "node01.example.test";
-const PUPPETDB: &str = "puppetdb.example.test";
+pub(super) const SERVER: &str = "orch.example.test";
+pub(super) const NODE: &str = "node01.example.test";
+pub(super) const PUPPETDB: &str = "puppetdb.example.test";
 /// A run of the Puppet agent takes a while on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
-struct Stack {
+pub(super) struct Stack {
     tool: PathBuf,
-    directory: PathBuf,
-    own: tempfile::TempDir,
+    pub(super) directory: PathBuf,
+    pub(super) own: tempfile::TempDir,
     ports: [u16; 2],
     children: Vec<Child>,
     token: String,
@@ -37,7 +37,7 @@ struct Stack {
 
 impl Stack {
     /// With certificates for server and node; `None` where there is no such stack.
-    fn find() -> Option<Self> {
+    pub(super) fn find() -> Option<Self> {
         let Some(tool) = std::env::var_os(VARIABLE).map(PathBuf::from) else {
             println!("skipped: {VARIABLE} does not name the tool of a real Puppet Server and PuppetDB");
             return None;
@@ -50,7 +50,7 @@ impl Stack {
         Some(stack)
     }
 
-    fn run(&self, arguments: &[&str]) -> Option<i32> {
+    pub(super) fn run(&self, arguments: &[&str]) -> Option<i32> {
         let tool = Command::new(&self.tool).args(arguments).stdin(Stdio::null()).output().unwrap();
         println!("{arguments:?}: {}{}", String::from_utf8_lossy(&tool.stdout), String::from_utf8_lossy(&tool.stderr));
         tool.status.code()
@@ -61,7 +61,7 @@ impl Stack {
         CertificatePaths { certificate: at("cert.pem"), key: at("key.pem"), ca: at("ca.pem"), crl: Some(at("crl.pem")) }
     }
 
-    fn material(&self) -> Material {
+    pub(super) fn material(&self) -> Material {
         Material::load(&self.certificates(SERVER)).unwrap()
     }
 
@@ -125,7 +125,7 @@ impl Stack {
         self.wait("the agent", || self.get(&path).1["connected"] == true);
     }
 
-    fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub(super) fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition() {
             assert!(

@@ -83,43 +83,42 @@ impl Ledger {
                 node.resent = true;
                 self.tally.resent += 1;
             }
-            Change::NodeEnded { node, state, .. } => {
-                assert_eq!(self.ended_nodes.insert(node, state), None, "a node ends once");
-                let job = self.jobs.get_mut(&node.job).unwrap();
-                let ended = job.nodes.iter().position(|other| other.position == node.position).unwrap();
-                let name = job.nodes.remove(ended).name;
-                let is_blocked =
-                    job.waits.iter().any(|wait| wait.precedence.node == node.position && wait.ended.is_some());
-                match (state, job.state) {
-                    (NodeState::Skipped, JobState::Stopping) => {}
-                    (NodeState::Skipped, _) => assert!(is_blocked, "a node is skipped for a reason"),
-                    _ => assert!(!is_blocked, "what is after a node that has not ended well is skipped"),
-                }
-                job.waits.retain(|wait| wait.precedence.node != node.position);
-                match state {
-                    NodeState::Finished => job.waits.retain(|wait| wait.precedence.after != node.position),
-                    _ => {
-                        let mut after = job.waits.iter_mut().filter(|wait| wait.precedence.after == node.position);
-                        after.by_ref().for_each(|wait| wait.ended = Some(Ended { name: name.clone(), state }));
-                    }
-                }
-                let is_stopping = job.state == JobState::Stopping;
-                match state {
-                    NodeState::Finished => {
-                        (job.succeeded, self.tally.finished) = (job.succeeded + 1, self.tally.finished + 1)
-                    }
-                    other => {
-                        job.unsuccessful += 1;
-                        match other {
-                            NodeState::Skipped if is_stopping => self.tally.skipped += 1,
-                            NodeState::Skipped => self.tally.blocked += 1,
-                            NodeState::Stopped => self.tally.stopped += 1,
-                            _ => self.tally.errored += 1,
-                        }
-                    }
+            Change::NodeEnded { node, state, .. } => self.node_ended(node, state),
+            _ => {}
+        }
+    }
+
+    fn node_ended(&mut self, node: NodeKey, state: NodeState) {
+        assert_eq!(self.ended_nodes.insert(node, state), None, "a node ends once");
+        let job = self.jobs.get_mut(&node.job).unwrap();
+        let ended = job.nodes.iter().position(|other| other.position == node.position).unwrap();
+        let name = job.nodes.remove(ended).name;
+        let is_blocked = job.waits.iter().any(|wait| wait.precedence.node == node.position && wait.ended.is_some());
+        match (state, job.state) {
+            (NodeState::Skipped, JobState::Stopping) => {}
+            (NodeState::Skipped, _) => assert!(is_blocked, "a node is skipped for a reason"),
+            _ => assert!(!is_blocked, "what is after a node that has not ended well is skipped"),
+        }
+        job.waits.retain(|wait| wait.precedence.node != node.position);
+        match state {
+            NodeState::Finished => job.waits.retain(|wait| wait.precedence.after != node.position),
+            _ => {
+                let mut after = job.waits.iter_mut().filter(|wait| wait.precedence.after == node.position);
+                after.by_ref().for_each(|wait| wait.ended = Some(Ended { name: name.clone(), state }));
+            }
+        }
+        let is_stopping = job.state == JobState::Stopping;
+        match state {
+            NodeState::Finished => (job.succeeded, self.tally.finished) = (job.succeeded + 1, self.tally.finished + 1),
+            other => {
+                job.unsuccessful += 1;
+                match other {
+                    NodeState::Skipped if is_stopping => self.tally.skipped += 1,
+                    NodeState::Skipped => self.tally.blocked += 1,
+                    NodeState::Stopped => self.tally.stopped += 1,
+                    _ => self.tally.errored += 1,
                 }
             }
-            _ => {}
         }
     }
 
