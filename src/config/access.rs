@@ -17,7 +17,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, data_dir: &Path) -> AccessSettin
     let lifetime_max = reader.duration("orchestrator.token-lifetime-max", Bare::Seconds, lifetimes);
     let failed = reader.integer("orchestrator.failed-attempts-lockout", 0..=1_000_000);
     let lockout = reader.integer("orchestrator.lockout-minutes", 0..=525_600);
-    let lockout = lockout.and_then(|minutes| u64::try_from(minutes).ok()).unwrap_or(15);
+    let lockout = lockout.unwrap_or(15);
     let settings = AccessSettings {
         token_lifetime: lifetime.unwrap_or(Duration::from_secs(3600)),
         token_lifetime_max: lifetime_max.unwrap_or(10 * YEAR),

@@ -2,6 +2,7 @@
 //! of them ends otherwise, the node is skipped, and so are those after it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::{Dispatcher, Now, Output};
@@ -79,8 +80,8 @@ impl Order {
         let by: Arc<str> = name.into();
         for dependent in dependents {
             if state != NodeState::Finished {
-                if !self.blocked.contains_key(&dependent) {
-                    self.blocked.insert(dependent, Blocked { by: by.clone(), state });
+                if let Entry::Vacant(vacant) = self.blocked.entry(dependent) {
+                    vacant.insert(Blocked { by: by.clone(), state });
                     consequences.blocked.push(dependent);
                 }
                 continue;

@@ -147,7 +147,7 @@ impl PuppetServer {
         let path = format!("{ENVIRONMENT}/{environment}");
         let response = self.get(&path)?;
         match response.status {
-            StatusCode::OK => Ok(Some(response.body.into())),
+            StatusCode::OK => Ok(Some(response.body)),
             StatusCode::NOT_FOUND => Ok(None),
             // Newer ones refuse what they do not know before they say that it is not there.
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
