@@ -16,7 +16,6 @@ use tempfile::TempDir;
 
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::rbac::TokenRequest;
-use super::store::sqlite::SqliteStore;
 use super::*;
 use crate::config::settings::{AccessSettings, CodeSource};
 use crate::pcp::Envelope;

@@ -58,6 +58,8 @@ fn settings(dir: &Path) -> OrchestratorSettings {
         graph_dir: None,
         code_source: CodeSource::PuppetServer(service("puppet.example.test", 8140)),
         puppetdb: Some(service(PUPPETDB, 8081)),
+        classifier: None,
+        database: None,
     }
 }
 
