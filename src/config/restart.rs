@@ -82,6 +82,8 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         access,
         brokers,
         keep_jobs,
+        disk_reserve,
+        webhooks,
         code_source,
         puppetdb,
     } = now;
@@ -103,6 +105,9 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.audit-log.file", start.access.audit_log != *audit_log),
         ("orchestrator.brokers", start.brokers != *brokers),
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
+        ("orchestrator.disk-reserve", start.disk_reserve != *disk_reserve),
+        ("orchestrator.webhook-ca", start.webhooks.ca != webhooks.ca),
+        ("orchestrator.webhook-loopback", start.webhooks.loopback != webhooks.loopback),
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
         ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
     ];

@@ -224,10 +224,23 @@ pub struct OrchestratorSettings {
     pub brokers: Vec<String>,
     /// How long jobs are kept after their end; `None` is for ever.
     pub keep_jobs: Option<Duration>,
+    /// Bytes that must be free on the disk of the data directory for a job to be accepted.
+    pub disk_reserve: u64,
+    /// Whom events are posted to.
+    pub webhooks: WebhookSettings,
     /// Where environments and tasks come from.
     pub code_source: CodeSource,
     /// Answers queries for nodes and knows the reports of Puppet runs.
     pub puppetdb: Option<ServiceSettings>,
+}
+
+/// Whom events are posted to; which webhooks there are is in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// File with the CAs that are trusted; `None` is the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether they may be on this host.
+    pub loopback: bool,
 }
 
 /// Where environments and tasks come from.

@@ -180,6 +180,11 @@ pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> R
     drop(inner.handing_over.write().unwrap_or_else(PoisonError::into_inner));
     let (to, answer) = crossbeam_channel::bounded(1);
     let is_told = inner.commands.send(Command::Stop(id, stop, to)).is_ok() && answer.recv().is_ok();
+    if !is_told && inner.disk.is_full() {
+        let message = "Nobody can say when the job will be stopped: the disk is full, and nothing can be stored. Make room, \
+                       and stop the job then.";
+        return Err(Refusal::new(RefusalKind::InsufficientStorage, message));
+    }
     if !is_told {
         let message = "The job is not stopped: the dispatcher has stopped. The server's log says why; restart the server \
                        once that is mended, and stop the job then.";

@@ -2,8 +2,10 @@
 //! PCP client like any other; its link to a broker is a pair of [`crate::link::Port`]s. LIFECYCLE.md walks through a job.
 
 pub mod backup;
+pub mod bell;
 pub mod classifier;
 pub mod concurrency;
+pub mod disk;
 pub mod dispatch;
 pub mod events;
 pub mod facts;
@@ -24,6 +26,7 @@ pub mod tasks;
 pub(crate) mod tests;
 mod upkeep;
 pub mod vault;
+pub mod webhooks;
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
@@ -38,13 +41,15 @@ use crate::clock::Clock;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
+use bell::Bell;
 use classifier::Classifier;
+use disk::Disk;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
 use inventory::{Inventory, LinkedBroker};
 use model::{
-    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
-    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail,
-    TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobEvent, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand,
+    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand,
+    TaskDetail, TaskListing,
 };
 use rbac::Rbac;
 use sources::puppetdb::PuppetDb;
@@ -56,6 +61,7 @@ use targets::{NodeGroups, Targets};
 use task_targets::TaskTargets;
 use upkeep::Upkeep;
 use vault::Vault;
+use webhooks::Webhooks;
 
 /// The orchestrator's handle; cheap to clone. All methods block (on the store, on files, or on Puppet Server and PuppetDB
 /// up to their timeouts): call them from a blocking context.
@@ -66,7 +72,7 @@ pub struct Orchestrator {
 
 struct Inner {
     store: Arc<dyn Store>,
-    vault: Vault,
+    vault: Arc<Vault>,
     source: Source,
     puppetdb: Option<Arc<PuppetDb>>,
     rbac: Rbac,
@@ -83,6 +89,9 @@ struct Inner {
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     upkeep: Mutex<Option<Upkeep>>,
+    disk: Arc<Disk>,
+    bell: Arc<Bell>,
+    webhooks: Webhooks,
 }
 
 /// A file that agents may download.
@@ -129,7 +138,7 @@ impl Orchestrator {
         links: Vec<BrokerLink>,
     ) -> Result<Self, Refusal> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
-        let vault = Vault::open(&settings.data_dir)?;
+        let vault = Arc::new(Vault::open(&settings.data_dir)?);
         let rbac = Rbac::open(store.clone(), settings)?;
         let inventory = Arc::new(RwLock::new(Inventory::new(store.known_nodes()?)));
         let recovered = jobs::recover(&*store, &vault)?;
@@ -138,6 +147,8 @@ impl Orchestrator {
             tracing::info!(jobs = recovered.len(), nodes, "goes on with jobs from before the start");
         }
         let unfinished_nodes = Arc::new(AtomicUsize::new(nodes));
+        let disk = Arc::new(Disk::new(settings.data_dir.clone(), settings.disk_reserve));
+        let bell = Arc::new(Bell::default());
         let clock = Clock::start();
         let dispatch = DispatchSettings {
             task_concurrency: settings.task_concurrency,
@@ -155,6 +166,8 @@ impl Orchestrator {
             commands: queue,
             clock,
             unfinished_nodes: unfinished_nodes.clone(),
+            disk: disk.clone(),
+            bell: bell.clone(),
         })
         .map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
@@ -162,6 +175,7 @@ impl Orchestrator {
         let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
         })?;
+        let webhooks = Webhooks::start(store.clone(), vault.clone(), bell.clone(), settings.webhooks.clone())?;
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
         let groups = NodeGroups::Embedded(classifier.clone());
@@ -183,6 +197,9 @@ impl Orchestrator {
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
             upkeep: Mutex::new(Some(upkeep)),
+            disk,
+            bell,
+            webhooks,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -220,6 +237,7 @@ impl Orchestrator {
 
     /// Starts a plan job of a plan that runs elsewhere.
     pub fn start_plan(&self, subject: &Subject, command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        self.inner.disk.check()?;
         plan_jobs::start(&self.inner, subject, command)
     }
 
@@ -250,7 +268,7 @@ impl Orchestrator {
 
     fn check_dispatching(&self) -> Result<(), Refusal> {
         if self.is_dispatching() {
-            return Ok(());
+            return self.inner.disk.check();
         }
         let message = "No command is accepted because nothing would come of it: the dispatcher has stopped. The server's \
                        log says why; restart the server once that is mended.";
@@ -362,6 +380,31 @@ impl Orchestrator {
         thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
+    /// Room for what is stored.
+    pub fn disk(&self) -> &Disk {
+        &self.inner.disk
+    }
+
+    /// Rings when events have been stored.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.inner.bell
+    }
+
+    /// At most so many events from number `start` on, of one job or of all; see [`store::webhooks::WebhookStore`].
+    pub fn events_from(&self, job: Option<JobId>, start: i64, events: u32) -> Result<Vec<JobEvent>, Refusal> {
+        Ok(self.inner.store.events_from(job, start, events)?)
+    }
+
+    /// The number of the newest event.
+    pub fn last_event(&self) -> Result<i64, Refusal> {
+        Ok(self.inner.store.last_event()?)
+    }
+
+    /// Who is told of events.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.inner.webhooks
+    }
+
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {
@@ -372,6 +415,7 @@ impl Orchestrator {
             // A panic of the thread has been reported by its own hook.
             let _ = thread.join();
         }
+        self.inner.webhooks.stop();
         drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.inner.store.close();
     }

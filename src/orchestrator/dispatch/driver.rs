@@ -1,6 +1,6 @@
 //! The thread that drives the [`Dispatcher`]: it waits for messages, commands and deadlines, gathers what there is into a
-//! batch, commits what the batch changed, and only then sends. It stops by itself if the store fails: sending what is
-//! not stored would make a restart run tasks twice.
+//! batch, commits what the batch changed, and only then sends. It stops by itself if the store fails, except
+//! for want of room, which `stall` waits for: sending what is not stored would make a restart run tasks twice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,10 +12,13 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::messages::Received;
+use super::stall::{Kept, Resumed};
 use super::{AcceptedJob, Attached, Dispatcher, Now, Output, Pace, Send, Stop, StopAnswer};
 use crate::clock::{Clock, Moment, WallTime};
 use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, DISPATCH_STEP_BYTES_MAX, ORCHESTRATOR_OUTBOX_MAX};
 use crate::orchestrator::BrokerLink;
+use crate::orchestrator::bell::Bell;
+use crate::orchestrator::disk::Disk;
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::model::JobId;
 use crate::orchestrator::store::{Store, StoreError};
@@ -49,6 +52,10 @@ pub struct DriverParts {
     pub clock: Clock,
     /// Nodes that have not ended; counted down here.
     pub unfinished_nodes: Arc<AtomicUsize>,
+    /// Told when the store has no room.
+    pub disk: Arc<Disk>,
+    /// Rung after every commit.
+    pub bell: Arc<Bell>,
 }
 
 /// Time after which a message that a broker had no room for is offered again.
@@ -59,15 +66,19 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The thread's state.
 pub struct Driver {
-    parts: DriverParts,
+    pub(super) parts: DriverParts,
     /// By the dispatcher's index; `None` where a link was lost.
     links: Vec<Option<BrokerLink>>,
     /// Messages that brokers had no room for, oldest first.
     outbox: VecDeque<(LinkIndex, Bytes)>,
     dropped: Dropped,
     /// To be told once the batch is stored.
-    answers: Vec<(Sender<StopAnswer>, StopAnswer)>,
-    is_stopping: bool,
+    pub(super) answers: Vec<(Sender<StopAnswer>, StopAnswer)>,
+    pub(super) is_stopping: bool,
+    /// Commands that came while the disk was full.
+    pub(super) kept: Kept,
+    /// For how long the disk was full: the dispatcher's clock stood still.
+    pub(super) stalled: Duration,
 }
 
 /// Messages that were of no use since the last warning. Warnings are rare because peers can cause them at will.
@@ -119,7 +130,7 @@ impl Dropped {
 }
 
 impl Driver {
-    fn new(parts: DriverParts) -> Self {
+    pub(super) fn new(parts: DriverParts) -> Self {
         Self {
             parts,
             links: Vec::new(),
@@ -127,6 +138,8 @@ impl Driver {
             dropped: Dropped::default(),
             answers: Vec::new(),
             is_stopping: false,
+            kept: Kept::new(),
+            stalled: Duration::ZERO,
         }
     }
 
@@ -158,13 +171,17 @@ impl Driver {
     }
 
     fn now(&self) -> Now {
-        Now { moment: self.parts.clock.now(), wall: WallTime::now() }
+        Now { moment: self.moment(), wall: WallTime::now() }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::default() + self.parts.clock.now().since(Moment::default() + self.stalled)
     }
 
     /// Takes what has arrived, up to the size of a batch.
     fn gather(&mut self, now: Now, out: &mut Output) {
         for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
-            match self.parts.commands.try_recv() {
+            match self.next_command() {
                 Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
                 Ok(Command::Attach(link)) => self.attach(now, link),
                 Err(TryRecvError::Empty) => break,
@@ -249,7 +266,10 @@ impl Driver {
     /// Commits, then sends.
     fn carry_out(&mut self, out: Output) -> Result<(), StoreError> {
         if !out.changes.is_empty() {
-            self.parts.store.commit(out.changes)?;
+            match self.commit(out.changes)? {
+                Resumed::Stored => self.parts.bell.ring(),
+                Resumed::Stopping => return Ok(()),
+            }
         }
         // Nobody may be waiting any more, which is fine.
         for (to, answer) in self.answers.drain(..) {
@@ -291,11 +311,14 @@ impl Driver {
 
     /// Sleeps until something arrives or is due.
     fn wait(&self) {
-        let now = self.parts.clock.now();
+        let now = self.moment();
         let due = self.parts.dispatcher.next_deadline().map_or(HEARTBEAT, |due| due.since(now));
         let mut limit = due.min(HEARTBEAT);
         if !self.outbox.is_empty() {
             limit = limit.min(RETRY);
+        }
+        if !self.kept.is_empty() {
+            return;
         }
         let mut select = Select::new();
         select.recv(&self.parts.commands);
@@ -308,7 +331,7 @@ impl Driver {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::RwLock;
 
     use crossbeam_channel::unbounded;
@@ -329,7 +352,7 @@ mod tests {
         }
     }
 
-    fn link(broker: usize) -> (Sender<Bytes>, BrokerLink) {
+    pub fn link(broker: usize) -> (Sender<Bytes>, BrokerLink) {
         let (sender, from_broker) = unbounded();
         (
             sender,
@@ -356,6 +379,8 @@ mod tests {
             commands,
             clock,
             unfinished_nodes: Arc::default(),
+            disk: Arc::new(Disk::new(dir.path().to_owned(), 0)),
+            bell: Arc::default(),
         };
         let mut driver = Driver::new(parts);
         let mut senders = Vec::new();

@@ -11,6 +11,7 @@ mod messages;
 mod node;
 #[cfg(test)]
 mod simulation;
+mod stall;
 mod stop;
 #[cfg(test)]
 mod tests;

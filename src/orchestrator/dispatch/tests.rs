@@ -3,6 +3,7 @@
 mod deploy;
 mod links;
 mod silence;
+mod stall;
 mod stop;
 
 use serde_json::{Value, json};

@@ -4,6 +4,7 @@
 mod access;
 mod facts;
 mod plans;
+mod webhooks;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -31,6 +32,7 @@ pub fn run(open: Open<'_>) {
     facts::facts_are_found_by_their_changes(open);
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
+    webhooks::run(open);
     many_threads_write_at_once(open);
     a_closed_store_refuses(open);
 }

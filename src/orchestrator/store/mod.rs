@@ -13,10 +13,12 @@ mod rows;
 pub mod sqlite;
 mod sqlite_access;
 mod task_targets;
+pub mod webhooks;
 mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -26,6 +28,7 @@ pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
 pub use task_targets::TaskTargetStore;
+use webhooks::{WebhookStore, WebhooksChange};
 
 use super::model::{
     Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
@@ -34,13 +37,18 @@ use super::model::{
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore {
+pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore + WebhookStore {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
 
     /// Makes all changes, in order, or none.
-    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.commit_shared(Arc::new(changes))
+    }
+
+    /// The same for whoever tries again with the same changes if there was no room for them.
+    fn commit_shared(&self, changes: Arc<Vec<Change>>) -> Result<(), StoreError>;
 
     /// One job.
     fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
@@ -184,6 +192,8 @@ pub enum Change {
     Groups(GroupsChange),
     /// A task target is added; its number must be new.
     TaskTargetCreated(TaskTarget),
+    /// Who is told of events has changed.
+    Webhooks(WebhooksChange),
 }
 
 /// A job that has not ended.
@@ -276,6 +286,13 @@ pub enum StoreError {
         /// The database's words.
         cause: String,
     },
+    /// There is no room on the disk; nothing was written, and the same may succeed once there is.
+    Full {
+        /// What was being done.
+        action: &'static str,
+        /// The database's words.
+        cause: String,
+    },
     /// A row holds what this program never writes.
     Corrupt(String),
     /// What was asked for has more bytes than one answer may take.
@@ -307,6 +324,11 @@ impl fmt::Display for StoreError {
                 path.display()
             ),
             Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
+            Self::Full { action, cause } => write!(
+                f,
+                "the disk is full: the database failed to {action} ({cause}); make room on the file system of \
+                 orchestrator.data-dir"
+            ),
             Self::Corrupt(what) => write!(f, "the database holds what was never written to it: {what}"),
             Self::TooLarge { bytes_max } => {
                 write!(
@@ -326,6 +348,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match error {
             StoreError::TooLarge { .. } => RefusalKind::ValidationError,
+            StoreError::Full { .. } => RefusalKind::InsufficientStorage,
             _ => RefusalKind::UnknownError,
         };
         Refusal::new(kind, error.to_string())

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, ErrorCode, Row, ffi, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -16,7 +16,18 @@ use crate::orchestrator::model::{
 
 /// Names what was being done when the database failed.
 pub fn database(action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
-    move |error| StoreError::Database { action, cause: error.to_string() }
+    move |error| {
+        let cause = error.to_string();
+        if is_full(&error) { StoreError::Full { action, cause } } else { StoreError::Database { action, cause } }
+    }
+}
+
+/// Whether the disk has no room. SQLite says so in two more ways: a write that fails for any other cause than ENOSPC, such
+/// as a quota, and the file for its shared memory that cannot grow. All of them leave the database as it was.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    failure.code == ErrorCode::DiskFull
+        || matches!(failure.extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Bytes that columns of a row have.

@@ -6,14 +6,16 @@ mod facts;
 mod groups;
 pub(super) mod plans;
 mod task_targets;
+mod webhooks;
 
 pub(super) use facts::apply as apply_facts;
 pub(super) use groups::apply as apply_groups;
 pub(super) use task_targets::apply as apply_task_target;
+pub(super) use webhooks::apply as apply_webhooks;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded};
@@ -34,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_access.sql"),
     include_str!("migrations/0004_facts.sql"),
     include_str!("migrations/0005_old_jobs.sql"),
+    include_str!("migrations/0011_webhooks.sql"),
 ];
 
 /// The store in `<data_dir>/podium.db`.
@@ -49,6 +52,11 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates the store below `data_dir`, which becomes readable by its owner only.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_within(data_dir, None)
+    }
+
+    /// The same with a most of pages that the file may have: for tests, a disk that is full.
+    pub(in crate::orchestrator) fn open_within(data_dir: &Path, pages_max: Option<u32>) -> Result<Self, StoreError> {
         create_private_dir(data_dir)?;
         let lock = lock(data_dir)?;
         let path = data_dir.join(DATABASE);
@@ -60,6 +68,9 @@ impl SqliteStore {
         connection.pragma_update(None, "synchronous", "FULL").map_err(database("set synchronous"))?;
         connection.pragma_update(None, "foreign_keys", true).map_err(database("set foreign_keys"))?;
         migrate(&mut connection, &path)?;
+        if let Some(pages) = pages_max {
+            connection.pragma_update(None, "max_page_count", pages).map_err(database("set max_page_count"))?;
+        }
         let (requests, queue) = bounded(STORE_QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("store".into())
@@ -138,7 +149,7 @@ impl Store for SqliteStore {
         self.write(|done| Write::Create(Box::new(job), done))
     }
 
-    fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    fn commit_shared(&self, changes: Arc<Vec<Change>>) -> Result<(), StoreError> {
         self.write(|done| Write::Commit(changes, done))
     }
 

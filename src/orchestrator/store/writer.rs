@@ -2,13 +2,15 @@
 //! transaction, so that they share one flush to disk. Each request has a savepoint of its own: one that fails takes
 //! nothing with it.
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, Savepoint, params};
 use serde_json::{Map, Value};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
-use super::sqlite::{apply_facts, apply_groups, apply_task_target, plans};
+use super::sqlite::{apply_facts, apply_groups, apply_task_target, apply_webhooks, plans};
 use super::{Change, NewEvent, NewJob, Pruned, StoreError, prune, sqlite_access};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
@@ -23,7 +25,7 @@ pub enum Write {
     /// The end of a plan job.
     FinishPlan(Box<PlanEnd>, WallTime, Sender<Result<PlanFinish, StoreError>>),
     /// Changes, all or none.
-    Commit(Vec<Change>, Sender<Result<(), StoreError>>),
+    Commit(Arc<Vec<Change>>, Sender<Result<(), StoreError>>),
     /// Rows of old jobs, see [`super::Store::prune`].
     Prune(WallTime, usize, Sender<Result<Pruned, StoreError>>),
 }
@@ -49,6 +51,17 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// Why it is none.
+    fn failure(&self) -> Option<StoreError> {
+        match self {
+            Self::Created(_, result) => result.as_ref().err().cloned(),
+            Self::PlanStarted(_, result) => result.as_ref().err().cloned(),
+            Self::PlanFinished(_, result) => result.as_ref().err().cloned(),
+            Self::Committed(_, result) => result.as_ref().err().cloned(),
+            Self::Pruned(_, result) => result.as_ref().err().cloned(),
+        }
+    }
+
     /// Tells it; `commit` is how the transaction as a whole went. Nobody may be waiting any more, which is fine.
     fn tell(self, commit: &Result<(), StoreError>) {
         match self {
@@ -85,8 +98,10 @@ fn write_batch(connection: &mut Connection, batch: Vec<Write>) {
             // A full disk can make SQLite take everything back at once. What came after would be committed by itself,
             // though its callers are told that it was not.
             if transaction.is_autocommit() {
-                let cause = "the database has taken the transaction back".to_owned();
-                return Err(StoreError::Database { action: "go on with a transaction", cause });
+                return Err(outcomes.last().and_then(Outcome::failure).unwrap_or_else(|| {
+                    let cause = "the database has taken the transaction back".to_owned();
+                    StoreError::Database { action: "go on with a transaction", cause }
+                }));
             }
         }
         transaction.commit().map_err(database("commit"))
@@ -231,6 +246,7 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::Facts(change) => apply_facts(connection, change),
         Change::Groups(change) => apply_groups(connection, change),
         Change::TaskTargetCreated(target) => apply_task_target(connection, target),
+        Change::Webhooks(change) => apply_webhooks(connection, change),
     }
 }
 
@@ -275,7 +291,7 @@ mod tests {
         let (outcomes, batch): (Vec<_>, Vec<_>) = ["before", "full", "after"]
             .map(|name| {
                 let (to, outcome) = bounded(1);
-                (outcome, Write::Commit(vec![Change::NodesSeen(vec![name.to_owned()])], to))
+                (outcome, Write::Commit(Arc::new(vec![Change::NodesSeen(vec![name.to_owned()])]), to))
             })
             .into_iter()
             .unzip();
@@ -285,7 +301,10 @@ mod tests {
         let kept: i64 = connection.query_row("SELECT count(*) FROM known_nodes", [], |row| row.get(0)).unwrap();
         assert_eq!(kept, 0);
         let (to, outcome) = bounded(1);
-        write_batch(&mut connection, vec![Write::Commit(vec![Change::NodesSeen(vec!["later".to_owned()])], to)]);
+        write_batch(
+            &mut connection,
+            vec![Write::Commit(Arc::new(vec![Change::NodesSeen(vec!["later".to_owned()])]), to)],
+        );
         assert_eq!(outcome.recv().unwrap(), Ok(()));
     }
 }
