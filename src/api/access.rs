@@ -39,6 +39,7 @@ type Line = (&'static str, &'static str, Need, Kind);
 pub(super) const TABLE: &[Line] = &[
     ("GET", "/orchestrator", Somebody, Question),
     ("GET", "/orchestrator/v1", Somebody, Question),
+    ("GET", "/orchestrator/v1/", Somebody, Question),
     ("GET", "/orchestrator/v1/openapi.json", Nothing, Question),
     ("GET", "/orchestrator/v1/status", Somebody, Question),
     ("POST", "/orchestrator/v1/command/deploy", Permission(Action::PuppetAgentRun), Change),

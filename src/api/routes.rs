@@ -34,6 +34,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/orchestrator", get(root))
         .route("/orchestrator/v1", get(root))
+        .route("/orchestrator/v1/", get(root))
         .route("/orchestrator/v1/openapi.json", get(openapi::show))
         .route("/orchestrator/v1/status", get(status::services))
         .route("/orchestrator/v1/command/task", post(commands::run_task))
@@ -50,17 +51,12 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/scopes/task_targets", get(task_targets::list))
         .route("/orchestrator/v1/scopes/task_targets/{id}", get(task_targets::show))
         .merge(classifier_routes())
+        .merge(event_routes())
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
         .route("/orchestrator/v1/jobs/{id}/report", get(jobs::report))
         .route("/orchestrator/v1/jobs/{id}/events", get(jobs::events))
-        .route("/orchestrator/v1/jobs/{id}/events/stream", get(streams::of_job))
-        .route("/orchestrator/v1/events/stream", get(streams::of_all))
-        .route("/podium/v1/webhooks", get(webhooks::list).post(webhooks::add))
-        .route("/podium/v1/webhooks/{id}", get(webhooks::show).delete(webhooks::remove))
-        .route("/podium/v1/webhooks/{id}/test", post(webhooks::test))
-        .route("/podium/v1/webhooks/{id}/resume", post(webhooks::resume))
         .route("/orchestrator/v1/environments", get(environments::list))
         .route("/orchestrator/v1/environments/{environment}", get(environments::show))
         .route("/orchestrator/v1/environments/{environment}/applications", get(environments::applications))
@@ -99,6 +95,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .with_state(shared)
+}
+
+fn event_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/orchestrator/v1/jobs/{id}/events/stream", get(streams::of_job))
+        .route("/orchestrator/v1/events/stream", get(streams::of_all))
+        .route("/podium/v1/webhooks", get(webhooks::list).post(webhooks::add))
+        .route("/podium/v1/webhooks/{id}", get(webhooks::show).delete(webhooks::remove))
+        .route("/podium/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/podium/v1/webhooks/{id}/resume", post(webhooks::resume))
 }
 
 fn classifier_routes() -> Router<Arc<Shared>> {

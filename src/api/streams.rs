@@ -156,7 +156,9 @@ fn asked(headers: &HeaderMap, uri: &Uri) -> Result<Option<i64>, Problem> {
 /// A job's events are shown from its first one on, those of all jobs from now on, unless a number is asked for.
 fn begin(shared: &Shared, job: Option<JobId>, asked: Option<i64>) -> Result<Beginning, Refusal> {
     let Some(job) = job else {
-        let next = asked.map_or_else(|| shared.backend.last_event().map(|last| last + 1), Ok)?;
+        // A number of which nobody can have heard is from before a restore of the database.
+        let newest = shared.backend.last_event()? + 1;
+        let next = asked.map_or(newest, |asked| asked.min(newest));
         return Ok(Beginning { next, is_over: false, is_done: false });
     };
     let next = asked.unwrap_or(0);

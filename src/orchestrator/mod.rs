@@ -150,14 +150,9 @@ impl Orchestrator {
         let disk = Arc::new(Disk::new(settings.data_dir.clone(), settings.disk_reserve));
         let bell = Arc::new(Bell::default());
         let clock = Clock::start();
-        let dispatch = DispatchSettings {
-            task_concurrency: settings.task_concurrency,
-            deploy_concurrency: settings.deploy_concurrency,
-            allowed_status_requests: settings.allowed_status_requests,
-            status_interval: settings.status_interval,
-        };
         let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(dispatch, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
+        let dispatcher =
+            Dispatcher::new(dispatch_settings(settings), inventory.clone(), Box::new(Uuid::new_v4), clock.now());
         let thread = Driver::spawn(DriverParts {
             dispatcher,
             recovered,
@@ -418,6 +413,15 @@ impl Orchestrator {
         self.inner.webhooks.stop();
         drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.inner.store.close();
+    }
+}
+
+fn dispatch_settings(settings: &OrchestratorSettings) -> DispatchSettings {
+    DispatchSettings {
+        task_concurrency: settings.task_concurrency,
+        deploy_concurrency: settings.deploy_concurrency,
+        allowed_status_requests: settings.allowed_status_requests,
+        status_interval: settings.status_interval,
     }
 }
 

@@ -99,6 +99,7 @@ pub(super) fn operation(method: &str, path: &str) -> Option<&'static Operation> 
 const ORCHESTRATOR: &[Operation] = &[
     get("/orchestrator", "What there is", &[], &[(200, "Root")]),
     get("/orchestrator/v1", "What there is", &[], &[(200, "Root")]),
+    get("/orchestrator/v1/", "What there is", &[], &[(200, "Root")]),
     get("/orchestrator/v1/openapi.json", "This document", &[], &[(200, "document")]),
     get("/orchestrator/v1/status", "How the services are", LEVEL, &[(200, "Services"), (503, "Services")]),
     other("POST", "/orchestrator/v1/command/task", "Runs a task", "TaskCommand", &[(202, "Accepted")]),

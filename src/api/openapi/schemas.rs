@@ -9,7 +9,7 @@ use crate::orchestrator::model::{EventType, JobState, NodeState};
 pub(super) fn all() -> Value {
     let mut all = Map::new();
     for (name, schema) in
-        shared().into_iter().chain(commands()).chain(jobs()).chain(plans()).chain(code()).chain(rest())
+        shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans()).chain(code()).chain(rest())
     {
         let twice = all.insert(name.to_owned(), schema);
         debug_assert!(twice.is_none(), "{name}");
@@ -126,33 +126,39 @@ fn shared() -> [Named; 6] {
     ]
 }
 
-/// What commands are made of; unknown keys are let through, and null is as good as absent.
-fn commands() -> [Named; 9] {
-    let optional = |schema: Value| or_null(schema);
-    let common = [
-        ("?description", optional(text())),
-        ("?userdata", optional(open())),
-        ("?timeout", optional(number())),
-        ("?noop", optional(boolean())),
-        ("?concurrency", optional(number())),
-    ];
-    let [description, userdata, timeout, noop, concurrency] = common;
-    let flag = || optional(boolean());
-    let task = object([
+/// What commands that make jobs may say. Unknown keys are let through, and null is as good as absent.
+fn terms() -> [Named; 6] {
+    [
+        ("scope", of("Scope")),
+        ("?description", or_null(text())),
+        ("?userdata", or_null(open())),
+        ("?timeout", or_null(number())),
+        ("?noop", or_null(boolean())),
+        ("?concurrency", or_null(number())),
+    ]
+}
+
+fn task_command() -> Value {
+    let [scope, description, userdata, timeout, noop, concurrency] = terms();
+    opened(object([
         ("task", text()),
         ("params", open()),
-        ("scope", of("Scope")),
-        ("?environment", optional(text())),
+        ("?environment", or_null(text())),
         ("?plan_job", json!({"type": ["string", "integer", "null"]})),
-        description.clone(),
-        userdata.clone(),
-        timeout.clone(),
-        noop.clone(),
-        concurrency.clone(),
-    ]);
-    let deploy = object([
+        scope,
+        description,
+        userdata,
+        timeout,
+        noop,
+        concurrency,
+    ]))
+}
+
+fn deploy_command() -> Value {
+    let [scope, description, userdata, timeout, noop, concurrency] = terms();
+    let flag = || or_null(boolean());
+    opened(object([
         ("environment", text()),
-        ("scope", of("Scope")),
         ("?enforce_environment", flag()),
         ("?no_noop", flag()),
         ("?debug", flag()),
@@ -160,43 +166,45 @@ fn commands() -> [Named; 9] {
         ("?evaltrace", flag()),
         ("?use_cached_catalog", flag()),
         ("?usecacheonfailure", flag()),
-        ("?tags", optional(text())),
-        ("?skip_tags", optional(text())),
-        ("?ordering", optional(text())),
-        ("?filetimeout", optional(number())),
-        ("?http_connect_timeout", optional(number())),
-        ("?http_keepalive_timeout", optional(number())),
-        ("?http_read_timeout", optional(number())),
-        description.clone(),
+        ("?tags", or_null(text())),
+        ("?skip_tags", or_null(text())),
+        ("?ordering", or_null(text())),
+        ("?filetimeout", or_null(number())),
+        ("?http_connect_timeout", or_null(number())),
+        ("?http_keepalive_timeout", or_null(number())),
+        ("?http_read_timeout", or_null(number())),
+        scope,
+        description,
         userdata,
         timeout,
         noop,
         concurrency,
-    ]);
+    ]))
+}
+
+fn commands() -> [Named; 9] {
     let target = object([
         ("display_name", text()),
-        ("?tasks", optional(list(text()))),
-        ("?all_tasks", flag()),
+        ("?tasks", or_null(list(text()))),
+        ("?all_tasks", or_null(boolean())),
         ("nodes", list(text())),
         ("node_groups", list(text())),
-        ("?pql_query", optional(text())),
+        ("?pql_query", or_null(text())),
     ]);
     let start = object([
         ("plan_name", text()),
-        ("?params", optional(open())),
-        ("?sensitive", optional(list(text()))),
-        ("?environment", optional(text())),
-        description,
+        ("?params", or_null(open())),
+        ("?sensitive", or_null(list(text()))),
+        ("?environment", or_null(text())),
+        ("?description", or_null(text())),
     ]);
-    let finish = object([
-        ("plan_job", json!({"type": ["string", "integer"]})),
-        ("?result", anything()),
-        ("status", one_of(&["success", "failure"])),
-    ]);
-    let stop = object([("job", json!({"type": ["string", "integer"]})), ("?force", flag())]);
+    let number_or_text = || json!({"type": ["string", "integer"]});
+    let finish =
+        object([("plan_job", number_or_text()), ("?result", anything()), ("status", one_of(&["success", "failure"]))]);
+    let stop = object([("job", number_or_text()), ("?force", or_null(boolean()))]);
     [
-        ("TaskCommand", opened(task)),
-        ("DeployCommand", opened(deploy)),
+        ("TaskCommand", task_command()),
+        ("DeployCommand", deploy_command()),
         ("StopCommand", opened(stop)),
         ("TaskTargetCommand", opened(target)),
         ("PlanStartCommand", opened(start)),
@@ -207,17 +215,18 @@ fn commands() -> [Named; 9] {
     ]
 }
 
-fn jobs() -> [Named; 11] {
-    let states: Vec<&str> = NodeState::ALL.iter().map(|state| state.word()).collect();
-    let counts: Map<String, Value> = states.iter().map(|state| ((*state).to_owned(), number())).collect();
+fn words<T: Copy>(all: &[T], word: fn(T) -> &'static str) -> Value {
+    one_of(&all.iter().map(|one| word(*one)).collect::<Vec<_>>())
+}
+
+fn jobs() -> [Named; 4] {
+    let counts: Map<String, Value> = NodeState::ALL.iter().map(|state| (state.word().to_owned(), number())).collect();
     let counts = json!({"type": "object", "properties": counts, "additionalProperties": false});
-    let job_states: Vec<&str> = JobState::ALL.iter().map(|state| state.word()).collect();
-    let kinds: Vec<&str> = EventType::ALL.iter().map(|kind| kind.word()).collect();
     let stopped = object([("id", url()), ("name", text()), ("nodes", counts.clone())]);
     let job = object([
         ("id", url()),
         ("name", text()),
-        ("state", one_of(&job_states)),
+        ("state", words(JobState::ALL, JobState::word)),
         ("command", text()),
         ("type", text()),
         ("options", open()),
@@ -237,9 +246,27 @@ fn jobs() -> [Named; 11] {
         ("events", link()),
         ("?status", list(of("JobStatus"))),
     ]);
+    let pagination = object([
+        ("total", number()),
+        ("limit", number()),
+        ("offset", number()),
+        ("order_by", text()),
+        ("order", text()),
+        ("type", text()),
+    ]);
+    [
+        ("Stopped", object([("job", stopped)])),
+        ("Job", job),
+        ("JobStatus", object([("state", text()), ("enter_time", time()), ("exit_time", or_null(time()))])),
+        ("Jobs", object([("items", list(of("Job"))), ("pagination", pagination)])),
+    ]
+}
+
+fn nodes() -> [Named; 7] {
+    let states = || words(NodeState::ALL, NodeState::word);
     let node = object([
         ("name", text()),
-        ("state", one_of(&states)),
+        ("state", states()),
         ("transport", text()),
         ("start_timestamp", or_null(time())),
         ("finish_timestamp", or_null(time())),
@@ -252,7 +279,7 @@ fn jobs() -> [Named; 11] {
     ]);
     let row = object([
         ("node", text()),
-        ("state", one_of(&states)),
+        ("state", states()),
         ("timestamp", time()),
         ("start_timestamp", or_null(time())),
         ("finish_timestamp", or_null(time())),
@@ -260,24 +287,12 @@ fn jobs() -> [Named; 11] {
     ]);
     let event = object([
         ("id", text()),
-        ("type", one_of(&kinds)),
+        ("type", words(EventType::ALL, EventType::word)),
         ("timestamp", time()),
         ("details", open()),
         ("message", text()),
     ]);
-    let jobs_pagination = object([
-        ("total", number()),
-        ("limit", number()),
-        ("offset", number()),
-        ("order_by", text()),
-        ("order", text()),
-        ("type", text()),
-    ]);
     [
-        ("Stopped", object([("job", stopped)])),
-        ("Job", job),
-        ("JobStatus", object([("state", text()), ("enter_time", time()), ("exit_time", or_null(time()))])),
-        ("Jobs", object([("items", list(of("Job"))), ("pagination", jobs_pagination)])),
         ("Node", node),
         ("NextEvents", object([("id", url()), ("event", text())])),
         ("Nodes", object([("next-events", of("NextEvents")), ("items", list(of("Node")))])),
@@ -392,11 +407,11 @@ fn rest() -> Vec<Named> {
             ("active_alerts", list(object([("severity", text()), ("message", text())]))),
         ])
     };
-    let kinds: Vec<&str> = EventType::ALL.iter().map(|kind| kind.word()).collect();
+    let kinds = || words(EventType::ALL, EventType::word);
     let webhook = object([
         ("id", text()),
         ("url", url()),
-        ("events", list(one_of(&kinds))),
+        ("events", list(kinds())),
         ("description", text()),
         ("owner", text()),
         ("created_timestamp", time()),
@@ -409,7 +424,7 @@ fn rest() -> Vec<Named> {
     ]);
     let wish = object([
         ("url", url()),
-        ("?events", or_null(list(one_of(&kinds)))),
+        ("?events", or_null(list(kinds()))),
         ("?description", or_null(text())),
         ("?secret", or_null(text())),
     ]);

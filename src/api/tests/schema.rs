@@ -9,17 +9,27 @@ use crate::api::openapi;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi::document);
 
+/// What the document says of a request, if it says anything.
+fn operation(method: &str, path: &str) -> Option<&'static Value> {
+    let Listed::As { path, .. } = look_up(method, path) else { return None };
+    let method = if method == "HEAD" { "get".to_owned() } else { method.to_ascii_lowercase() };
+    DOCUMENT["paths"][path.replace("{*", "{")].get(method)
+}
+
+/// Panics if the document does not know a body that was taken.
+pub(super) fn check_question(method: &str, path: &str, status: u16, body: &[u8]) {
+    let Some(operation) = operation(method, path).filter(|_| status < 300) else { return };
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    if let (false, Ok(body)) = (schema.is_null(), serde_json::from_slice(body))
+        && let Err(why) = check(schema, &body, "")
+    {
+        panic!("{method} {path}: {body}\nwas taken and is not what the document says: {why}");
+    }
+}
+
 /// Panics if the document does not know such an answer.
 pub(super) fn check_answer(method: &str, path: &str, status: u16, content_type: &str, text: &str) {
-    let (Listed::As { path: listed, .. }, false) = (look_up(method, path), status == 401 || status == 405) else {
-        return;
-    };
-    let listed = listed.replace("{*", "{");
-    let method = if method == "HEAD" { "get".to_owned() } else { method.to_ascii_lowercase() };
-    let operation = &DOCUMENT["paths"][&listed][method.as_str()];
-    if operation.is_null() {
-        return;
-    }
+    let Some(operation) = operation(method, path).filter(|_| status != 401 && status != 405) else { return };
     let place = format!("{method} {path}: {status} {content_type} {text}");
     let known = &operation["responses"][status.to_string()];
     let response = match known.is_null() {

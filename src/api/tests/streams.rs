@@ -43,7 +43,7 @@ impl Api {
             let mut text = String::new();
             while !text.contains(end) {
                 let frame = body.frame().await.expect("the stream does not end").unwrap();
-                text.push_str(&String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap());
+                text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
             }
             text
         })
@@ -101,6 +101,8 @@ fn all_jobs_are_followed_from_now_on_or_from_a_number_on() {
     let api = Api::new();
     let before = api.read_until(request(&format!("{ALL}?start=12"), TOKEN, None), "id: 13");
     assert_eq!(ids(&before), ["12", "13"]);
+    let restored = api.read_until(request(ALL, TOKEN, Some("4711")), "\n\n");
+    assert_eq!(restored, "retry: 2000\nid: 13\n\n", "from before a restore of the database");
     let body = json!({"task": "facter", "params": {}, "scope": {"nodes": ["a"]}});
     api.post("/orchestrator/v1/command/task", body.to_string());
     let now = api.read_until(request(ALL, TOKEN, None), "event: job_finished");

@@ -55,8 +55,16 @@ fn alerts(room: Room, orchestrator: &Orchestrator) -> Vec<Alert> {
 
 fn details(orchestrator: &Orchestrator) -> Map<String, Value> {
     let brokers = ("brokers".to_owned(), orchestrator.brokers().iter().map(broker).collect());
-    let services = orchestrator.services_up().into_iter().map(|(key, up)| (key.to_owned(), json!(up)));
-    services.chain([brokers]).collect()
+    let up = |(key, up): (&str, bool)| (key.to_owned(), json!(up));
+    // Users and groups are kept in the same database; what Puppet Enterprise asks other services is a part of this one.
+    let can_store = orchestrator.is_dispatching() && !orchestrator.disk().is_full();
+    let own = [
+        ("db_up", can_store),
+        ("rbac_up", true),
+        ("classifier_up", true),
+        ("pxp_up", !orchestrator.brokers().is_empty()),
+    ];
+    orchestrator.services_up().into_iter().chain(own).map(up).chain([brokers]).collect()
 }
 
 fn broker(broker: &LinkedBroker) -> Value {

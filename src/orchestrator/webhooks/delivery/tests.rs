@@ -1,3 +1,5 @@
+//! Deliveries to a real server: order, restarts, failures.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
