@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +135,7 @@ pub struct Client {
     connect_timeout: Duration,
     total_timeout: Duration,
     kept: Option<Connection>,
+    is_admitted: fn(IpAddr) -> bool,
     /// `None` only while it is being dropped.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -158,7 +160,14 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| HttpError::new(HttpErrorKind::Io, format!("cannot start an event loop: {error}")))?;
-        Ok(Self { tls: TlsConnector::from(tls), connect_timeout, total_timeout, kept: None, runtime: Some(runtime) })
+        let (tls, is_admitted) = (TlsConnector::from(tls), (|_| true) as fn(IpAddr) -> bool);
+        Ok(Self { tls, connect_timeout, total_timeout, kept: None, is_admitted, runtime: Some(runtime) })
+    }
+
+    /// The same client, which connects to admitted addresses only, whatever names say.
+    pub fn reaching(mut self, is_admitted: fn(IpAddr) -> bool) -> Self {
+        self.is_admitted = is_admitted;
+        self
     }
 
     /// Sends a request and reads the whole answer, whose body may have at most `body_max` bytes.
@@ -228,10 +237,11 @@ impl Client {
         let place = Place { host: request.host, port: request.port, path_and_query: request.path_and_query };
         let kept = self.kept.take().filter(|kept| kept.host == request.host && kept.port == request.port);
         let message = build(request, &place)?;
-        let (connector, connect_timeout, total) = (&self.tls, self.connect_timeout, self.total_timeout);
+        let (connector, is_admitted) = (&self.tls, self.is_admitted);
+        let (connect_timeout, total) = (self.connect_timeout, self.total_timeout);
         let runtime = self.runtime.as_ref().expect("present until dropped");
         let outcome = runtime.block_on(within(total, &place, async {
-            let connect = || within(connect_timeout, &place, connect(connector, &place));
+            let connect = || within(connect_timeout, &place, connect(connector, is_admitted, &place));
             let (connection, answer) = exchange(kept, message, repeat, connect, &place).await?;
             let result = consume(answer, &place).await?;
             Ok((connection, result))
@@ -340,12 +350,16 @@ async fn exchange<F: Future<Output = Result<Connection, HttpError>>>(
     Ok((connection, answer))
 }
 
-async fn connect(connector: &TlsConnector, place: &Place<'_>) -> Result<Connection, HttpError> {
+async fn connect(
+    connector: &TlsConnector,
+    is_admitted: fn(IpAddr) -> bool,
+    place: &Place<'_>,
+) -> Result<Connection, HttpError> {
     let host = place.host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(|_| {
         HttpError::new(HttpErrorKind::Request, format!("`{host}` is neither a host name nor an address"))
     })?;
-    let stream = connect_tcp(host, place).await?;
+    let stream = connect_tcp(host, is_admitted, place).await?;
     let stream = connector.connect(name, stream).await.map_err(|error| explain(&error, place))?;
     let (sender, driver) = http1::Builder::new()
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
@@ -359,7 +373,7 @@ async fn connect(connector: &TlsConnector, place: &Place<'_>) -> Result<Connecti
     Ok(Connection { host: place.host.to_owned(), port: place.port, sender })
 }
 
-async fn connect_tcp(host: &str, place: &Place<'_>) -> Result<TcpStream, HttpError> {
+async fn connect_tcp(host: &str, is_admitted: fn(IpAddr) -> bool, place: &Place<'_>) -> Result<TcpStream, HttpError> {
     let unresolved = |why: &dyn fmt::Display| {
         let text = format!("the name `{host}` has no address ({why}); check its spelling and the resolver");
         HttpError::new(HttpErrorKind::Resolve, text)
@@ -367,6 +381,11 @@ async fn connect_tcp(host: &str, place: &Place<'_>) -> Result<TcpStream, HttpErr
     let addresses = tokio::net::lookup_host((host, place.port)).await.map_err(|error| unresolved(&error))?;
     let mut last = None;
     for address in addresses {
+        if !is_admitted(address.ip()) {
+            let text = format!("`{host}` leads to {}, which must not be asked", address.ip());
+            last = Some(HttpError::new(HttpErrorKind::Request, text));
+            continue;
+        }
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(|error| explain(&error, place))?;

@@ -45,6 +45,9 @@
 //!   with PuppetDB: `orchestrator::sources`) and commits the job before the answer,
 //!   the dispatcher sends a request per node and takes the result from the response or from a status query, whichever
 //!   is first.
+//! * An event goes out: the dispatcher's commit rings the [`orchestrator::bell`], and whoever waits reads the row of events
+//!   from its own place on: a stream of the API to whoever may see jobs, a webhook to the server that an administrator has
+//!   named ([`orchestrator::webhooks`]). The store is the only queue.
 //! * A reload: `cli::supervise` reads configuration and certificates again; the policy changes for the next message, and
 //!   every worker looks through its sessions for those that may not stay ([`broker::sweep`]).
 //! * A stop: `cli::supervise` returns at the signal; no new clients, the API ends with its links, `broker::drain` sends the

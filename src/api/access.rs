@@ -39,6 +39,8 @@ type Line = (&'static str, &'static str, Need, Kind);
 pub(super) const TABLE: &[Line] = &[
     ("GET", "/orchestrator", Somebody, Question),
     ("GET", "/orchestrator/v1", Somebody, Question),
+    ("GET", "/orchestrator/v1/", Somebody, Question),
+    ("GET", "/orchestrator/v1/openapi.json", Nothing, Question),
     ("GET", "/orchestrator/v1/status", Somebody, Question),
     ("POST", "/orchestrator/v1/command/deploy", Permission(Action::PuppetAgentRun), Change),
     ("POST", "/orchestrator/v1/command/deploy_plan", Permission(Action::PuppetAgentRun), Question),
@@ -59,6 +61,8 @@ pub(super) const TABLE: &[Line] = &[
     ("GET", "/orchestrator/v1/jobs/{id}/nodes", Permission(Action::OrchestratorView), Question),
     ("GET", "/orchestrator/v1/jobs/{id}/report", Permission(Action::OrchestratorView), Question),
     ("GET", "/orchestrator/v1/jobs/{id}/events", Permission(Action::OrchestratorView), Question),
+    ("GET", "/orchestrator/v1/jobs/{id}/events/stream", Permission(Action::OrchestratorView), Question),
+    ("GET", "/orchestrator/v1/events/stream", Permission(Action::OrchestratorView), Question),
     ("GET", "/orchestrator/v1/plan_jobs", Permission(Action::OrchestratorView), Question),
     ("GET", "/orchestrator/v1/plan_jobs/{id}", Permission(Action::OrchestratorView), Question),
     ("GET", "/orchestrator/v1/plan_jobs/{id}/events", Permission(Action::OrchestratorView), Question),
@@ -118,6 +122,12 @@ pub(super) const TABLE: &[Line] = &[
     ("POST", "/rbac-api/v1/permitted", Somebody, Question),
     ("GET", "/rbac-api/v1/permitted/{type}/{action}", Somebody, Question),
     ("GET", "/rbac-api/v1/permitted/{type}/{action}/{user}", Somebody, Question),
+    ("GET", "/podium/v1/webhooks", Permission(Action::WebhooksManage), Question),
+    ("POST", "/podium/v1/webhooks", Permission(Action::WebhooksManage), Change),
+    ("GET", "/podium/v1/webhooks/{id}", Permission(Action::WebhooksManage), Question),
+    ("DELETE", "/podium/v1/webhooks/{id}", Permission(Action::WebhooksManage), Change),
+    ("POST", "/podium/v1/webhooks/{id}/test", Permission(Action::WebhooksManage), Change),
+    ("POST", "/podium/v1/webhooks/{id}/resume", Permission(Action::WebhooksManage), Change),
     ("GET", "/status/v1/services", Nothing, Question),
     ("GET", "/status/v1/services/{name}", Nothing, Question),
     ("GET", "/status/v1/simple", Nothing, Question),
@@ -178,7 +188,7 @@ pub(super) fn need_of(path: &str) -> Need {
     let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     match path {
         "/rbac-api/v1/auth/token" | "/rbac-api/v1/auth/reset" | "/rbac-api/v2/auth/token/authenticate" => Nothing,
-        _ if ["/orchestrator", "/rbac-api", "/classifier-api"].into_iter().any(below) => Somebody,
+        _ if ["/orchestrator", "/rbac-api", "/classifier-api", "/podium"].into_iter().any(below) => Somebody,
         _ if below("/puppet") => Certificate,
         _ => Nothing,
     }

@@ -1,15 +1,19 @@
 //! What the API asks of the orchestrator: its facade as a trait, so that the API's shapes can be tested without one.
 
+use tokio::sync::watch;
+
 use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::graph::Graph;
 use crate::orchestrator::model::{
-    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
-    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobEvent, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand,
+    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail,
+    TaskListing,
 };
 use crate::orchestrator::rbac::Rbac;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::task_targets::TaskTargets;
+use crate::orchestrator::webhooks::Webhooks;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
 /// The orchestrator as the API sees it. All methods may block, up to the timeouts of Puppet Server and PuppetDB.
@@ -70,6 +74,14 @@ pub trait Backend: Send + Sync + 'static {
     fn task_targets(&self) -> &TaskTargets;
     /// See [`Orchestrator::code_file`].
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal>;
+    /// See [`Orchestrator::events_from`].
+    fn events_from(&self, job: Option<JobId>, start: i64, events: u32) -> Result<Vec<JobEvent>, Refusal>;
+    /// See [`Orchestrator::last_event`].
+    fn last_event(&self) -> Result<i64, Refusal>;
+    /// Wakes when there may be more events; does not block.
+    fn listen(&self) -> watch::Receiver<u64>;
+    /// See [`Orchestrator::webhooks`].
+    fn webhooks(&self) -> &Webhooks;
     /// Users, roles, tokens.
     fn rbac(&self) -> &Rbac;
 }
@@ -181,6 +193,22 @@ impl Backend for Orchestrator {
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {
         Orchestrator::code_file(self, environment, mount_path)
+    }
+
+    fn events_from(&self, job: Option<JobId>, start: i64, events: u32) -> Result<Vec<JobEvent>, Refusal> {
+        Orchestrator::events_from(self, job, start, events)
+    }
+
+    fn last_event(&self) -> Result<i64, Refusal> {
+        Orchestrator::last_event(self)
+    }
+
+    fn listen(&self) -> watch::Receiver<u64> {
+        Orchestrator::bell(self).listen()
+    }
+
+    fn webhooks(&self) -> &Webhooks {
+        Orchestrator::webhooks(self)
     }
 
     fn rbac(&self) -> &Rbac {

@@ -6,7 +6,7 @@ mod job;
 mod plans;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,15 +17,17 @@ use serde_json::{Map, Value, json};
 
 use super::{Backend, Server, Setup};
 use crate::clock::WallTime;
+use crate::config::settings::WebhookSettings;
 use crate::observe::audit_log::AuditLog;
 use crate::observe::metrics::Metrics;
 use crate::observe::status::{Service, ServiceHealth, ServiceState};
+use crate::orchestrator::bell::Bell;
 use crate::orchestrator::classifier::Classifier;
 use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::graph::Graph;
 use crate::orchestrator::model::{
-    DeployCommand, Event, EventType, InventoryEntry, Job, JobId, JobQuery, JobSpec, JobState, JobStatus, Node,
-    NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
+    DeployCommand, Event, EventType, InventoryEntry, Job, JobEvent, JobId, JobQuery, JobSpec, JobState, JobStatus,
+    Node, NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
     PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::Rbac;
@@ -33,6 +35,8 @@ use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::store::Store;
 use crate::orchestrator::store::sqlite::SqliteStore;
 use crate::orchestrator::task_targets::TaskTargets;
+use crate::orchestrator::vault::Vault;
+use crate::orchestrator::webhooks::Webhooks;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::reactor::Listen;
@@ -59,6 +63,8 @@ pub(crate) struct Fake {
     /// Where groups are, if elsewhere.
     pub(crate) classifier_url: OnceLock<String>,
     task_targets: TaskTargets,
+    webhooks: Webhooks,
+    bell: Arc<Bell>,
     files: tempfile::TempDir,
 }
 
@@ -82,12 +88,18 @@ impl Fake {
         let jobs = BTreeMap::from([(OLD_JOB.0, old)]);
         let files = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&files.path().join("data")).unwrap());
+        let (vault, bell) = (Arc::new(Vault::open(files.path()).unwrap()), Arc::new(Bell::default()));
+        let ca = files.path().join("ca.pem");
+        fs::copy(Pki::new("ca").ca(), &ca).unwrap();
+        let settings = WebhookSettings { ca: Some(ca), loopback: true };
         Arc::new(Self {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
             rbac: access::rbac(files.path(), &store),
             classifier: Classifier::new(store.clone()),
             classifier_url: OnceLock::new(),
-            task_targets: TaskTargets::new(store),
+            task_targets: TaskTargets::new(store.clone()),
+            webhooks: Webhooks::start(store, vault, bell.clone(), settings).unwrap(),
+            bell,
             files,
         })
     }
@@ -382,6 +394,32 @@ impl Backend for Fake {
         Ok(Some(CodeFile { file: File::open(path).unwrap(), length: file_content().len() as u64 }))
     }
 
+    fn events_from(&self, job: Option<JobId>, start: i64, events: u32) -> Result<Vec<JobEvent>, Refusal> {
+        let ids: Vec<JobId> = match job {
+            Some(job) => vec![job],
+            None => self.state.lock().unwrap().jobs.keys().map(|id| JobId(*id)).collect(),
+        };
+        let mut found = Vec::new();
+        for job in ids {
+            found.extend(self.events(job, start)?.0.into_iter().map(|event| JobEvent { job, event }));
+        }
+        found.sort_by_key(|found| found.event.id);
+        found.truncate(events as usize);
+        Ok(found)
+    }
+
+    fn last_event(&self) -> Result<i64, Refusal> {
+        Ok(self.state.lock().unwrap().last_event)
+    }
+
+    fn listen(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.bell.listen()
+    }
+
+    fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
+    }
+
     fn rbac(&self) -> &Rbac {
         &self.rbac
     }
@@ -426,7 +464,7 @@ pub(crate) fn setup(fake: Arc<Fake>, pki: &Pki) -> Setup {
     let tls = pki.material("localhost").server_config(ClientAuth::Optional).unwrap();
     let service = |name, state, details: Value| Service {
         name,
-        probe: Arc::new(move |_| ServiceHealth { state, details: object(details.clone()) }),
+        probe: Arc::new(move |_| ServiceHealth { state, details: object(details.clone()), alerts: Vec::new() }),
     };
     Setup {
         listen: Listen::Address("127.0.0.1:0".parse().unwrap()),

@@ -133,7 +133,12 @@ async fn identify(
 }
 
 /// A token counts before a certificate: it says more.
-async fn authenticate(shared: &Arc<Shared>, peer: &Peer, headers: &HeaderMap, uri: &Uri) -> Result<Subject, Problem> {
+pub(super) async fn authenticate(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Subject, Problem> {
     let token = match headers.get("x-authentication") {
         Some(value) => value.to_str().map_err(|_| Problem::from(AuthError::InvalidToken))?.trim().to_owned(),
         None => Parameters::of(uri)?.text("token").map(str::to_owned).unwrap_or_default(),

@@ -20,6 +20,7 @@ mod environments;
 mod files;
 mod gate;
 mod jobs;
+mod openapi;
 mod parameters;
 mod plan_jobs;
 mod problem;
@@ -30,8 +31,10 @@ mod shared;
 mod shares;
 mod sources;
 mod status;
+mod streams;
 mod task_targets;
 mod turns;
+mod webhooks;
 
 #[cfg(test)]
 pub(crate) mod fake;

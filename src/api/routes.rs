@@ -12,8 +12,8 @@ use axum::routing::{any, delete, get, post, put};
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
 use super::{
-    broker_link, classifier, commands, deploy_plan, environments, files, jobs, plan_jobs, rbac, render, sources,
-    status, task_targets,
+    broker_link, classifier, commands, deploy_plan, environments, files, jobs, openapi, plan_jobs, rbac, render,
+    sources, status, streams, task_targets, webhooks,
 };
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
@@ -34,6 +34,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/orchestrator", get(root))
         .route("/orchestrator/v1", get(root))
+        .route("/orchestrator/v1/", get(root))
+        .route("/orchestrator/v1/openapi.json", get(openapi::show))
         .route("/orchestrator/v1/status", get(status::services))
         .route("/orchestrator/v1/command/task", post(commands::run_task))
         .route("/orchestrator/v1/command/task_target", post(task_targets::create))
@@ -50,6 +52,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/scopes/task_targets", get(task_targets::list))
         .route("/orchestrator/v1/scopes/task_targets/{id}", get(task_targets::show))
         .merge(classifier_routes())
+        .merge(event_routes())
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
@@ -95,6 +98,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+fn event_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/orchestrator/v1/jobs/{id}/events/stream", get(streams::of_job))
+        .route("/orchestrator/v1/events/stream", get(streams::of_all))
+        .route("/podium/v1/webhooks", get(webhooks::list).post(webhooks::add))
+        .route("/podium/v1/webhooks/{id}", get(webhooks::show).delete(webhooks::remove))
+        .route("/podium/v1/webhooks/{id}/test", post(webhooks::test))
+        .route("/podium/v1/webhooks/{id}/resume", post(webhooks::resume))
+}
+
 fn classifier_routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/classifier-api/v1/groups", get(classifier::groups).post(classifier::create))
@@ -126,7 +139,7 @@ pub(super) fn nothing_there(method: &Method, path: &str) -> Response<Body> {
     Problem::new(StatusCode::NOT_FOUND, kind, message).with("path", path).into_response()
 }
 
-fn is_not_offered(path: &str) -> bool {
+pub(super) fn is_not_offered(path: &str) -> bool {
     let Some(path) = path.strip_prefix("/orchestrator/v1/") else { return false };
     let begins = |known| path.strip_prefix(known).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'));
     NOT_OFFERED.into_iter().any(begins)

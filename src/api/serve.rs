@@ -125,9 +125,11 @@ impl Server {
         self.address
     }
 
-    /// Closes the links of brokers. They come back by themselves, through a handshake by the TLS configuration of now.
+    /// Closes the links of brokers and the streams of events. They come back by themselves, through a handshake by the TLS
+    /// configuration of now.
     pub fn close_links(&self) {
         self.shared.links.close_all();
+        self.shared.streams.close_all();
     }
 
     /// Accepts no more, lets requests under way finish for at most `grace`, and ends.
@@ -138,6 +140,7 @@ impl Server {
     fn end(&mut self, grace: Duration) {
         self.grace.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.stop.send_replace(true);
+        self.shared.streams.close_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the API has panicked");

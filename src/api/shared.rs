@@ -17,9 +17,10 @@ use super::broker_link::BrokerLinks;
 use super::problem::{Problem, respond_json};
 use super::rbac::login::Logins;
 use super::render::Urls;
+use super::streams::Streams;
 use super::turns::Turns;
 use crate::clock::Clock;
-use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT};
+use crate::limits::{API_BODIES_BYTES_MAX, API_BODY_TIMEOUT, STREAM_CHECK_INTERVAL};
 use crate::observe::audit_log::AuditLog;
 use crate::observe::status::Service;
 
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) logins: Logins,
     /// At Puppet Server and PuppetDB.
     pub(super) turns: Turns,
+    /// Of events.
+    pub(super) streams: Streams,
     /// What was asked to be changed.
     pub(super) audit: Arc<AuditLog>,
     /// For deadlines.
@@ -60,6 +63,7 @@ impl Shared {
             links: BrokerLinks::new(setup.brokers.clone(), setup.counts.clone()),
             logins: Logins::new(),
             turns: Turns::new(),
+            streams: Streams::new(STREAM_CHECK_INTERVAL),
             audit: setup.audit.clone(),
             clock: Clock::start(),
             bodies: Arc::new(Semaphore::new(API_BODIES_BYTES_MAX / BODY_UNIT)),

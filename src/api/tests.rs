@@ -5,6 +5,9 @@ mod answers;
 mod classifier;
 mod plans;
 mod refusals;
+mod schema;
+mod streams;
+mod webhooks;
 mod wire;
 
 use std::sync::Arc;
@@ -55,12 +58,18 @@ impl Api {
 
     pub(super) fn send(&self, request: Request<Body>) -> Answer {
         let peer = Peer { remote: "192.0.2.7:4711".parse().unwrap(), certificate: self.certificate.clone() };
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         self.runtime.block_on(async {
+            let (head, body) = request.into_parts();
+            let asked = body.collect().await.unwrap().to_bytes();
+            let request = Request::from_parts(head, Body::from(asked.clone()));
             let response = handle(self.shared.clone(), router(self.shared.clone()), peer, request).await;
             let (head, body) = response.into_parts();
             let header = |name| head.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
             let (content_type, allow, location) = (header("content-type"), header("allow"), header("location"));
             let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
+            schema::check_answer(&method, &path, head.status.as_u16(), &content_type, &text);
+            schema::check_question(&method, &path, head.status.as_u16(), &asked);
             Answer { status: head.status, content_type, allow, location, text }
         })
     }

@@ -56,6 +56,12 @@ impl Client {
         let body = body.to_string().into_bytes();
         self.connection.send(Method::POST, &format!("/orchestrator/v1/{path}"), Some(&self.token), body)
     }
+
+    /// Sends any request to any path of the server.
+    pub fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+        self.connection.send(method, path, Some(&self.token), body)
+    }
 }
 
 /// A client, and where to print what it learns, from the flags of a command.

@@ -35,6 +35,7 @@ mod supervise;
 pub mod task;
 mod values;
 mod watch;
+pub mod webhook;
 
 #[cfg(test)]
 mod testing;
@@ -70,6 +71,8 @@ enum Command {
     App(app::Arguments),
     /// Shows which nodes are connected
     Inventory(inventory::Arguments),
+    /// Shows and changes who is told of events
+    Webhook(webhook::Arguments),
     /// Logs in and out
     Access(access::Arguments),
     /// A certificate authority for labs and tests
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::App(arguments) => app::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
+        Command::Webhook(arguments) => webhook::run(&arguments),
         Command::Access(arguments) => access::run(&arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::Capacity(arguments) => capacity::run(&arguments),

@@ -2,6 +2,7 @@
 //! a pair of bounded queues here; to a broker elsewhere it would be a websocket, and it could not tell.
 
 mod backup;
+mod health;
 mod inspect;
 mod local_link;
 
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::{Map, Value, json};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
@@ -27,8 +27,7 @@ use crate::config::settings::ServerSettings;
 use crate::config::{Loaded, load_server, restart};
 use crate::observe::audit_log::AuditLog;
 use crate::observe::metrics::Label;
-use crate::observe::status::{Service, ServiceHealth, ServiceState};
-use crate::orchestrator::inventory::LinkedBroker;
+use crate::observe::status::Service;
 use crate::orchestrator::sources::service::Identity;
 use crate::orchestrator::{BrokerLink, Orchestrator};
 use crate::reactor::Listen;
@@ -167,14 +166,9 @@ fn start_api(
 ) -> Result<api::Server, String> {
     let broker_service = host.watch.service(&host.broker);
     let metrics = host.metrics.clone();
-    let probed = orchestrator.clone();
-    let orchestrator_service = Service {
-        name: "orchestrator-service",
-        probe: Arc::new(move |_| ServiceHealth {
-            state: if probed.is_dispatching() { ServiceState::Running } else { ServiceState::Error },
-            details: orchestrator_details(&probed),
-        }),
-    };
+    let (probed, counted) = (orchestrator.clone(), orchestrator.clone());
+    let orchestrator_service =
+        Service { name: "orchestrator-service", probe: Arc::new(move |_| health::of_orchestrator(&probed)) };
     let address = listen.address().map_err(|error| format!("the API's socket: {error}"))?;
     let setup = api::Setup {
         listen,
@@ -184,18 +178,11 @@ fn start_api(
         services: vec![orchestrator_service, broker_service],
         audit,
         counts: metrics.clone(),
-        metrics: Arc::new(move || metrics.render()),
+        metrics: Arc::new(move || {
+            health::count(&counted, &metrics);
+            metrics.render()
+        }),
         brokers: settings.orchestrator.brokers.clone(),
     };
     api::Server::start(&setup).map_err(|error| format!("{address}: the API cannot listen: {error}"))
-}
-
-fn orchestrator_details(orchestrator: &Orchestrator) -> Map<String, Value> {
-    let brokers = ("brokers".to_owned(), orchestrator.brokers().iter().map(broker_details).collect());
-    let services = orchestrator.services_up().into_iter().map(|(key, up)| (key.to_owned(), json!(up)));
-    services.chain([brokers]).collect()
-}
-
-fn broker_details(broker: &LinkedBroker) -> Value {
-    json!({"broker": *broker.uri, "since": broker.since.to_millis_string(), "connections": broker.nodes})
 }

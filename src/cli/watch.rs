@@ -78,7 +78,7 @@ impl Watch {
         let (broker, metrics, clock) = (broker.clone(), self.metrics.clone(), self.clock);
         let probe = move |level| {
             let details = details(&broker, &metrics, clock, level);
-            ServiceHealth { state: state(&broker), details }
+            ServiceHealth { state: state(&broker), details, alerts: Vec::new() }
         };
         Service { name: "broker-service", probe: Arc::new(probe) }
     }

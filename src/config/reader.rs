@@ -155,6 +155,12 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Yes or no.
+    pub fn boolean(&mut self, key: &str) -> Option<bool> {
+        let value = self.value(key)?;
+        value.as_bool().or_else(|| self.wrong_type(key, "true or false", value))
+    }
+
     /// A duration within a range, as a number or with a unit.
     pub fn duration(&mut self, key: &str, bare: Bare, range: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.text(key)?;

@@ -8,7 +8,7 @@ use super::duration::Bare;
 use super::listener::{address, certificates};
 use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
-use super::settings::{CodeSource, LogSettings, OrchestratorSettings, ServerSettings};
+use super::settings::{CodeSource, LogSettings, OrchestratorSettings, ServerSettings, WebhookSettings};
 use super::{Loaded, Problems, access, database, hocon, services, web_routes};
 use crate::limits;
 
@@ -95,6 +95,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
     let task_timeout = reader.duration("orchestrator.default-task-node-timeout", Bare::Seconds, Duration::ZERO..=year);
     let prune_days = reader.integer("orchestrator.job-prune-days", 0..=36_500);
     let prune_days = prune_days.and_then(|days| u32::try_from(days).ok()).unwrap_or(30);
+    let disk_reserve = reader.integer("orchestrator.disk-reserve", 0..=i64::MAX as u64);
     let deploy_timeout =
         reader.duration("orchestrator.default-deploy-node-timeout", Bare::Seconds, Duration::ZERO..=year);
     OrchestratorSettings {
@@ -111,6 +112,11 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         brokers: brokers(reader),
         keep_jobs: (prune_days > 0).then(|| prune_days * DAY),
         graph_dir: graph_dir(reader),
+        disk_reserve: disk_reserve.unwrap_or(limits::DISK_RESERVE_BYTES),
+        webhooks: WebhookSettings {
+            ca: reader.file("orchestrator.webhook-ca"),
+            loopback: reader.boolean("orchestrator.webhook-loopback").unwrap_or(false),
+        },
         code_source,
         puppetdb,
         classifier,
@@ -214,6 +220,8 @@ mod tests {
             brokers: vec!["compile1.example.com".to_owned(), "Compile-2".to_owned()],
             keep_jobs: Some(7 * DAY),
             graph_dir: Some(dir.join("code")),
+            disk_reserve: 1_000_000,
+            webhooks: WebhookSettings { ca: Some(dir.join("ca.pem")), loopback: true },
             code_source: CodeSource::Directory,
             puppetdb: None,
             classifier: None,
@@ -248,7 +256,7 @@ mod tests {
               data-dir: data, code-dir: code, task-concurrency: 7, allowed-pcp-status-requests: 5
               status-interval: 2s, default-task-node-timeout: 600, global-concurrent-compiles: 3
               default-deploy-node-timeout: 1h, token-lifetime: 4h, token-lifetime-max: 1y
-              job-prune-days: 7, graph-dir: code
+              job-prune-days: 7, graph-dir: code, disk-reserve: 1000000, webhook-ca: ca.pem, webhook-loopback: true
               brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3, lockout-minutes: 0
               certificate-allowlist: allowlist, audit-log.file: logs/audit.log
             }}"

@@ -229,12 +229,25 @@ pub struct OrchestratorSettings {
     pub keep_jobs: Option<Duration>,
     /// Holds `<environment>.json`, which say whose Puppet runs come after whose.
     pub graph_dir: Option<PathBuf>,
+    /// Bytes that must be free on the disk of the data directory for a job to be accepted.
+    pub disk_reserve: u64,
+    /// Whom events are posted to.
+    pub webhooks: WebhookSettings,
     /// Where environments and tasks come from.
     pub code_source: CodeSource,
     /// Answers queries for nodes and knows the reports of Puppet runs.
     pub puppetdb: Option<ServiceSettings>,
     /// Where node groups are; here if there is none.
     pub classifier: Option<ServiceSettings>,
+}
+
+/// Whom events are posted to; which webhooks there are is in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// File with the CAs that are trusted; `None` is the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether they may be on this host.
+    pub loopback: bool,
 }
 
 /// Where environments and tasks come from.

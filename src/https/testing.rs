@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::tls::material::ClientAuth;
 use crate::tls::testing::Pki;
 
 /// What a handler sees.
@@ -15,6 +16,8 @@ pub struct Received {
     pub method: String,
     /// With the query.
     pub path: String,
+    /// Lines after the first.
+    pub headers: Vec<String>,
     /// As text.
     pub body: String,
 }
@@ -89,16 +92,26 @@ impl Server {
         Self::start_demanding_certificates(pki, pki, handler)
     }
 
+    /// Asks clients for no certificate.
+    pub fn start_open(pki: &Pki, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        let config = pki.material("localhost").server_config(ClientAuth::Optional).unwrap();
+        Self::serve(config, handler)
+    }
+
     /// Asks clients for certificates of another CA.
     pub fn start_demanding_certificates(
         pki: &Pki,
         clients: &Pki,
         handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::serve(pki.server_for_clients_of("localhost", clients), handler)
+    }
+
+    fn serve(config: Arc<ServerConfig>, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new((Mutex::new(Counts::default()), Condvar::new()));
-        let (config, handler): (_, Handler) = (pki.server_for_clients_of("localhost", clients), Arc::new(handler));
+        let handler: Handler = Arc::new(handler);
         let shared = counts.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -142,7 +155,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, handler: &Handler) -> Opt
         tls.read_line(&mut line).ok().filter(|&length| length > 0)?;
         let mut words = line.split(' ').map(str::to_owned);
         let (method, path) = (words.next()?, words.next()?);
-        let mut length = 0;
+        let (mut length, mut headers) = (0, Vec::new());
         loop {
             let mut header = String::new();
             tls.read_line(&mut header).ok()?;
@@ -152,10 +165,11 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, handler: &Handler) -> Opt
             if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().ok()?;
             }
+            headers.push(header.trim().to_owned());
         }
         let mut body = vec![0; length];
         tls.read_exact(&mut body).ok()?;
-        let reply = handler(&Received { method, path, body: String::from_utf8(body).ok()? });
+        let reply = handler(&Received { method, path, headers, body: String::from_utf8(body).ok()? });
         let head = format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n\r\n", reply.status, reply.body.len());
         let head = if reply.shape == Shape::Answer { head.as_bytes() } else { b"" };
         tls.get_mut().write_all(&[head, &reply.body].concat()).ok()?;

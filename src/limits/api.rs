@@ -99,3 +99,25 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Characters that a new password needs.
 pub const PASSWORD_CHARS_MIN: usize = 8;
+
+/// Streams of events at once. Each holds at most two parts of [`super::EVENTS_PART_BYTES_MAX`] on their way out, and an API
+/// connection.
+pub const STREAMS_MAX: usize = 128;
+
+/// Streams of one user.
+pub const STREAMS_PER_USER_MAX: usize = 16;
+
+/// Streams that read from the store at once: a few of the API's threads that may block, so that the others have the rest.
+pub const STREAM_READS_MAX: usize = 4;
+
+/// The shortest time between two reads of a stream that had nothing left to read: events come together in batches.
+pub const STREAM_PACE: Duration = Duration::from_millis(200);
+
+/// A stream without events for this long gets a comment, so that nobody on the way takes it for dead.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How often it is looked up whether the reader of a stream may still read.
+pub const STREAM_CHECK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Readers come back after so many milliseconds when a stream ends.
+pub const STREAM_RETRY_MILLIS: u32 = 2000;

@@ -253,3 +253,55 @@ pub const AUDIT_DETAILS_BYTES_MAX: usize = 16 * 1024;
 
 /// Names of nodes that a line of the audit log has; the job has them all.
 pub const AUDIT_NODES_MAX: usize = 20;
+
+/// Bytes that must be free on the disk of the data directory for a job to be accepted: what the results of the most nodes
+/// that may be unfinished ([`UNFINISHED_NODES_MAX`]) take at a few kilobytes each, and the write-ahead log.
+pub const DISK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Pause before a batch that did not fit onto the disk is tried again.
+pub const DISK_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the log says that the disk is still full.
+pub const DISK_FULL_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Bytes of texts after which a part of a row of events ends: what a stream or a webhook holds of it at once.
+pub const EVENTS_PART_BYTES_MAX: usize = 64 * 1024;
+
+/// Events in such a part.
+pub const EVENTS_PART_MAX: u32 = 256;
+
+/// How often whoever waits for events looks for some that another process has written.
+pub const EVENTS_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Webhooks: each has a thread and a connection.
+pub const WEBHOOKS_MAX: usize = 32;
+
+/// Bytes of a webhook's URL.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2048;
+
+/// Bytes of a webhook's secret: the block of SHA-256, longer keys are no better.
+pub const WEBHOOK_SECRET_BYTES_MAX: usize = 64;
+
+/// Bytes of a webhook's description.
+pub const WEBHOOK_DESCRIPTION_BYTES_MAX: usize = 1024;
+
+/// Events in one delivery. Its bytes follow from [`EVENTS_PART_BYTES_MAX`].
+pub const WEBHOOK_EVENTS_MAX: usize = 100;
+
+/// Time to connect to a webhook's server.
+pub const WEBHOOK_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a delivery. The process waits for those under way when it stops.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer to a delivery, of which only the status counts.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Pause after the first failed delivery; doubles with each further one.
+pub const WEBHOOK_RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// Longest pause between two attempts.
+pub const WEBHOOK_RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// A webhook that has failed for so long without one success gets no more: a long weekend.
+pub const WEBHOOK_GIVE_UP: Duration = Duration::from_secs(4 * 86_400);

@@ -109,6 +109,16 @@ pub struct Metrics {
     pub access_log_dropped: Labelled,
     /// When the oldest of the CRLs should be replaced, in seconds since 1970; 0 if there is none.
     pub crl_next_update: Gauge,
+    /// Bytes that are free on the disk of the data directory.
+    pub disk_free: Gauge,
+    /// Jobs refused because they were fewer than the reserve.
+    pub disk_refused: Counter,
+    /// 1 while nothing can be stored.
+    pub disk_full: Gauge,
+    /// Deliveries to webhooks, by outcome.
+    pub webhook_deliveries: Labelled,
+    /// Webhooks whose last delivery failed, and those that were given up.
+    pub webhooks_unwell: Family<Label, Gauge>,
     /// Starts of sessions.
     pub on_connect: Timer,
     /// Ends of sessions.
@@ -162,7 +172,17 @@ impl Metrics {
             pages: add(r, "pages", "Requests for status pages, by status of the answer"),
             mailbox_mails: add(r, "mailbox_mails", "Mails waiting for workers"),
             access_log_dropped: add(r, "access_log_dropped", "Lines of access logs that were lost"),
-            crl_next_update: add_seconds(r, "crl_next_update", "When the next CRL is due, since 1970; 0 without CRL"),
+            crl_next_update: add_unit(
+                r,
+                "crl_next_update",
+                "When the next CRL is due, since 1970; 0 without CRL",
+                Unit::Seconds,
+            ),
+            disk_free: add_unit(r, "disk_free", "Bytes free on the disk of the data directory", Unit::Bytes),
+            disk_refused: add(r, "disk_refused", "Jobs refused because the disk is nearly full"),
+            disk_full: add(r, "disk_full", "1 while what happens to jobs cannot be stored"),
+            webhook_deliveries: add(r, "webhook_deliveries", "Deliveries to webhooks, by outcome"),
+            webhooks_unwell: add(r, "webhooks_unwell", "Webhooks that fail, and those given up"),
             on_connect: Timer::default(),
             on_close: Timer::default(),
             on_message: Timer::default(),
@@ -240,9 +260,9 @@ fn add<M: prometheus_client::registry::Metric + Clone + Default>(registry: &mut 
     metric
 }
 
-fn add_seconds(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+fn add_unit(registry: &mut Registry, name: &str, help: &str, unit: Unit) -> Gauge {
     let metric = Gauge::default();
-    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    registry.register_with_unit(name, help, unit, metric.clone());
     metric
 }
 

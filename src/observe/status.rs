@@ -89,6 +89,17 @@ pub struct ServiceHealth {
     pub state: ServiceState,
     /// `status` of the answer; left out at [`Level::Critical`].
     pub details: Map<String, Value>,
+    /// What somebody should do something about.
+    pub alerts: Vec<Alert>,
+}
+
+/// What somebody should do something about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// `warning`, `critical`.
+    pub severity: &'static str,
+    /// What, and what to do.
+    pub message: String,
 }
 
 /// A service that the status endpoints know.
@@ -178,13 +189,14 @@ fn one_service(services: &[Service], name: &str, level: Level) -> Page {
 
 fn render(level: Level, health: ServiceHealth) -> Value {
     let details = if level == Level::Critical { Map::new() } else { health.details };
+    let alert = |alert: &Alert| json!({"severity": alert.severity, "message": alert.message});
     json!({
         "service_version": env!("CARGO_PKG_VERSION"),
         "service_status_version": 1,
         "detail_level": level.word(),
         "state": health.state.word(),
         "status": details,
-        "active_alerts": [],
+        "active_alerts": health.alerts.iter().map(alert).collect::<Vec<_>>(),
     })
 }
 
@@ -203,7 +215,7 @@ fn simple(state: ServiceState) -> Page {
 }
 
 fn own_health() -> ServiceHealth {
-    ServiceHealth { state: ServiceState::Running, details: Map::new() }
+    ServiceHealth { state: ServiceState::Running, details: Map::new(), alerts: Vec::new() }
 }
 
 fn find(services: &[Service], name: &str, level: Level) -> Option<ServiceHealth> {
@@ -258,7 +270,11 @@ mod tests {
     fn services(state: ServiceState) -> Vec<Service> {
         let probe = move |level| {
             let details = Map::from_iter([("level".to_owned(), json!(format!("{level:?}")))]);
-            ServiceHealth { state, details }
+            let alerts = match state {
+                ServiceState::Error => vec![Alert { severity: "critical", message: "m".to_owned() }],
+                _ => Vec::new(),
+            };
+            ServiceHealth { state, details, alerts }
         };
         vec![Service { name: "broker-service", probe: Arc::new(probe) }]
     }

@@ -212,6 +212,11 @@ pub(super) fn stop(inner: &Inner, subject: &Subject, id: JobId, stop: Stop) -> R
         let message = "The stop is not stored yet, because the database does not answer. It holds once it does.";
         return Err(Refusal::new(RefusalKind::UnknownError, message));
     }
+    if answer.is_err() && inner.disk.is_full() {
+        let message = "Nobody can say when the job will be stopped: the disk is full, and nothing can be stored. Make room, \
+                       and stop the job then.";
+        return Err(Refusal::new(RefusalKind::InsufficientStorage, message));
+    }
     if answer.is_err() {
         let message = "The job is not stopped: the dispatcher has stopped. The server's log says why; restart the server \
                        once that is mended, and stop the job then.";

@@ -2,8 +2,10 @@
 //! PCP client like any other; its link to a broker is a pair of [`crate::link::Port`]s. LIFECYCLE.md walks through a job.
 
 pub mod backup;
+pub mod bell;
 pub mod classifier;
 pub mod concurrency;
+pub mod disk;
 pub mod dispatch;
 pub mod events;
 pub mod facts;
@@ -28,6 +30,7 @@ pub mod tasks;
 pub(crate) mod tests;
 mod upkeep;
 pub mod vault;
+pub mod webhooks;
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
@@ -42,14 +45,16 @@ use crate::clock::Clock;
 use crate::config::settings::OrchestratorSettings;
 use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
+use bell::Bell;
 use classifier::Classifier;
+use disk::Disk;
 use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
 use graph::{Graph, Graphs};
 use inventory::{Inventory, LinkedBroker};
 use model::{
-    DeployCommand, Event, InventoryEntry, Job, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand, PlanDetail,
-    PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail,
-    TaskListing,
+    DeployCommand, Event, InventoryEntry, Job, JobEvent, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand,
+    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand,
+    TaskDetail, TaskListing,
 };
 use rbac::Rbac;
 use reports::Reports;
@@ -63,6 +68,7 @@ use targets::{NodeGroups, Targets};
 use task_targets::TaskTargets;
 use upkeep::Upkeep;
 use vault::Vault;
+use webhooks::Webhooks;
 
 /// The orchestrator's handle; cheap to clone. All methods block (on the store, on files, or on Puppet Server and PuppetDB
 /// up to their timeouts): call them from a blocking context.
@@ -93,6 +99,9 @@ struct Inner {
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     upkeep: Mutex<Option<(Upkeep, Takeover)>>,
+    disk: Arc<Disk>,
+    bell: Arc<Bell>,
+    webhooks: Webhooks,
 }
 
 /// A file that agents may download.
@@ -151,18 +160,15 @@ impl Orchestrator {
             tracing::info!(jobs = recovered.len(), nodes, "goes on with jobs from before the start");
         }
         let unfinished_nodes = Arc::new(AtomicUsize::new(nodes));
+        let disk = Arc::new(Disk::new(settings.data_dir.clone(), settings.disk_reserve));
+        let bell = Arc::new(Bell::default());
         let clock = Clock::start();
-        let dispatch = DispatchSettings {
-            task_concurrency: settings.task_concurrency,
-            deploy_concurrency: settings.deploy_concurrency,
-            allowed_status_requests: settings.allowed_status_requests,
-            status_interval: settings.status_interval,
-        };
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let reports = puppetdb.clone().map(|puppetdb| Reports::start(puppetdb, &store)).transpose();
         let reports = reports.map_err(no_thread("the thread for reports"))?;
         let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(dispatch, inventory.clone(), Box::new(Uuid::new_v4), clock.now());
+        let dispatcher =
+            Dispatcher::new(dispatch_settings(settings), inventory.clone(), Box::new(Uuid::new_v4), clock.now());
         let thread = Driver::spawn(DriverParts {
             dispatcher,
             recovered,
@@ -172,6 +178,8 @@ impl Orchestrator {
             clock,
             unfinished_nodes: unfinished_nodes.clone(),
             reports,
+            disk: disk.clone(),
+            bell: bell.clone(),
         })
         .map_err(no_thread("the dispatcher's thread"))?;
         let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(no_thread("the thread for old jobs"))?;
@@ -182,6 +190,7 @@ impl Orchestrator {
             unfinished_nodes: unfinished_nodes.clone(),
         })
         .map_err(no_thread("the thread for other servers"))?;
+        let webhooks = Webhooks::start(store.clone(), vault.clone(), bell.clone(), settings.webhooks.clone())?;
         let classifier = Arc::new(Classifier::new(store.clone()));
         let elsewhere = settings.classifier.clone();
         let classifier_elsewhere =
@@ -210,6 +219,9 @@ impl Orchestrator {
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
             upkeep: Mutex::new(Some((upkeep, takeover))),
+            disk,
+            bell,
+            webhooks,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -252,6 +264,7 @@ impl Orchestrator {
 
     /// Starts a plan job of a plan that runs elsewhere.
     pub fn start_plan(&self, subject: &Subject, command: PlanCommand) -> Result<PlanJobId, Refusal> {
+        self.inner.disk.check()?;
         plan_jobs::start(&self.inner, subject, command)
     }
 
@@ -282,7 +295,7 @@ impl Orchestrator {
 
     fn check_dispatching(&self) -> Result<(), Refusal> {
         if self.is_dispatching() {
-            return Ok(());
+            return self.inner.disk.check();
         }
         let message = "No command is accepted because nothing would come of it: the dispatcher has stopped. The server's \
                        log says why; restart the server once that is mended.";
@@ -423,6 +436,31 @@ impl Orchestrator {
         thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
+    /// Room for what is stored.
+    pub fn disk(&self) -> &Disk {
+        &self.inner.disk
+    }
+
+    /// Rings when events have been stored.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.inner.bell
+    }
+
+    /// At most so many events from number `start` on, of one job or of all; see [`store::webhooks::WebhookStore`].
+    pub fn events_from(&self, job: Option<JobId>, start: i64, events: u32) -> Result<Vec<JobEvent>, Refusal> {
+        Ok(self.inner.store.events_from(job, start, events)?)
+    }
+
+    /// The number of the newest event.
+    pub fn last_event(&self) -> Result<i64, Refusal> {
+        Ok(self.inner.store.last_event()?)
+    }
+
+    /// Who is told of events.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.inner.webhooks
+    }
+
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {
@@ -435,7 +473,17 @@ impl Orchestrator {
             // A panic of the thread has been reported by its own hook.
             let _ = thread.join();
         }
+        self.inner.webhooks.stop();
         self.inner.store.close();
+    }
+}
+
+fn dispatch_settings(settings: &OrchestratorSettings) -> DispatchSettings {
+    DispatchSettings {
+        task_concurrency: settings.task_concurrency,
+        deploy_concurrency: settings.deploy_concurrency,
+        allowed_status_requests: settings.allowed_status_requests,
+        status_interval: settings.status_interval,
     }
 }
 

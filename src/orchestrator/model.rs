@@ -206,6 +206,15 @@ pub struct Node {
     pub result: Option<Value>,
 }
 
+/// An event and its job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobEvent {
+    /// Whose it is.
+    pub job: JobId,
+    /// What happened.
+    pub event: Event,
+}
+
 /// An event of a job. Numbers rise through all jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -367,6 +376,10 @@ words! {
         PlanAlreadyFinished = "plan-already-finished",
         /// 404.
         UnknownTaskTarget = "unknown-task-target",
+        /// 404.
+        UnknownWebhook = "unknown-webhook",
+        /// 507: the disk of the data directory has no room; clients have no kind of their own for it.
+        InsufficientStorage = "insufficient-storage",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -386,9 +399,11 @@ impl RefusalKind {
             | Self::UnknownJob
             | Self::UnknownTask
             | Self::UnknownTaskTarget
+            | Self::UnknownWebhook
             | Self::MismatchedJobEventId => 404,
             Self::UnknownError | Self::PlanAlreadyFinished => 500,
             Self::PuppetserverError | Self::ClassifierError => 502,
+            Self::InsufficientStorage => 507,
         }
     }
 }

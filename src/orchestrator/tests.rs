@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::rbac::TokenRequest;
 use super::*;
-use crate::config::settings::{AccessSettings, CodeSource};
+use crate::config::settings::{AccessSettings, CodeSource, WebhookSettings};
 use crate::pcp::Envelope;
 use crate::tls::testing::Pki;
 
@@ -43,6 +43,8 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         },
         keep_jobs: None,
         graph_dir: None,
+        disk_reserve: 0,
+        webhooks: WebhookSettings::default(),
         brokers: vec![],
         code_source: CodeSource::Directory,
         puppetdb: None,

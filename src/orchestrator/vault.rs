@@ -1,4 +1,4 @@
-//! Parameters of jobs that have not ended, sealed with AES-256-GCM: a restart needs them, sensitive values included, and
+//! Parameters of jobs that have not ended, and secrets of webhooks, sealed with AES-256-GCM: a restart needs them, sensitive values included, and
 //! nobody who reads the database may. The key is in a file of its own, `<data_dir>/keys/job-parameters`, mode 0600.
 
 use std::fs;
@@ -17,8 +17,10 @@ pub const KEY: &str = "job-parameters";
 /// Length of the key in bytes.
 const KEY_LENGTH: usize = 32;
 
-/// What is sealed is parameters of jobs, whatever else the key may come to be used for.
-const CONTEXT: &[u8] = b"podium job parameters 1";
+/// What is sealed, so that nothing can be put in the place of something else: parameters of jobs, or the secret of the
+/// webhook whose id follows.
+const PARAMETERS: &[u8] = b"podium job parameters 1";
+const WEBHOOK_SECRET: &[u8] = b"podium webhook secret 1 ";
 
 /// Seals and opens.
 pub struct Vault {
@@ -60,29 +62,52 @@ impl Vault {
 
     /// Nonce, ciphertext and tag. Nonces are random: 2^32 jobs are safe with one key.
     pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
+        self.seal_as(PARAMETERS, plain)
+    }
+
+    /// The same for the secret of a webhook.
+    pub fn seal_secret(&self, webhook: &str, plain: &[u8]) -> Vec<u8> {
+        self.seal_as(&[WEBHOOK_SECRET, webhook.as_bytes()].concat(), plain)
+    }
+
+    fn seal_as(&self, context: &[u8], plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = random::secret();
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(CONTEXT), &mut sealed)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
             .expect("parameters are far shorter than what one nonce may seal");
         [nonce.as_slice(), &sealed].concat()
     }
 
     /// The plain bytes; the error says what to do.
     pub fn unseal(&self, sealed: &[u8]) -> Result<Vec<u8>, String> {
-        let unreadable = || {
+        self.unseal_as(PARAMETERS, sealed).ok_or_else(|| {
             format!(
                 "its stored parameters cannot be opened with the key {}: run the task again, or restore the key that was \
                  there when the job was accepted",
                 self.path.display()
             )
-        };
-        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(unreadable)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| unreadable())?;
+        })
+    }
+
+    /// The same for the secret of a webhook.
+    pub fn unseal_secret(&self, webhook: &str, sealed: &[u8]) -> Result<Vec<u8>, String> {
+        self.unseal_as(&[WEBHOOK_SECRET, webhook.as_bytes()].concat(), sealed).ok_or_else(|| {
+            format!(
+                "its secret cannot be opened with the key {}: add the webhook again, or restore the key that was there \
+                 when it was added",
+                self.path.display()
+            )
+        })
+    }
+
+    fn unseal_as(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut rest = rest.to_vec();
-        let length = self.key.open_in_place(nonce, Aad::from(CONTEXT), &mut rest).map_err(|_| unreadable())?.len();
+        let length = self.key.open_in_place(nonce, Aad::from(context), &mut rest).ok()?.len();
         rest.truncate(length);
-        Ok(rest)
+        Some(rest)
     }
 }
 
@@ -103,6 +128,9 @@ mod tests {
         changed[NONCE_LEN] ^= 1;
         assert!(vault.unseal(&changed).unwrap_err().contains("job-parameters"));
         assert!(vault.unseal(b"short").is_err());
+        let secret = vault.seal_secret("a", b"hunter3");
+        assert_eq!(vault.unseal_secret("a", &secret).unwrap(), b"hunter3");
+        assert!(vault.unseal_secret("b", &secret).is_err() && vault.unseal(&secret).is_err());
         let mode = fs::metadata(dir.path().join("keys/job-parameters")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -56,6 +56,8 @@ fn settings(dir: &Path) -> OrchestratorSettings {
         brokers: vec![],
         keep_jobs: None,
         graph_dir: None,
+        disk_reserve: 0,
+        webhooks: podium::config::settings::WebhookSettings::default(),
         code_source: CodeSource::PuppetServer(service("puppet.example.test", 8140)),
         puppetdb: Some(service(PUPPETDB, 8081)),
         classifier: None,

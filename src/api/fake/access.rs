@@ -24,7 +24,8 @@ pub(super) fn rbac(directory: &Path, store: &Arc<dyn Store>) -> Rbac {
     settings.access.certificate_allowlist = Some(allowlist);
     let rbac = Rbac::with_argon2(store.clone(), &settings, cheap()).unwrap();
     let mut operators = rbac.role(2).unwrap();
-    let more = [Action::TasksRun, Action::PlansRun, Action::NodeGroupsView, Action::NodeGroupsModifyChildren];
+    let groups = [Action::NodeGroupsView, Action::NodeGroupsModifyChildren];
+    let more = [Action::TasksRun, Action::PlansRun, Action::WebhooksManage].into_iter().chain(groups);
     operators.permissions.extend(more.map(|action| Grant::new(action, EVERY)));
     let Subject { id, login, display_name, email, role_ids, .. } = ada();
     let last_login = Some(WallTime::from_millis(1_772_355_600_000));

@@ -52,6 +52,7 @@ fn root() {
     let command = |name: &str| json!({"name": name, "id": at(&format!("command/{name}"))});
     assert_eq!(root["commands"], json!([command("deploy"), command("stop"), command("task")]));
     assert_eq!(api.ok("/orchestrator/v1"), root);
+    assert_eq!(api.ok("/orchestrator/v1/"), root);
     assert_eq!(api.ok(&format!("/orchestrator/v1?token={TOKEN}")), root);
 }
 

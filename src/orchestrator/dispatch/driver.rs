@@ -1,6 +1,6 @@
 //! The thread that drives the [`Dispatcher`]: it waits for messages, commands and deadlines, gathers what there is into a
-//! batch, commits what the batch changed, and only then sends. It stops by itself if the store fails: sending what is
-//! not stored would make a restart run tasks twice.
+//! batch, commits what the batch changed, and only then sends. It stops by itself if the store fails, except
+//! for want of room, which `stall` waits for: sending what is not stored would make a restart run tasks twice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,10 +12,13 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::messages::Received;
+use super::stall::{Kept, Resumed};
 use super::{AcceptedJob, Attached, Dispatcher, Now, Output, Pace, Send, Stop, StopAnswer};
 use crate::clock::{Clock, Moment, WallTime};
 use crate::limits::{DISPATCH_BATCH_MESSAGES_MAX, DISPATCH_STEP_BYTES_MAX, ORCHESTRATOR_OUTBOX_MAX};
 use crate::orchestrator::BrokerLink;
+use crate::orchestrator::bell::Bell;
+use crate::orchestrator::disk::Disk;
 use crate::orchestrator::inventory::LinkIndex;
 use crate::orchestrator::model::JobId;
 use crate::orchestrator::reports::{self, Reports};
@@ -54,6 +57,10 @@ pub struct DriverParts {
     pub unfinished_nodes: Arc<AtomicUsize>,
     /// Looks for the reports of Puppet runs, if there is a PuppetDB.
     pub reports: Option<Reports>,
+    /// Told when the store has no room.
+    pub disk: Arc<Disk>,
+    /// Rung after every commit.
+    pub bell: Arc<Bell>,
 }
 
 /// Time after which a message that a broker had no room for is offered again.
@@ -64,15 +71,19 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The thread's state.
 pub struct Driver {
-    parts: DriverParts,
+    pub(super) parts: DriverParts,
     /// By the dispatcher's index; `None` where a link was lost.
     links: Vec<Option<BrokerLink>>,
     /// Messages that brokers had no room for, oldest first.
     outbox: VecDeque<(LinkIndex, Bytes)>,
     dropped: Dropped,
     /// To be told once the batch is stored.
-    answers: Vec<(Sender<StopAnswer>, StopAnswer)>,
-    is_stopping: bool,
+    pub(super) answers: Vec<(Sender<StopAnswer>, StopAnswer)>,
+    pub(super) is_stopping: bool,
+    /// Commands that came while the disk was full.
+    pub(super) kept: Kept,
+    /// For how long the disk was full: the dispatcher's clock stood still.
+    pub(super) stalled: Duration,
 }
 
 /// Messages that were of no use since the last warning. Warnings are rare because peers can cause them at will.
@@ -124,7 +135,7 @@ impl Dropped {
 }
 
 impl Driver {
-    fn new(parts: DriverParts) -> Self {
+    pub(super) fn new(parts: DriverParts) -> Self {
         Self {
             parts,
             links: Vec::new(),
@@ -132,6 +143,8 @@ impl Driver {
             dropped: Dropped::default(),
             answers: Vec::new(),
             is_stopping: false,
+            kept: Kept::new(),
+            stalled: Duration::ZERO,
         }
     }
 
@@ -163,13 +176,17 @@ impl Driver {
     }
 
     fn now(&self) -> Now {
-        Now { moment: self.parts.clock.now(), wall: WallTime::now() }
+        Now { moment: self.moment(), wall: WallTime::now() }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::default() + self.parts.clock.now().since(Moment::default() + self.stalled)
     }
 
     /// Takes what has arrived, up to the size of a batch.
     fn gather(&mut self, now: Now, out: &mut Output) {
         for _ in 0..DISPATCH_BATCH_MESSAGES_MAX {
-            match self.parts.commands.try_recv() {
+            match self.next_command() {
                 Ok(Command::Run(job)) => self.parts.dispatcher.accept(now, *job, out),
                 Ok(Command::TakeOver(job)) => {
                     self.parts.dispatcher.wait_for_arrivals(now);
@@ -257,11 +274,14 @@ impl Driver {
 
     /// Commits, then sends.
     fn carry_out(&mut self, out: Output) -> Result<(), StoreError> {
-        let runs = self.parts.reports.as_ref().map(|reports| (reports, reports::runs_ended(&out.changes)));
+        let runs = self.parts.reports.as_ref().map(|_| reports::runs_ended(&out.changes));
         if !out.changes.is_empty() {
-            self.parts.store.commit_patiently(out.changes)?;
+            match self.commit(out.changes)? {
+                Resumed::Stored => self.parts.bell.ring(),
+                Resumed::Stopping => return Ok(()),
+            }
         }
-        if let Some((reports, runs)) = runs {
+        if let (Some(reports), Some(runs)) = (&self.parts.reports, runs) {
             reports.look_for(runs);
         }
         // Nobody may be waiting any more, which is fine.
@@ -304,11 +324,14 @@ impl Driver {
 
     /// Sleeps until something arrives or is due.
     fn wait(&self) {
-        let now = self.parts.clock.now();
+        let now = self.moment();
         let due = self.parts.dispatcher.next_deadline().map_or(HEARTBEAT, |due| due.since(now));
         let mut limit = due.min(HEARTBEAT);
         if !self.outbox.is_empty() {
             limit = limit.min(RETRY);
+        }
+        if !self.kept.is_empty() {
+            return;
         }
         let mut select = Select::new();
         select.recv(&self.parts.commands);
@@ -321,7 +344,7 @@ impl Driver {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::RwLock;
 
     use crossbeam_channel::unbounded;
@@ -342,7 +365,7 @@ mod tests {
         }
     }
 
-    fn link(broker: usize) -> (Sender<Bytes>, BrokerLink) {
+    pub fn link(broker: usize) -> (Sender<Bytes>, BrokerLink) {
         let (sender, from_broker) = unbounded();
         (
             sender,
@@ -370,6 +393,8 @@ mod tests {
             clock,
             unfinished_nodes: Arc::default(),
             reports: None,
+            disk: Arc::new(Disk::new(dir.path().to_owned(), 0)),
+            bell: Arc::default(),
         };
         let mut driver = Driver::new(parts);
         let mut senders = Vec::new();

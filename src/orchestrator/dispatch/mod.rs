@@ -12,6 +12,7 @@ mod node;
 mod order;
 #[cfg(test)]
 mod simulation;
+mod stall;
 mod stop;
 #[cfg(test)]
 mod tests;

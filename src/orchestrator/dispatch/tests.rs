@@ -4,6 +4,7 @@ mod deploy;
 mod links;
 mod order;
 mod silence;
+mod stall;
 mod stop;
 
 use serde_json::{Value, json};

@@ -68,6 +68,8 @@ actions! {
     NodeGroupsModifyChildren = ("node_groups", "modify_children", Named, "Create, edit and delete child groups"),
     /// Somebody else's scheduled jobs may be removed; the instance is the user's UUID.
     ScheduledJobsDelete = ("scheduled_jobs", "delete", Named, "Delete another user's scheduled jobs"),
+    /// Servers may be named that are told of events; nothing of Puppet Enterprise.
+    WebhooksManage = ("webhooks", "manage", None, "Manage webhooks"),
     /// Users may be made.
     UsersCreate = ("users", "create", None, "Create users"),
     /// A user's name and address may be changed; the instance is the UUID.

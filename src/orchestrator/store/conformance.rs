@@ -6,6 +6,7 @@ mod facts;
 pub mod log;
 mod order;
 pub mod plans;
+mod webhooks;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -34,6 +35,7 @@ pub fn run(open: Open<'_>) {
     facts::facts_are_found_by_their_changes(open);
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
+    webhooks::run(open);
     many_threads_write_at_once(open);
     plans::running_plans_of_one_user_are_limited(open);
     a_closed_store_refuses(open);

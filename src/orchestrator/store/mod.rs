@@ -17,6 +17,7 @@ mod sql;
 pub mod sqlite;
 mod tables;
 mod task_targets;
+pub mod webhooks;
 mod writer;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use postgres::PostgresStore;
 use reports::{KnownReport, ReportStore};
 pub use servers::{Alone, Servers, StopWanted};
 pub use task_targets::TaskTargetStore;
+use webhooks::{WebhookStore, WebhooksChange};
 
 use super::model::{
     Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, PlanJobId, Refusal,
@@ -69,7 +71,17 @@ pub fn inspect(settings: &OrchestratorSettings, own: &Arc<ArcSwap<ClientConfig>>
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
 pub trait Store:
-    AccessStore + FactsStore + GroupsStore + OrderStore + PlanStore + ReportStore + TaskTargetStore + Servers + Send + Sync
+    AccessStore
+    + FactsStore
+    + GroupsStore
+    + OrderStore
+    + PlanStore
+    + ReportStore
+    + TaskTargetStore
+    + WebhookStore
+    + Servers
+    + Send
+    + Sync
 {
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
@@ -78,8 +90,9 @@ pub trait Store:
     /// Makes all changes, in order, or none.
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
 
-    /// The same; while the database is out of reach, it waits until that is back.
-    fn commit_patiently(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+    /// The same; while the database is out of reach, it waits until that is back. Whoever tries again once there is room
+    /// for the changes shares them.
+    fn commit_patiently(&self, changes: Arc<Vec<Change>>) -> Result<(), StoreError>;
 
     /// One job.
     fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
@@ -234,6 +247,8 @@ pub enum Change {
     },
     /// A task target is added; its number must be new.
     TaskTargetCreated(TaskTarget),
+    /// Who is told of events has changed.
+    Webhooks(WebhooksChange),
 }
 
 /// A job that has not ended.
@@ -354,6 +369,13 @@ pub enum StoreError {
         /// Of the first server's.
         theirs: String,
     },
+    /// There is no room on the disk; nothing was written, and the same may succeed once there is.
+    Full {
+        /// What was being done.
+        action: &'static str,
+        /// The database's words.
+        cause: String,
+    },
     /// A row holds what this program never writes.
     Corrupt(String),
     /// What was asked for has more bytes than one answer may take.
@@ -391,6 +413,11 @@ impl fmt::Display for StoreError {
                  of the program that the server has"
             ),
             Self::Database { action, cause } => write!(f, "the database failed to {action}: {cause}"),
+            Self::Full { action, cause } => write!(
+                f,
+                "the disk is full: the database failed to {action} ({cause}); make room on the file system of \
+                 orchestrator.data-dir"
+            ),
             Self::Unreachable { cause } => {
                 write!(f, "the database cannot be reached: {cause}; jobs that run go on when it is back")
             }
@@ -425,6 +452,7 @@ impl From<StoreError> for Refusal {
         let kind = match error {
             StoreError::TooLarge { .. } => RefusalKind::ValidationError,
             StoreError::PlanEnded(_) => RefusalKind::PlanAlreadyFinished,
+            StoreError::Full { .. } => RefusalKind::InsufficientStorage,
             _ => RefusalKind::UnknownError,
         };
         Refusal::new(kind, error.to_string())

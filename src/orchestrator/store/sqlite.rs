@@ -32,6 +32,11 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens or creates the store below `data_dir`, which becomes readable by its owner only.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_within(data_dir, None)
+    }
+
+    /// The same with a most of pages that the file may have: for tests, a disk that is full.
+    pub(in crate::orchestrator) fn open_within(data_dir: &Path, pages_max: Option<u32>) -> Result<Self, StoreError> {
         create_private_dir(data_dir)?;
         let lock = lock(data_dir)?;
         let path = data_dir.join(DATABASE);
@@ -43,6 +48,9 @@ impl SqliteStore {
         connection.pragma_update(None, "synchronous", "FULL").map_err(database("set synchronous"))?;
         connection.pragma_update(None, "foreign_keys", true).map_err(database("set foreign_keys"))?;
         migrate(&mut connection, &path)?;
+        if let Some(pages) = pages_max {
+            connection.pragma_update(None, "max_page_count", pages).map_err(database("set max_page_count"))?;
+        }
         prepare(&connection);
         // Nobody waits for what nobody claims: it is found at the next start.
         let (unclaimed, _) = crossbeam_channel::bounded(0);

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::sql::{Database, Failed, Session, SqlError};
-use super::tables::{access, facts, groups, jobs, plans, prune, reports, task_targets};
+use super::tables::{access, facts, groups, jobs, plans, prune, reports, task_targets, webhooks};
 use super::{Change, NewJob, Pruned, StoreError, UnfinishedJob};
 use crate::clock::WallTime;
 use crate::limits::{STORE_BATCH_CHANGES_MAX, STORE_QUEUE_MAX, STORE_RETRY_PAUSE};
@@ -34,7 +34,7 @@ pub enum Write {
     /// Changes, all or none.
     Commit(Vec<Change>, Done<()>),
     /// The same, kept while the database is out of reach.
-    CommitPatiently(Vec<Change>, Done<()>),
+    CommitPatiently(Arc<Vec<Change>>, Done<()>),
     /// Rows of old jobs, see [`super::Store::prune`].
     Prune(WallTime, usize, Done<Pruned>),
     /// What only one kind of store does.
@@ -46,7 +46,8 @@ impl Write {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
             Self::StartPlan(..) | Self::FinishPlan(..) | Self::Custom(..) => 1,
-            Self::Commit(changes, _) | Self::CommitPatiently(changes, _) => changes.len(),
+            Self::Commit(changes, _) => changes.len(),
+            Self::CommitPatiently(changes, _) => changes.len(),
             Self::Prune(_, rows, _) => *rows,
         }
     }
@@ -172,6 +173,10 @@ impl Writer {
                 match outcome.error() {
                     None => transaction.keep()?,
                     Some(StoreError::Unreachable { cause }) => return Err(SqlError::Lost(cause.clone())),
+                    // A full disk may have taken back more than the part.
+                    Some(StoreError::Full { cause, .. }) => {
+                        transaction.take_back().map_err(|_| SqlError::Full(cause.clone()))?;
+                    }
                     Some(_) => transaction.take_back()?,
                 }
                 outcomes.push(outcome);
@@ -288,12 +293,15 @@ fn perform(session: &mut dyn Session, write: &mut Write) -> Outcome {
         Write::Create(job, _) => Outcome::Created(jobs::create(session, job)),
         Write::StartPlan(plan, _) => Outcome::PlanStarted(plans::start(session, plan)),
         Write::FinishPlan(end, at, _) => Outcome::PlanFinished(plans::finish(session, end, *at)),
-        Write::Commit(changes, _) | Write::CommitPatiently(changes, _) => {
-            Outcome::Committed(changes.iter().try_for_each(|change| apply(session, change)))
-        }
+        Write::Commit(changes, _) => Outcome::Committed(all(session, changes)),
+        Write::CommitPatiently(changes, _) => Outcome::Committed(all(session, changes)),
         Write::Prune(before, rows, _) => Outcome::Pruned(prune::step(session, *before, *rows)),
         Write::Custom(work, _) => Outcome::Custom(work(session)),
     }
+}
+
+fn all(session: &mut dyn Session, changes: &[Change]) -> Result<(), StoreError> {
+    changes.iter().try_for_each(|change| apply(session, change))
 }
 
 fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreError> {
@@ -303,6 +311,7 @@ fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreError> {
         Change::Groups(change) => groups::apply(session, change),
         Change::ReportFound { job, node, report } => reports::apply(session, *job, node, report),
         Change::TaskTargetCreated(target) => task_targets::apply(session, target),
+        Change::Webhooks(change) => webhooks::apply(session, change),
         change => jobs::apply(session, change),
     }
 }
@@ -412,7 +421,8 @@ mod tests {
         let seen = || vec![Change::NodesSeen(vec!["a".to_owned()])];
         let (to, told) = bounded(1);
         let (patient_to, patient) = bounded(1);
-        let kept = writer.write_batch(vec![Write::Commit(seen(), to), Write::CommitPatiently(seen(), patient_to)]);
+        let kept =
+            writer.write_batch(vec![Write::Commit(seen(), to), Write::CommitPatiently(Arc::new(seen()), patient_to)]);
         assert_eq!(told.recv().unwrap(), Err(away()));
         // In doubt and not committed: once more; in doubt and committed: told so.
         let kept = writer.write_batch(kept);

@@ -125,7 +125,11 @@ fn told(error: &Error) -> SqlError {
     // Connections, too many of them, an end of the server, time: none of it is for good.
     let passes = ["08", "53300", "57", "55P03", "25P03", "25006", "40", "28", "3D000"];
     let words = format!("{} ({code})", db.message());
-    if passes.iter().any(|class| code.starts_with(class)) { SqlError::Lost(words) } else { SqlError::Failed(words) }
+    match code {
+        "53100" => SqlError::Full(words),
+        code if passes.iter().any(|class| code.starts_with(class)) => SqlError::Lost(words),
+        _ => SqlError::Failed(words),
+    }
 }
 
 fn lost(error: &Error) -> SqlError {

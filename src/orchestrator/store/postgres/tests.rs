@@ -178,7 +178,8 @@ fn the_database_goes_away(cluster: &mut Cluster, dir: &Path) {
     assert!(matches!(store.job(job), Err(StoreError::Unreachable { .. })));
     thread::scope(|scope| {
         // What runs goes on when it is back.
-        let patient = scope.spawn(|| store.commit_patiently(vec![conformance::started(conformance::key(job, 0), 5)]));
+        let patient =
+            scope.spawn(|| store.commit_patiently(Arc::new(vec![conformance::started(conformance::key(job, 0), 5)])));
         thread::sleep(Duration::from_millis(300));
         assert!(!patient.is_finished());
         cluster.resume();

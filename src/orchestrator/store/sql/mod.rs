@@ -122,6 +122,8 @@ impl<'v> From<Option<&'v [u8; 32]>> for Value<'v> {
 pub enum SqlError {
     /// It refused: its words.
     Failed(String),
+    /// There is no room on its disk: its words.
+    Full(String),
     /// It is out of reach, or gone in the middle: what the connection says.
     Lost(String),
     /// A column holds what is never written to it.
@@ -135,6 +137,7 @@ impl SqlError {
     pub fn during(self, action: &'static str) -> StoreError {
         match self {
             Self::Failed(cause) => StoreError::Database { action, cause },
+            Self::Full(cause) => StoreError::Full { action, cause },
             Self::Unknown(column) => StoreError::Database { action, cause: format!("{column} holds an unknown value") },
             Self::Lost(cause) => StoreError::Unreachable { cause },
             Self::TooLarge(bytes_max) => StoreError::TooLarge { bytes_max },

@@ -11,6 +11,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_old_jobs.sql"),
     include_str!("../migrations/0006_servers.sql"),
     include_str!("../migrations/0007_graph.sql"),
+    include_str!("../migrations/0008_webhooks.sql"),
 ];
 
 /// The newest version.

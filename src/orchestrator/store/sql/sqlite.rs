@@ -3,15 +3,24 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
-use rusqlite::{Connection, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi, params_from_iter};
 
 use super::{Columns, Database, Failed, Look, Row, Session, SqlError, Transaction, Value, Work};
 use crate::limits::STORE_STATEMENTS_MAX;
 
 impl From<rusqlite::Error> for SqlError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error.to_string())
+        let cause = error.to_string();
+        if is_full(&error) { Self::Full(cause) } else { Self::Failed(cause) }
     }
+}
+
+/// Whether the disk has no room. SQLite says so in two more ways: a write that fails for any other cause than ENOSPC, such
+/// as a quota, and the file for its shared memory that cannot grow. All of them leave the database as it was.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return false };
+    failure.code == ErrorCode::DiskFull
+        || matches!(failure.extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// A connection as the store needs it.

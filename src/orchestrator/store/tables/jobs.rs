@@ -1,6 +1,7 @@
 //! Jobs, their nodes and events, and the inventory's names: the readers' part and the writer's.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde_json::{Map, json as value};
 
@@ -24,7 +25,7 @@ impl<S: SqlStore> Store for S {
         self.queue().write(|done| Write::Commit(changes, done))
     }
 
-    fn commit_patiently(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    fn commit_patiently(&self, changes: Arc<Vec<Change>>) -> Result<(), StoreError> {
         self.queue().write_patiently(|done| Write::CommitPatiently(changes, done))
     }
 
@@ -285,7 +286,8 @@ pub fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreErro
         | Change::Facts(_)
         | Change::Groups(_)
         | Change::ReportFound { .. }
-        | Change::TaskTargetCreated(_) => {
+        | Change::TaskTargetCreated(_)
+        | Change::Webhooks(_) => {
             unreachable!("the writer has others make these")
         }
     }

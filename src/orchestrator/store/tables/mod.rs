@@ -11,6 +11,7 @@ pub mod prune;
 pub mod reports;
 mod rows;
 pub mod task_targets;
+pub mod webhooks;
 
 use super::sql::{Session, SqlError, Value};
 use super::writer::Queue;
