@@ -4,6 +4,7 @@
 //! The agents are as many as the tables have room for after their last growth, so that no half of a table is counted that
 //! would not be touched, but the hash table at its largest. What the C code of cryptography allocates is not seen.
 
+mod jobs;
 #[allow(dead_code, reason = "the process and its figures are for tests/budget")]
 #[path = "../support/mod.rs"]
 mod support;
