@@ -11,6 +11,7 @@ mod client;
 mod load;
 mod orchestrator;
 mod query;
+mod schedule;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use client::*;
 pub use load::*;
 pub use orchestrator::*;
 pub use query::*;
+pub use schedule::*;
 
 /// A message from a client, in bytes (pcp-broker: `max-message-size`).
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -83,6 +83,7 @@ fn terms(object: &mut Map<String, Value>, environment: String, scope: Scope) -> 
         timeout: take_positive(object, "timeout", "of seconds")?,
         description: take_string(object, "description")?.unwrap_or_default(),
         userdata: take_object(object, "userdata")?.unwrap_or_default(),
+        schedule: None,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use super::settings::{
     AccessSettings, BrokerNodeSettings, BrokerSettings, ControllerSettings, LogSettings, OrchestratorSettings,
-    ServerSettings,
+    ScheduleSettings, ServerSettings,
 };
 
 /// The keys of `podium server` whose values are not those of its start.
@@ -84,6 +84,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         keep_jobs,
         code_source,
         puppetdb,
+        schedules: ScheduleSettings { missed, v1_api, usage_days },
     } = now;
     let AccessSettings { token_lifetime, token_lifetime_max, failed_logins_max, certificate_allowlist, audit_log } =
         access;
@@ -105,6 +106,9 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.job-prune-days", start.keep_jobs != *keep_jobs),
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
         ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
+        ("orchestrator.schedule-missed", start.schedules.missed != *missed),
+        ("orchestrator.scheduled-jobs-v1-api", start.schedules.v1_api != *v1_api),
+        ("orchestrator.usage-days", start.schedules.usage_days != *usage_days),
     ];
     changed(&keys).collect()
 }

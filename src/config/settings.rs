@@ -228,6 +228,28 @@ pub struct OrchestratorSettings {
     pub code_source: CodeSource,
     /// Answers queries for nodes and knows the reports of Puppet runs.
     pub puppetdb: Option<ServiceSettings>,
+    /// Scheduled jobs, and what is kept about use.
+    pub schedules: ScheduleSettings,
+}
+
+/// Scheduled jobs, and what is kept about use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// What becomes of runs whose time was while nobody was there to start them.
+    pub missed: MissedRuns,
+    /// Whether `GET /scheduled_jobs` and `DELETE /scheduled_jobs/:id` are there.
+    pub v1_api: bool,
+    /// Days of which figures of use are kept.
+    pub usage_days: u32,
+}
+
+/// What becomes of runs that were missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissedRuns {
+    /// One run makes up for all of them, at once.
+    RunOnce,
+    /// The next regular one is waited for.
+    Skip,
 }
 
 /// Where environments and tasks come from.

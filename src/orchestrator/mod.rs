@@ -14,6 +14,7 @@ mod plan_jobs;
 pub mod puppet_run;
 pub mod query;
 pub mod rbac;
+pub mod schedule;
 mod scope;
 pub mod sources;
 pub mod store;
@@ -23,6 +24,7 @@ pub mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
+pub mod usage;
 pub mod vault;
 
 use std::fmt;
@@ -47,14 +49,17 @@ use model::{
     TaskListing,
 };
 use rbac::Rbac;
+use schedule::{Schedules, Submitter};
 use sources::puppetdb::PuppetDb;
 use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
 use store::sqlite::SqliteStore;
+use store::usage::UsageDay;
 use store::{Store, StoreError};
 use targets::{NodeGroups, Targets};
 use task_targets::TaskTargets;
 use upkeep::Upkeep;
+use usage::Usage;
 use vault::Vault;
 
 /// The orchestrator's handle; cheap to clone. All methods block (on the store, on files, or on Puppet Server and PuppetDB
@@ -62,11 +67,12 @@ use vault::Vault;
 #[derive(Clone)]
 pub struct Orchestrator {
     inner: Arc<Inner>,
+    schedules: Arc<Schedules>,
 }
 
 struct Inner {
     store: Arc<dyn Store>,
-    vault: Vault,
+    vault: Arc<Vault>,
     source: Source,
     puppetdb: Option<Arc<PuppetDb>>,
     rbac: Rbac,
@@ -82,7 +88,7 @@ struct Inner {
     handing_over: RwLock<()>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
-    upkeep: Mutex<Option<Upkeep>>,
+    upkeep: Mutex<Option<(Upkeep, Usage)>>,
 }
 
 /// A file that agents may download.
@@ -129,7 +135,7 @@ impl Orchestrator {
         links: Vec<BrokerLink>,
     ) -> Result<Self, Refusal> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.data_dir)?);
-        let vault = Vault::open(&settings.data_dir)?;
+        let vault = Arc::new(Vault::open(&settings.data_dir)?);
         let rbac = Rbac::open(store.clone(), settings)?;
         let inventory = Arc::new(RwLock::new(Inventory::new(store.known_nodes()?)));
         let recovered = jobs::recover(&*store, &vault)?;
@@ -156,12 +162,10 @@ impl Orchestrator {
             clock,
             unfinished_nodes: unfinished_nodes.clone(),
         })
-        .map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
-        })?;
-        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
-        })?;
+        .map_err(not_started("of the dispatcher"))?;
+        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(not_started("for old jobs"))?;
+        let usage = Usage::start(store.clone(), inventory.clone(), settings.schedules.usage_days)
+            .map_err(not_started("for figures of use"))?;
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
         let groups = NodeGroups::Embedded(classifier.clone());
@@ -182,9 +186,19 @@ impl Orchestrator {
             handing_over: RwLock::new(()),
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
-            upkeep: Mutex::new(Some(upkeep)),
+            upkeep: Mutex::new(Some((upkeep, usage))),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self::scheduled(inner, settings)
+    }
+
+    /// Starts what is due by itself.
+    fn scheduled(inner: Inner, settings: &OrchestratorSettings) -> Result<Self, Refusal> {
+        let inner = Arc::new(inner);
+        let submit = Arc::new(Submitter(inner.clone()));
+        let (store, vault) = (inner.store.clone(), inner.vault.clone());
+        let schedules = Arc::new(Schedules::new(store, vault, submit, settings.schedules));
+        schedules.drive().map_err(not_started("for scheduled jobs"))?;
+        Ok(Self { inner, schedules })
     }
 
     /// Takes a link to a broker that has come up, at any time and without blocking. A link of the same broker that is
@@ -356,15 +370,25 @@ impl Orchestrator {
         &self.inner.task_targets
     }
 
+    /// Scheduled jobs.
+    pub fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    /// Figures of the days from `first` to `last`, counted from 1970-01-01.
+    pub fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal> {
+        Ok(self.inner.store.usage(first, last)?)
+    }
+
     /// Whether the dispatcher runs. It stops by itself only if the store fails, and the log says why.
     pub fn is_dispatching(&self) -> bool {
-        let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.inner.is_dispatching()
     }
 
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {
+        self.schedules.stop();
         // A dispatcher that has stopped by itself takes no command.
         let _ = self.inner.commands.send(Command::Quit);
         let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -375,6 +399,17 @@ impl Orchestrator {
         drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.inner.store.close();
     }
+}
+
+impl Inner {
+    fn is_dispatching(&self) -> bool {
+        let thread = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+fn not_started(thread: &'static str) -> impl FnOnce(std::io::Error) -> Refusal {
+    move |error| Refusal::new(RefusalKind::UnknownError, format!("the thread {thread} cannot be started: {error}"))
 }
 
 fn known<T>(id: JobId, found: Result<Option<T>, StoreError>) -> Result<T, Refusal> {

@@ -58,6 +58,7 @@ macro_rules! words {
 
 mod job;
 mod plan;
+pub mod schedule;
 
 words! {
     /// State of a job: `new → ready → running → finished | failed`.
@@ -363,6 +364,10 @@ words! {
         PlanAlreadyFinished = "plan-already-finished",
         /// 404.
         UnknownTaskTarget = "unknown-task-target",
+        /// 400: a time that is over.
+        InvalidTime = "invalid-time",
+        /// 400: a schedule that was removed cannot be changed.
+        DisabledScheduledJob = "disabled-scheduled-job",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -372,7 +377,12 @@ impl RefusalKind {
     /// The HTTP status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::ValidationError | Self::EmptyTarget | Self::QueryError | Self::PuppetdbError => 400,
+            Self::ValidationError
+            | Self::EmptyTarget
+            | Self::QueryError
+            | Self::PuppetdbError
+            | Self::InvalidTime
+            | Self::DisabledScheduledJob => 400,
             Self::NotPermitted => 403,
             Self::UnknownEnvironment
             | Self::UnknownJob

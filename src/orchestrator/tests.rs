@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::rbac::TokenRequest;
 use super::*;
-use crate::config::settings::{AccessSettings, CodeSource};
+use crate::config::settings::{AccessSettings, CodeSource, MissedRuns, ScheduleSettings};
 use crate::pcp::Envelope;
 use crate::tls::testing::Pki;
 
@@ -42,6 +42,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         brokers: vec![],
         code_source: CodeSource::Directory,
         puppetdb: None,
+        schedules: ScheduleSettings { missed: MissedRuns::RunOnce, v1_api: true, usage_days: 30 },
     }
 }
 

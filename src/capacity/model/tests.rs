@@ -104,6 +104,7 @@ fn job(nodes: u32) -> NewJob {
         created: WallTime::now(),
         payload: vec![0; 200],
         nodes: names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect(),
+        firing: None,
     }
 }
 

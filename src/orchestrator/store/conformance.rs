@@ -4,6 +4,7 @@
 mod access;
 mod facts;
 mod plans;
+pub mod schedules;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -31,6 +32,7 @@ pub fn run(open: Open<'_>) {
     facts::facts_are_found_by_their_changes(open);
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
+    schedules::run(open);
     many_threads_write_at_once(open);
     a_closed_store_refuses(open);
 }
@@ -72,6 +74,7 @@ pub fn new_job(task: &str, names: &[&str]) -> NewJob {
         spec: JobSpec { work: Work::Task(work), terms, owner: owner("ada") },
         created: at(1_000),
         payload: vec![0, 1, 255],
+        firing: None,
         nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
     }
 }

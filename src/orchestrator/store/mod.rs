@@ -10,9 +10,11 @@ mod groups;
 pub mod plans;
 mod prune;
 mod rows;
+pub mod schedules;
 pub mod sqlite;
 mod sqlite_access;
 mod task_targets;
+pub mod usage;
 mod writer;
 
 use std::fmt;
@@ -25,7 +27,9 @@ use access::{AccessChange, AccessStore};
 pub use facts::{FactsChange, FactsStore, StoredNode};
 pub use groups::{GroupsChange, GroupsStore};
 use plans::PlanStore;
+use schedules::{Firing, ScheduleChange, ScheduleStore};
 pub use task_targets::TaskTargetStore;
+use usage::{UsageChange, UsageStore};
 
 use super::model::{
     Event, EventType, Job, JobId, JobQuery, JobSpec, JobState, Node, NodeQuery, NodeState, Page, Refusal, RefusalKind,
@@ -34,7 +38,9 @@ use super::model::{
 use crate::clock::WallTime;
 
 /// Keeps what the orchestrator must not forget. Writing methods return when the change will survive a loss of power.
-pub trait Store: AccessStore + FactsStore + GroupsStore + PlanStore + TaskTargetStore {
+pub trait Store:
+    AccessStore + FactsStore + GroupsStore + PlanStore + ScheduleStore + TaskTargetStore + UsageStore
+{
     /// Writes a job with its nodes, in state `ready`, and gives it the next number. A failure, such as a
     /// node that is in it twice, uses up no number.
     fn create_job(&self, job: NewJob) -> Result<JobId, StoreError>;
@@ -92,6 +98,8 @@ pub struct NewJob {
     pub payload: Vec<u8>,
     /// Its nodes in order, each once.
     pub nodes: Vec<NewNode>,
+    /// The schedule's time that makes it. If the schedule is not as it was read, the job is a [`StoreError::Conflict`].
+    pub firing: Option<Firing>,
 }
 
 /// A node of a [`NewJob`].
@@ -184,6 +192,10 @@ pub enum Change {
     Groups(GroupsChange),
     /// A task target is added; its number must be new.
     TaskTargetCreated(TaskTarget),
+    /// A schedule has changed.
+    Schedule(ScheduleChange),
+    /// What is known of the use of a day.
+    Usage(UsageChange),
 }
 
 /// A job that has not ended.

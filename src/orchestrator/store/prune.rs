@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::database;
+use super::sqlite::schedules;
 use super::{Pruned, StoreError};
 use crate::clock::WallTime;
 
@@ -41,7 +42,7 @@ fn prune_plans(connection: &Connection, before: WallTime, rows: usize) -> rusqli
          ORDER BY finished LIMIT 1",
     )?;
     let plan: Option<i64> = oldest.query_row(params![before.as_millis()], |row| row.get(0)).optional()?;
-    let Some(plan) = plan else { return Ok(Pruned::Nothing) };
+    let Some(plan) = plan else { return prune_schedules(connection, before, rows) };
     let limit = i64::try_from(rows).unwrap_or(i64::MAX);
     let sql = "DELETE FROM plan_events WHERE id IN (SELECT id FROM plan_events WHERE plan_job = ?1 LIMIT ?2)";
     if connection.prepare_cached(sql)?.execute(params![plan, limit])? >= rows {
@@ -49,4 +50,9 @@ fn prune_plans(connection: &Connection, before: WallTime, rows: usize) -> rusqli
     }
     connection.prepare_cached("DELETE FROM plan_jobs WHERE id = ?1")?.execute(params![plan])?;
     Ok(Pruned::Some { jobs: 1 })
+}
+
+fn prune_schedules(connection: &Connection, before: WallTime, rows: usize) -> rusqlite::Result<Pruned> {
+    let is_some = schedules::prune(connection, before, rows)?;
+    Ok(if is_some { Pruned::Some { jobs: 0 } } else { Pruned::Nothing })
 }

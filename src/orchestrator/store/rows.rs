@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{StoreError, UnfinishedNode};
 use crate::clock::WallTime;
+use crate::orchestrator::model::schedule::ScheduleId;
 use crate::orchestrator::model::{
     Event, EventType, Job, JobId, JobKind, JobSpec, JobState, JobStatus, Node, NodeState, PlanJobId, TaskWork, Terms,
     Work,
@@ -87,6 +88,7 @@ pub fn spec(row: &Row<'_>) -> rusqlite::Result<JobSpec> {
         timeout: row.get::<_, Option<i64>>("timeout")?.map(i64::unsigned_abs),
         description: row.get("description")?,
         userdata: parsed(row, "userdata")?,
+        schedule: row.get::<_, Option<i64>>("schedule")?.map(ScheduleId),
     };
     Ok(JobSpec { work, terms, owner: parsed(row, "owner")? })
 }

@@ -5,11 +5,14 @@
 mod facts;
 mod groups;
 pub(super) mod plans;
+pub(super) mod schedules;
 mod task_targets;
+mod usage;
 
 pub(super) use facts::apply as apply_facts;
 pub(super) use groups::apply as apply_groups;
 pub(super) use task_targets::apply as apply_task_target;
+pub(super) use usage::apply as apply_usage;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_access.sql"),
     include_str!("migrations/0004_facts.sql"),
     include_str!("migrations/0005_old_jobs.sql"),
+    include_str!("migrations/0010_schedules.sql"),
 ];
 
 /// The store in `<data_dir>/podium.db`.

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::rows::{database, json};
-use super::sqlite::{apply_facts, apply_groups, apply_task_target, plans};
+use super::schedules::{Added, NewSchedule};
+use super::sqlite::{apply_facts, apply_groups, apply_task_target, apply_usage, plans, schedules};
 use super::{Change, NewEvent, NewJob, Pruned, StoreError, prune, sqlite_access};
 use crate::clock::WallTime;
 use crate::limits::STORE_BATCH_CHANGES_MAX;
@@ -22,6 +23,8 @@ pub enum Write {
     StartPlan(Box<NewPlanJob>, Sender<Result<PlanJobId, StoreError>>),
     /// The end of a plan job.
     FinishPlan(Box<PlanEnd>, WallTime, Sender<Result<PlanFinish, StoreError>>),
+    /// A new schedule, unless there are so many.
+    AddSchedule(Box<NewSchedule>, u32, Sender<Result<Added, StoreError>>),
     /// Changes, all or none.
     Commit(Vec<Change>, Sender<Result<(), StoreError>>),
     /// Rows of old jobs, see [`super::Store::prune`].
@@ -32,7 +35,7 @@ impl Write {
     fn weight(&self) -> usize {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
-            Self::StartPlan(..) | Self::FinishPlan(..) => 1,
+            Self::StartPlan(..) | Self::FinishPlan(..) | Self::AddSchedule(..) => 1,
             Self::Commit(changes, _) => changes.len(),
             Self::Prune(_, rows, _) => *rows,
         }
@@ -44,6 +47,7 @@ enum Outcome {
     Created(Sender<Result<JobId, StoreError>>, Result<JobId, StoreError>),
     PlanStarted(Sender<Result<PlanJobId, StoreError>>, Result<PlanJobId, StoreError>),
     PlanFinished(Sender<Result<PlanFinish, StoreError>>, Result<PlanFinish, StoreError>),
+    ScheduleAdded(Sender<Result<Added, StoreError>>, Result<Added, StoreError>),
     Committed(Sender<Result<(), StoreError>>, Result<(), StoreError>),
     Pruned(Sender<Result<Pruned, StoreError>>, Result<Pruned, StoreError>),
 }
@@ -55,6 +59,7 @@ impl Outcome {
             Self::Created(to, result) => drop(to.send(commit.clone().and(result))),
             Self::PlanStarted(to, result) => drop(to.send(commit.clone().and(result))),
             Self::PlanFinished(to, result) => drop(to.send(commit.clone().and(result))),
+            Self::ScheduleAdded(to, result) => drop(to.send(commit.clone().and(result))),
             Self::Committed(to, result) => drop(to.send(commit.clone().and(result))),
             Self::Pruned(to, result) => drop(to.send(commit.clone().and(result))),
         }
@@ -112,6 +117,10 @@ fn perform(savepoint: Savepoint<'_>, write: Write) -> Outcome {
             let result = plans::finish(&savepoint, &end, at).and_then(|finish| release(savepoint).map(|()| finish));
             Outcome::PlanFinished(to, result)
         }
+        Write::AddSchedule(schedule, most, to) => {
+            let result = schedules::add(&savepoint, &schedule, most);
+            Outcome::ScheduleAdded(to, result.and_then(|added| release(savepoint).map(|()| added)))
+        }
         Write::Commit(changes, to) => {
             let result = changes.iter().try_for_each(|change| apply(&savepoint, change));
             Outcome::Committed(to, result.and_then(|()| release(savepoint)))
@@ -139,8 +148,9 @@ fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError
     execute(
         connection,
         "INSERT INTO jobs (state, kind, environment, task, params, sensitive, options, plan_job, scope, noop, \
-         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19)",
+         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload, \
+         schedule) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?17, ?18, ?19, ?20)",
         params![
             JobState::Ready.word(),
             work.kind().word(),
@@ -161,9 +171,13 @@ fn create_job(connection: &Connection, job: &NewJob) -> Result<JobId, StoreError
             created,
             i64::try_from(job.nodes.len()).unwrap_or(i64::MAX),
             job.payload,
+            terms.schedule.map(|schedule| schedule.0),
         ],
     )?;
     let id = connection.last_insert_rowid();
+    if let Some(firing) = &job.firing {
+        schedules::fire(connection, firing, JobId(id), job.created)?;
+    }
     if let Some(plan_job) = plan_job {
         plans::add_task(connection, plan_job, JobId(id), job.created)?;
     }
@@ -231,6 +245,8 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
         Change::Facts(change) => apply_facts(connection, change),
         Change::Groups(change) => apply_groups(connection, change),
         Change::TaskTargetCreated(target) => apply_task_target(connection, target),
+        Change::Schedule(change) => schedules::apply(connection, change),
+        Change::Usage(change) => apply_usage(connection, change),
     }
 }
 
