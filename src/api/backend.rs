@@ -7,7 +7,9 @@ use crate::orchestrator::model::{
     PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::Rbac;
+use crate::orchestrator::schedule::Schedules;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
+use crate::orchestrator::store::usage::UsageDay;
 use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
 
@@ -61,6 +63,10 @@ pub trait Backend: Send + Sync + 'static {
     fn task_targets(&self) -> &TaskTargets;
     /// See [`Orchestrator::code_file`].
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal>;
+    /// See [`Orchestrator::schedules`].
+    fn schedules(&self) -> &Schedules;
+    /// See [`Orchestrator::usage`].
+    fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal>;
     /// Users, roles, tokens.
     fn rbac(&self) -> &Rbac;
 }
@@ -160,6 +166,14 @@ impl Backend for Orchestrator {
 
     fn code_file(&self, environment: &str, mount_path: &str) -> Result<Option<CodeFile>, Refusal> {
         Orchestrator::code_file(self, environment, mount_path)
+    }
+
+    fn schedules(&self) -> &Schedules {
+        Orchestrator::schedules(self)
+    }
+
+    fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal> {
+        Orchestrator::usage(self, first, last)
     }
 
     fn rbac(&self) -> &Rbac {

@@ -4,6 +4,7 @@
 mod access;
 mod job;
 mod plans;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,9 +29,11 @@ use crate::orchestrator::model::{
     PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::Rbac;
+use crate::orchestrator::schedule::Schedules;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::store::Store;
 use crate::orchestrator::store::sqlite::SqliteStore;
+use crate::orchestrator::store::usage::UsageDay;
 use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached};
 use crate::pxp::task::{FileUri, TaskFile};
@@ -56,6 +59,8 @@ pub(crate) struct Fake {
     rbac: Rbac,
     classifier: Classifier,
     task_targets: TaskTargets,
+    schedules: Schedules,
+    pub(crate) store: Arc<dyn Store>,
     files: tempfile::TempDir,
 }
 
@@ -83,7 +88,9 @@ impl Fake {
             state: Mutex::new(State { jobs, commands: Vec::new(), links: Vec::new(), last_event: 13 }),
             rbac: access::rbac(files.path(), &store),
             classifier: Classifier::new(store.clone()),
-            task_targets: TaskTargets::new(store),
+            task_targets: TaskTargets::new(store.clone()),
+            schedules: schedules::schedules(files.path(), &store),
+            store,
             files,
         })
     }
@@ -365,6 +372,14 @@ impl Backend for Fake {
         let path = self.files.path().join("file");
         File::create(&path).unwrap().write_all(&file_content()).unwrap();
         Ok(Some(CodeFile { file: File::open(path).unwrap(), length: file_content().len() as u64 }))
+    }
+
+    fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal> {
+        Ok(self.store.usage(first, last)?)
     }
 
     fn rbac(&self) -> &Rbac {

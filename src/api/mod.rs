@@ -25,12 +25,14 @@ mod problem;
 mod rbac;
 mod render;
 mod routes;
+mod schedules;
 mod shared;
 mod shares;
 mod sources;
 mod status;
 mod task_targets;
 mod turns;
+mod usage;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -12,22 +12,13 @@ use axum::routing::{any, delete, get, post, put};
 use super::problem::{Problem, respond_json};
 use super::shared::Shared;
 use super::{
-    broker_link, classifier, commands, environments, files, jobs, plan_jobs, rbac, render, sources, status,
-    task_targets,
+    broker_link, classifier, commands, environments, files, jobs, plan_jobs, rbac, render, schedules, sources, status,
+    task_targets, usage,
 };
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
-const NOT_OFFERED: [&str; 9] = [
-    "command/stop_plan",
-    "command/plan_run",
-    "command/environment_plan_run",
-    "command/schedule_deploy",
-    "command/schedule_task",
-    "command/schedule_plan",
-    "scheduled_jobs",
-    "plans",
-    "usage",
-];
+const NOT_OFFERED: [&str; 5] =
+    ["command/stop_plan", "command/plan_run", "command/environment_plan_run", "command/schedule_plan", "plans"];
 
 /// All routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -49,6 +40,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/scopes/task_targets", get(task_targets::list))
         .route("/orchestrator/v1/scopes/task_targets/{id}", get(task_targets::show))
         .merge(classifier_routes())
+        .merge(schedule_routes())
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
@@ -92,6 +84,17 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .with_state(shared)
+}
+
+fn schedule_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/orchestrator/v1/command/schedule_deploy", post(schedules::schedule_deploy))
+        .route("/orchestrator/v1/command/schedule_task", post(schedules::schedule_task))
+        .route("/orchestrator/v1/scheduled_jobs", get(schedules::list_before))
+        .route("/orchestrator/v1/scheduled_jobs/{id}", delete(schedules::delete_before))
+        .route("/orchestrator/v1/scheduled_jobs/environment_jobs", get(schedules::list).post(schedules::create))
+        .route("/orchestrator/v1/scheduled_jobs/environment_jobs/{id}", get(schedules::show).put(schedules::edit))
+        .route("/orchestrator/v1/usage", get(usage::usage))
 }
 
 fn classifier_routes() -> Router<Arc<Shared>> {

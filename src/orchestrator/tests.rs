@@ -1,6 +1,7 @@
 //! The orchestrator as a whole: threads, store and files, against a broker and agents in this process.
 
 mod kinds;
+mod schedules;
 
 use std::fs;
 use std::path::Path;

@@ -42,7 +42,7 @@ fn run(schedules: &Weak<Schedules>, woken: &Receiver<()>) {
 
 /// Whether everything that was due has been dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
+pub(in crate::orchestrator) enum Pass {
     /// It has.
     Done,
     /// Something is to be tried again.
@@ -66,7 +66,7 @@ impl Schedules {
     }
 
     /// Deals with everything that is due.
-    pub(super) fn pass(&self, now: WallTime) -> Pass {
+    pub(in crate::orchestrator) fn pass(&self, now: WallTime) -> Pass {
         let (mut pass, mut after) = (Pass::Done, None);
         loop {
             if !self.submit.is_ready() {
