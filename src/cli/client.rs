@@ -56,6 +56,12 @@ impl Client {
         let body = body.to_string().into_bytes();
         self.connection.send(Method::POST, &format!("/orchestrator/v1/{path}"), Some(&self.token), body)
     }
+
+    /// Changes something below `/orchestrator/v1`.
+    pub fn put(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let body = body.to_string().into_bytes();
+        self.connection.send(Method::PUT, &format!("/orchestrator/v1/{path}"), Some(&self.token), body)
+    }
 }
 
 /// A client, and where to print what it learns, from the flags of a command.

@@ -1,6 +1,6 @@
 //! `podium job`: runs Puppet, shows and stops jobs, in the grammar of `puppet job`.
 
-mod run;
+pub(super) mod run;
 mod show;
 mod stop;
 

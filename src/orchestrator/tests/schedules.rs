@@ -122,14 +122,14 @@ fn what_is_wrong_when_its_time_comes_is_written_down_and_the_schedule_goes_on() 
     until("the end of the run", || ended(run));
 
     let tasks = dir.path().join("code/environments/production/modules/demo/tasks");
-    fs::rename(tasks.join("init.sh"), tasks.join("init.away")).unwrap();
+    fs::rename(tasks.join("init.sh"), dir.path().join("away")).unwrap();
     user(&orchestrator, "ada", false, vec![]);
     schedules.pass(at(1));
     assert_eq!(error(&orchestrator, run), "puppetlabs.orchestrator/not-permitted");
     user(&orchestrator, "ada", false, vec![77]);
     schedules.pass(at(2));
     assert_eq!(error(&orchestrator, id), "puppetlabs.orchestrator/unknown-task");
-    fs::rename(tasks.join("init.away"), tasks.join("init.sh")).unwrap();
+    fs::rename(dir.path().join("away"), tasks.join("init.sh")).unwrap();
     user(&orchestrator, "ada", true, vec![77]);
     schedules.pass(at(3));
     assert_eq!(error(&orchestrator, id), "puppetlabs.orchestrator/not-permitted");
