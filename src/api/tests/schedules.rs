@@ -48,6 +48,9 @@ fn refused(answer: &Answer, status: u16, kind: &str) {
     assert_eq!(refusal(answer), (status, kind.to_owned()), "{}", answer.text);
 }
 
+/// A request of which something is different.
+type Altered = fn(&mut Value);
+
 /// A server that has one.
 fn with_one() -> Api {
     let api = Api::new();
@@ -113,12 +116,12 @@ fn lists_are_sliced_and_filtered() {
 #[test]
 fn what_cannot_be_scheduled() {
     let api = Api::new();
-    let post = |change: fn(&mut Value)| {
+    let post = |change: Altered| {
         let mut body = asked();
         change(&mut body);
         refusal(&api.post(JOBS, body.to_string()))
     };
-    let cases: [(fn(&mut Value), u16, &str); 8] = [
+    let cases: [(Altered, u16, &str); 8] = [
         (|body| body["schedule"]["start_time"] = json!("2026-03-02T01:00:00Z"), 400, "invalid-time"),
         (|body| body["environment"] = json!("qa_typo"), 404, "unknown-environment"),
         (|body| body["input"]["scope"] = json!({"nodes": []}), 400, "empty-target"),

@@ -118,25 +118,28 @@ impl Schedules {
         let error = match verdict {
             Verdict::Fire => match self.fire(stored, firing) {
                 Ok(job) => {
-                    tracing::info!(schedule = %schedule.id, %job, slot = %slot, "a scheduled job has started");
+                    tracing::info!(schedule = %schedule.id, %job, %slot, "a scheduled job has started");
                     return Pass::Done;
                 }
-                Err(refusal) => {
-                    tracing::warn!(schedule = %schedule.id, slot = %slot, %refusal, "a scheduled job could not be started");
-                    Some(body(&refusal))
-                }
+                Err(refusal) => Some(body(&refusal)),
             },
-            Verdict::Overlaps => {
-                tracing::info!(schedule = %schedule.id, slot = %slot, "a scheduled job is left out: the last one still runs");
-                None
-            }
-            Verdict::Missed => {
-                tracing::warn!(schedule = %schedule.id, slot = %slot, "a scheduled job was missed");
-                Some(missed(slot))
-            }
+            Verdict::Overlaps => None,
+            Verdict::Missed => Some(missed(slot)),
         };
+        let why = error.as_ref().map(|error| error["msg"].as_str().unwrap_or_default().to_owned());
         let change = ScheduleChange::Passed { firing, at: now, error };
-        self.settled(schedule.id, self.store.commit(vec![Change::Schedule(change)]))
+        let outcome = self.store.commit(vec![Change::Schedule(change)]);
+        match (&outcome, why) {
+            // Whoever has dealt with it has said what became of it.
+            (Err(_), _) => {}
+            (Ok(()), Some(why)) => {
+                tracing::warn!(schedule = %schedule.id, %slot, why, "a scheduled job is not started")
+            }
+            (Ok(()), None) => {
+                tracing::info!(schedule = %schedule.id, %slot, "a scheduled job is left out: the last one still runs");
+            }
+        }
+        self.settled(schedule.id, outcome)
     }
 
     fn fire(&self, stored: &StoredSchedule, firing: Firing) -> Result<JobId, Refusal> {

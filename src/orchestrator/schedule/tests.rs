@@ -10,7 +10,7 @@ use serde_json::Map;
 use super::driver::Pass;
 use super::*;
 use crate::config::settings::MissedRuns;
-use crate::orchestrator::model::schedule::Repeat;
+use crate::orchestrator::model::schedule::{Repeat, RunOutcome};
 use crate::orchestrator::model::{JobOrder, JobQuery, JobSpec, JobState};
 use crate::orchestrator::store::NewJob;
 use crate::orchestrator::store::sqlite::SqliteStore;
@@ -52,9 +52,13 @@ impl Submit for Direct {
 }
 
 fn open(dir: &Path) -> (Arc<dyn Store>, Schedules) {
+    open_with(dir, MissedRuns::RunOnce)
+}
+
+fn open_with(dir: &Path, missed: MissedRuns) -> (Arc<dyn Store>, Schedules) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir).unwrap());
     let vault = Arc::new(Vault::open(dir).unwrap());
-    let settings = ScheduleSettings { missed: MissedRuns::RunOnce, v1_api: false, usage_days: 1 };
+    let settings = ScheduleSettings { missed, v1_api: false, usage_days: 1 };
     (store.clone(), Schedules::new(store.clone(), vault, Arc::new(Direct(store)), settings))
 }
 
@@ -191,6 +195,24 @@ fn a_job_that_still_runs_is_waited_for_and_what_was_missed_is_made_up_once() {
     schedules.edit(&Subject::default(), id, edit).unwrap();
     schedules.pass(plus(start, 7200));
     assert_eq!(slots().len(), 2);
+}
+
+#[test]
+fn what_was_missed_is_left_out_if_that_is_wanted_and_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, schedules) = open_with(dir.path(), MissedRuns::Skip);
+    let start = later(0);
+    let add = |repeat| schedules.add(&Subject::default(), spec(start, repeat, serde_json::json!({}))).unwrap();
+    let (hourly, once) = (add(Repeat::Every(3600)), add(Repeat::Once));
+    schedules.pass(plus(start, 1000));
+    assert!(jobs(&*store).is_empty());
+    for (id, next) in [(hourly, Some(plus(start, 3600))), (once, None)] {
+        let schedule = schedules.get(id).unwrap();
+        let RunOutcome::NotSubmitted(error) = schedule.last_run.unwrap().outcome else { panic!("a job") };
+        assert_eq!((error["kind"].as_str(), schedule.next_run), (Some("puppetlabs.orchestrator/missed"), next));
+    }
+    schedules.pass(plus(start, 3601));
+    assert_eq!(fired(&*store).remove(&hourly.0).unwrap(), [plus(start, 3600).as_millis()]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_schedule_starts_by_itself_and_its_secrets_stay_secret() {
     until("the connection of a", || orchestrator.inventory_of(&["a".into()])[0].connection.is_some());
     let subject = admin(&orchestrator, &dir);
     let params = json!({"name": {"value": "ada"}, "secret": {"value": "hunter2"}});
-    let id = orchestrator.schedules().add(&subject, spec(work(params), soon(2), Repeat::Once)).unwrap();
+    let id = orchestrator.schedules().add(&subject, spec(work(params), soon(3), Repeat::Once)).unwrap();
     until("the job", || last(&orchestrator, id).is_some());
     let Some(RunOutcome::Job(job)) = last(&orchestrator, id) else { panic!("{:?}", last(&orchestrator, id)) };
     until("its end", || orchestrator.job(job).unwrap().state == JobState::Finished);
@@ -122,14 +122,14 @@ fn what_is_wrong_when_its_time_comes_is_written_down_and_the_schedule_goes_on() 
     until("the end of the run", || ended(run));
 
     let tasks = dir.path().join("code/environments/production/modules/demo/tasks");
-    fs::rename(tasks.join("init.sh"), dir.path().join("away")).unwrap();
+    fs::rename(&tasks, dir.path().join("away")).unwrap();
     user(&orchestrator, "ada", false, vec![]);
     schedules.pass(at(1));
     assert_eq!(error(&orchestrator, run), "puppetlabs.orchestrator/not-permitted");
     user(&orchestrator, "ada", false, vec![77]);
     schedules.pass(at(2));
     assert_eq!(error(&orchestrator, id), "puppetlabs.orchestrator/unknown-task");
-    fs::rename(dir.path().join("away"), tasks.join("init.sh")).unwrap();
+    fs::rename(dir.path().join("away"), &tasks).unwrap();
     user(&orchestrator, "ada", true, vec![77]);
     schedules.pass(at(3));
     assert_eq!(error(&orchestrator, id), "puppetlabs.orchestrator/not-permitted");

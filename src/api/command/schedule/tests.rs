@@ -12,6 +12,9 @@ fn job(change: impl FnOnce(&mut Value)) -> Value {
     job
 }
 
+/// A request of which something is different.
+type Altered = fn(&mut Value);
+
 fn parse(change: impl FnOnce(&mut Value)) -> Result<ScheduleSpec, String> {
     environment_job(job(change).to_string().as_bytes()).map_err(|problem| problem.message().to_owned())
 }
@@ -60,7 +63,7 @@ fn days_of_a_calendar() {
 
 #[test]
 fn errors_name_the_key() {
-    let cases: [(fn(&mut Value), &str); 15] = [
+    let cases: [(Altered, &str); 15] = [
         (|job| job["type"] = json!(null), "The required key type is missing."),
         (|job| job["type"] = json!("app"), "type must be deploy, task or plan, not \"app\"."),
         (|job| job["type"] = json!("plan"), "This server does not run plans yet"),
