@@ -10,7 +10,7 @@
 //!  6  cli            one file per subcommand; main.rs only parses and calls
 //!  5  api            REST v1, tokens, error shape, task files for agents (axum on a small tokio runtime)
 //!     capacity       plan, check, load, report
-//!  4  orchestrator   jobs, tasks, dispatch, scope, sources, store
+//!  4  orchestrator   jobs, tasks, dispatch, schedules, scope, sources, store
 //!     agent          connection, actions, spool, task cache, execution
 //!  3  broker         sessions, directory, routing, inventory, controllers                    PURE
 //!  2  reactor        the mio shell: workers, accept and admission, connections, timers, buffers

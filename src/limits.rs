@@ -12,6 +12,7 @@ mod graph;
 mod load;
 mod orchestrator;
 mod query;
+mod schedule;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub use graph::*;
 pub use load::*;
 pub use orchestrator::*;
 pub use query::*;
+pub use schedule::*;
 
 /// A message from a client, in bytes (pcp-broker: `max-message-size`).
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

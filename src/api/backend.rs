@@ -11,7 +11,9 @@ use crate::orchestrator::model::{
     TaskListing,
 };
 use crate::orchestrator::rbac::Rbac;
+use crate::orchestrator::schedule::Schedules;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
+use crate::orchestrator::store::usage::UsageDay;
 use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::webhooks::Webhooks;
 use crate::orchestrator::{BrokerLink, CodeFile, NotAttached, Orchestrator};
@@ -82,6 +84,10 @@ pub trait Backend: Send + Sync + 'static {
     fn listen(&self) -> watch::Receiver<u64>;
     /// See [`Orchestrator::webhooks`].
     fn webhooks(&self) -> &Webhooks;
+    /// See [`Orchestrator::schedules`].
+    fn schedules(&self) -> &Schedules;
+    /// See [`Orchestrator::usage`].
+    fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal>;
     /// Users, roles, tokens.
     fn rbac(&self) -> &Rbac;
 }
@@ -209,6 +215,14 @@ impl Backend for Orchestrator {
 
     fn webhooks(&self) -> &Webhooks {
         Orchestrator::webhooks(self)
+    }
+
+    fn schedules(&self) -> &Schedules {
+        Orchestrator::schedules(self)
+    }
+
+    fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal> {
+        Orchestrator::usage(self, first, last)
     }
 
     fn rbac(&self) -> &Rbac {

@@ -3,6 +3,7 @@
 
 mod deploy;
 mod plan;
+mod schedule;
 
 use serde_json::{Map, Value};
 
@@ -14,6 +15,7 @@ use crate::orchestrator::model::{JobId, Scope, TaskCommand, Terms, is_deeper};
 
 pub(super) use deploy::deploy;
 pub(super) use plan::{plan_finish, plan_start, plan_task};
+pub(super) use schedule::{asked, edit as edit_schedule, environment_job, schedule_deploy, schedule_task};
 
 /// Keys of a scope that this server can resolve.
 const SCOPES: [&str; 3] = ["nodes", "query", "node_group"];
@@ -83,6 +85,7 @@ fn terms(object: &mut Map<String, Value>, environment: String, scope: Scope) -> 
         timeout: take_positive(object, "timeout", "of seconds")?,
         description: take_string(object, "description")?.unwrap_or_default(),
         userdata: take_object(object, "userdata")?.unwrap_or_default(),
+        schedule: None,
     })
 }
 

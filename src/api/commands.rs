@@ -135,7 +135,7 @@ fn of_task(command: &TaskCommand) -> (&Terms, Option<&str>) {
 }
 
 /// A scope for the audit log: of many nodes the first, and how many there are.
-fn noted(scope: &Scope) -> Value {
+pub(super) fn noted(scope: &Scope) -> Value {
     match scope {
         Scope::Nodes(names) => {
             json!({"nodes": names.iter().take(AUDIT_NODES_MAX).collect::<Vec<_>>(), "count": names.len()})

@@ -4,6 +4,7 @@
 mod access;
 mod job;
 mod plans;
+mod schedules;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -31,9 +32,11 @@ use crate::orchestrator::model::{
     PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::Rbac;
+use crate::orchestrator::schedule::Schedules;
 use crate::orchestrator::sources::{EnvironmentListing, Needed};
 use crate::orchestrator::store::Store;
 use crate::orchestrator::store::sqlite::SqliteStore;
+use crate::orchestrator::store::usage::UsageDay;
 use crate::orchestrator::task_targets::TaskTargets;
 use crate::orchestrator::vault::Vault;
 use crate::orchestrator::webhooks::Webhooks;
@@ -65,6 +68,8 @@ pub(crate) struct Fake {
     task_targets: TaskTargets,
     webhooks: Webhooks,
     bell: Arc<Bell>,
+    schedules: Schedules,
+    pub(crate) store: Arc<dyn Store>,
     files: tempfile::TempDir,
 }
 
@@ -98,8 +103,10 @@ impl Fake {
             classifier: Classifier::new(store.clone()),
             classifier_url: OnceLock::new(),
             task_targets: TaskTargets::new(store.clone()),
-            webhooks: Webhooks::start(store, vault, bell.clone(), settings).unwrap(),
+            webhooks: Webhooks::start(store.clone(), vault, bell.clone(), settings).unwrap(),
             bell,
+            schedules: schedules::schedules(files.path(), &store),
+            store,
             files,
         })
     }
@@ -418,6 +425,14 @@ impl Backend for Fake {
 
     fn webhooks(&self) -> &Webhooks {
         &self.webhooks
+    }
+
+    fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal> {
+        Ok(self.store.usage(first, last)?)
     }
 
     fn rbac(&self) -> &Rbac {

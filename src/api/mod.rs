@@ -27,6 +27,7 @@ mod problem;
 mod rbac;
 mod render;
 mod routes;
+mod schedules;
 mod shared;
 mod shares;
 mod sources;
@@ -34,6 +35,7 @@ mod status;
 mod streams;
 mod task_targets;
 mod turns;
+mod usage;
 mod webhooks;
 
 #[cfg(test)]

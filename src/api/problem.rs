@@ -71,6 +71,11 @@ impl Problem {
         Self { status, ..self }
     }
 
+    /// The same problem of another of the orchestrator's kinds.
+    pub(super) fn with_kind(self, kind: RefusalKind) -> Self {
+        Self { kind: Cow::Owned(format!("puppetlabs.orchestrator/{}", kind.word())), ..self }
+    }
+
     /// The same problem with one more detail.
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.details.insert(key.to_owned(), value.into());

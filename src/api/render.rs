@@ -1,6 +1,7 @@
 //! The JSON of jobs, nodes, events, tasks and inventory, key by key as the orchestrator API v1 documents it.
 
 pub(super) mod plans;
+pub(super) mod schedules;
 
 use serde_json::{Map, Value, json};
 
@@ -150,6 +151,9 @@ fn job_options(spec: &JobSpec) -> Value {
     options["environment"] = json!(terms.environment);
     if let Some(timeout) = terms.timeout {
         options["timeout"] = json!(timeout);
+    }
+    if let Some(schedule) = terms.schedule {
+        options["scheduled-job-id"] = json!(schedule.to_string());
     }
     options
 }

@@ -13,21 +13,12 @@ use super::problem::{Problem, respond_json};
 use super::shared::Shared;
 use super::{
     broker_link, classifier, commands, deploy_plan, environments, files, jobs, openapi, plan_jobs, rbac, render,
-    sources, status, streams, task_targets, webhooks,
+    schedules, sources, status, streams, task_targets, usage, webhooks,
 };
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
-const NOT_OFFERED: [&str; 9] = [
-    "command/stop_plan",
-    "command/plan_run",
-    "command/environment_plan_run",
-    "command/schedule_deploy",
-    "command/schedule_task",
-    "command/schedule_plan",
-    "scheduled_jobs",
-    "plans",
-    "usage",
-];
+const NOT_OFFERED: [&str; 5] =
+    ["command/stop_plan", "command/plan_run", "command/environment_plan_run", "command/schedule_plan", "plans"];
 
 /// All routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -53,6 +44,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/scopes/task_targets/{id}", get(task_targets::show))
         .merge(classifier_routes())
         .merge(event_routes())
+        .merge(schedule_routes())
         .route("/orchestrator/v1/jobs", get(jobs::list))
         .route("/orchestrator/v1/jobs/{id}", get(jobs::show))
         .route("/orchestrator/v1/jobs/{id}/nodes", get(jobs::nodes))
@@ -106,6 +98,17 @@ fn event_routes() -> Router<Arc<Shared>> {
         .route("/podium/v1/webhooks/{id}", get(webhooks::show).delete(webhooks::remove))
         .route("/podium/v1/webhooks/{id}/test", post(webhooks::test))
         .route("/podium/v1/webhooks/{id}/resume", post(webhooks::resume))
+}
+
+fn schedule_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/orchestrator/v1/command/schedule_deploy", post(schedules::schedule_deploy))
+        .route("/orchestrator/v1/command/schedule_task", post(schedules::schedule_task))
+        .route("/orchestrator/v1/scheduled_jobs", get(schedules::list_before))
+        .route("/orchestrator/v1/scheduled_jobs/{id}", delete(schedules::delete_before))
+        .route("/orchestrator/v1/scheduled_jobs/environment_jobs", get(schedules::list).post(schedules::create))
+        .route("/orchestrator/v1/scheduled_jobs/environment_jobs/{id}", get(schedules::show).put(schedules::edit))
+        .route("/orchestrator/v1/usage", get(usage::usage))
 }
 
 fn classifier_routes() -> Router<Arc<Shared>> {

@@ -5,6 +5,7 @@ mod answers;
 mod classifier;
 mod plans;
 mod refusals;
+mod schedules;
 mod schema;
 mod streams;
 mod webhooks;
@@ -92,6 +93,11 @@ impl Api {
     /// With a good token.
     pub(super) fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
         self.send(Request::post(path).header("X-Authentication", TOKEN).body(body.into()).unwrap())
+    }
+
+    /// With a good token.
+    pub(super) fn put(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.send(Request::put(path).header("X-Authentication", TOKEN).body(body.into()).unwrap())
     }
 
     /// Without a token.

@@ -57,6 +57,11 @@ impl Client {
         self.connection.send(Method::POST, &format!("/orchestrator/v1/{path}"), Some(&self.token), body)
     }
 
+    /// Changes something below `/orchestrator/v1`.
+    pub fn put(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(Method::PUT, &format!("/orchestrator/v1/{path}"), Some(body))
+    }
+
     /// Sends any request to any path of the server.
     pub fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();

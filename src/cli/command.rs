@@ -69,6 +69,23 @@ fn connected_nodes(client: &mut Client) -> Result<Vec<String>, Failure> {
 /// About the job or plan as a whole.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct CommonFlags {
+    #[command(flatten)]
+    remarks: RemarkFlags,
+    /// Print the number and do not wait for the end
+    #[arg(long)]
+    pub(super) background: bool,
+}
+
+impl CommonFlags {
+    /// Adds them to the request.
+    pub(super) fn add_to(&self, request: &mut Value, input: &mut Input) -> Result<(), Failure> {
+        self.remarks.add_to(request, input)
+    }
+}
+
+/// What is said of a job or a plan.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct RemarkFlags {
     /// For lists of jobs
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -78,12 +95,9 @@ pub(super) struct CommonFlags {
     /// After so many seconds a node is given up; of a plan, the plan
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// Print the number and do not wait for the end
-    #[arg(long)]
-    pub(super) background: bool,
 }
 
-impl CommonFlags {
+impl RemarkFlags {
     /// Adds them to the request.
     pub(super) fn add_to(&self, request: &mut Value, input: &mut Input) -> Result<(), Failure> {
         if let Some(description) = &self.description {

@@ -1,7 +1,7 @@
 //! `podium job`: runs Puppet, shows and stops jobs, in the grammar of `puppet job`.
 
 mod plan;
-mod run;
+pub(super) mod run;
 mod show;
 mod stop;
 

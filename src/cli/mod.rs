@@ -29,6 +29,7 @@ pub mod plan;
 mod progress;
 pub mod quickstart;
 mod results;
+pub mod schedule;
 pub mod server;
 mod service;
 mod supervise;
@@ -65,6 +66,8 @@ enum Command {
     Task(task::Arguments),
     /// Runs Puppet, shows and stops jobs
     Job(job::Arguments),
+    /// Schedules tasks and Puppet runs, shows what is scheduled
+    Schedule(schedule::Arguments),
     /// Runs plans, shows plans and their jobs
     Plan(plan::Arguments),
     /// Shows in which order the nodes of an environment depend on each other
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Task(arguments) => task::run(&arguments),
         Command::Job(arguments) => job::run(&arguments),
+        Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::App(arguments) => app::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),

@@ -18,6 +18,7 @@ mod pcp_broker;
 mod problem;
 mod reader;
 pub mod restart;
+mod schedules;
 mod server;
 mod services;
 pub mod settings;

@@ -3,7 +3,7 @@
 
 use super::settings::{
     AccessSettings, BrokerNodeSettings, BrokerSettings, ControllerSettings, LogSettings, OrchestratorSettings,
-    ServerSettings,
+    ScheduleSettings, ServerSettings,
 };
 
 /// The keys of `podium server` whose values are not those of its start.
@@ -89,6 +89,7 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         code_source,
         puppetdb,
         classifier,
+        schedules: ScheduleSettings { missed, v1_api, usage_days },
     } = now;
     let AccessSettings {
         token_lifetime,
@@ -123,6 +124,9 @@ fn orchestrator_keys(start: &OrchestratorSettings, now: &OrchestratorSettings) -
         ("orchestrator.code-source, its puppet-server-url or its timeouts", start.code_source != *code_source),
         ("orchestrator.puppetdb-url or its timeouts", start.puppetdb != *puppetdb),
         ("orchestrator.classifier-url or its timeouts", start.classifier != *classifier),
+        ("orchestrator.schedule-missed", start.schedules.missed != *missed),
+        ("orchestrator.scheduled-jobs-v1-api", start.schedules.v1_api != *v1_api),
+        ("orchestrator.usage-days", start.schedules.usage_days != *usage_days),
     ];
     changed(&keys).collect()
 }

@@ -9,7 +9,7 @@ use super::listener::{address, certificates};
 use super::pcp_broker::{self, Role, size};
 use super::reader::{Reader, WithoutEffect};
 use super::settings::{CodeSource, LogSettings, OrchestratorSettings, ServerSettings, WebhookSettings};
-use super::{Loaded, Problems, access, database, hocon, services, web_routes};
+use super::{Loaded, Problems, access, database, hocon, schedules, services, web_routes};
 use crate::limits;
 
 const DATA_DIR: &str = "/var/lib/podium";
@@ -51,7 +51,6 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
         "this server's own orchestrator is the only one; podium broker links to others",
     ),
     ("orchestrator.job-prune-days-threshold", "jobs are kept"),
-    ("orchestrator.scheduled-jobs-v1-api", "there are no scheduled jobs"),
     ("orchestrator.pcp-timeout", "a node that is not connected when its turn has come is errored at once"),
     ("orchestrator.default-plan-timeout", "there are no plans"),
     ("orchestrator.app-management", "there are no applications"),
@@ -120,6 +119,7 @@ fn orchestrator(reader: &mut Reader<'_>) -> OrchestratorSettings {
         code_source,
         puppetdb,
         classifier,
+        schedules: schedules::settings(reader),
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
     use crate::config::authorization::ClientAccess;
     use crate::config::settings::{
         AccessFormat, AccessLevel, AccessLogSettings, AccessSettings, BrokerSettings, CertificatePaths, ClientAuth,
-        ControllerSettings, LogLevel, MountSettings, TlsSessions,
+        ControllerSettings, LogLevel, MissedRuns, MountSettings, ScheduleSettings, TlsSessions,
     };
 
     const CERTIFICATES: &str =
@@ -225,6 +225,7 @@ mod tests {
             code_source: CodeSource::Directory,
             puppetdb: None,
             classifier: None,
+            schedules: ScheduleSettings { missed: MissedRuns::Skip, v1_api: true, usage_days: 7 },
         }
     }
 
@@ -257,6 +258,7 @@ mod tests {
               status-interval: 2s, default-task-node-timeout: 600, global-concurrent-compiles: 3
               default-deploy-node-timeout: 1h, token-lifetime: 4h, token-lifetime-max: 1y
               job-prune-days: 7, graph-dir: code, disk-reserve: 1000000, webhook-ca: ca.pem, webhook-loopback: true
+              schedule-missed: skip, scheduled-jobs-v1-api: true, usage-days: 7
               brokers: [compile1.example.com, Compile-2], failed-attempts-lockout: 3, lockout-minutes: 0
               certificate-allowlist: allowlist, audit-log.file: logs/audit.log
             }}"

@@ -239,6 +239,8 @@ pub struct OrchestratorSettings {
     pub puppetdb: Option<ServiceSettings>,
     /// Where node groups are; here if there is none.
     pub classifier: Option<ServiceSettings>,
+    /// Scheduled jobs, and what is kept about use.
+    pub schedules: ScheduleSettings,
 }
 
 /// Whom events are posted to; which webhooks there are is in the store.
@@ -248,6 +250,26 @@ pub struct WebhookSettings {
     pub ca: Option<PathBuf>,
     /// Whether they may be on this host.
     pub loopback: bool,
+}
+
+/// Scheduled jobs, and what is kept about use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// What becomes of runs whose time was while nobody was there to start them.
+    pub missed: MissedRuns,
+    /// Whether `GET /scheduled_jobs` and `DELETE /scheduled_jobs/:id` are there.
+    pub v1_api: bool,
+    /// Days of which figures of use are kept.
+    pub usage_days: u32,
+}
+
+/// What becomes of runs that were missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissedRuns {
+    /// One run makes up for all of them, at once.
+    RunOnce,
+    /// The next regular one is waited for.
+    Skip,
 }
 
 /// Where environments and tasks come from.

@@ -23,6 +23,7 @@ use super::puppet_run;
 use super::sources::RunnableTask;
 use super::sources::code_dir::split_name;
 use super::store::order::{Precedence, Wait};
+use super::store::schedules::Firing;
 use super::store::{NewJob, NewNode, StopWanted, Store, StoreError, UnfinishedJob};
 use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::CheckedParameters;
@@ -34,8 +35,29 @@ use crate::limits::{
 };
 use crate::pxp::task::TaskRun;
 
+/// A job of which everything has been checked and nothing is stored.
+pub(super) struct Prepared {
+    /// What is to be stored of the command.
+    pub(super) spec: JobSpec,
+    names: Vec<String>,
+    /// Which of them come after which others.
+    order: Vec<Precedence>,
+    /// A task has its parameters; those of a Puppet run follow from the rest.
+    task_params: Option<Box<RawValue>>,
+}
+
 /// Checks a command, commits its job, and hands it to the dispatcher.
 pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<JobId, Refusal> {
+    create(inner, prepare_task(inner, subject, command)?, None)
+}
+
+/// As [`run_task`], for Puppet.
+pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+    create(inner, prepare_puppet(inner, subject, command)?, None)
+}
+
+/// Does everything that can fail before anything is stored.
+pub(super) fn prepare_task(inner: &Inner, subject: &Subject, command: TaskCommand) -> Result<Prepared, Refusal> {
     command.plan_job.map_or(Ok(()), |plan_job| plan_jobs::check_running(inner, subject, plan_job))?;
     let (RunnableTask { detail: task, metadata, .. }, checked) = check(inner, &command)?;
     let (scope, environment) = (&command.terms.scope, &command.terms.environment);
@@ -52,11 +74,11 @@ pub(super) fn run_task(inner: &Inner, subject: &Subject, command: TaskCommand) -
     terms.timeout = terms.timeout.or(inner.default_task_timeout);
     let work = TaskWork { task: task.name, params: checked.shown, sensitive: checked.sensitive, plan_job };
     let spec = JobSpec { work: Work::Task(work), terms, owner: subject.clone() };
-    create(inner, spec, names, Vec::new(), Some(params))
+    Ok(Prepared { spec, names, order: Vec::new(), task_params: Some(params) })
 }
 
-/// As [`run_task`], for Puppet.
-pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployCommand) -> Result<JobId, Refusal> {
+/// As [`prepare_task`], for Puppet.
+pub(super) fn prepare_puppet(inner: &Inner, subject: &Subject, command: DeployCommand) -> Result<Prepared, Refusal> {
     let DeployCommand { options, mut terms } = command;
     // The empty one leaves it to the nodes.
     if !terms.environment.is_empty() {
@@ -67,7 +89,7 @@ pub(super) fn run_puppet(inner: &Inner, subject: &Subject, command: DeployComman
     let order = order(inner, &terms.environment, &names)?;
     terms.timeout = terms.timeout.or(inner.default_deploy_timeout);
     let spec = JobSpec { work: Work::Deploy(options), terms, owner: subject.clone() };
-    create(inner, spec, names, order, None)
+    Ok(Prepared { spec, names, order, task_params: None })
 }
 
 /// In which order a Puppet run would go through its nodes: levels of nodes that wait for nobody of their own level.
@@ -94,17 +116,12 @@ fn order(inner: &Inner, environment: &str, names: &[String]) -> Result<Vec<Prece
     }
 }
 
-/// Commits a job and hands it to the dispatcher. A task has its parameters; those of a Puppet run follow from the rest.
-fn create(
-    inner: &Inner,
-    spec: JobSpec,
-    names: Vec<String>,
-    order: Vec<Precedence>,
-    task_params: Option<Box<RawValue>>,
-) -> Result<JobId, Refusal> {
+/// Commits a job and hands it to the dispatcher.
+pub(super) fn create(inner: &Inner, prepared: Prepared, firing: Option<Firing>) -> Result<JobId, Refusal> {
+    let Prepared { spec, names, order, task_params } = prepared;
     let nodes: Vec<NewNode> = names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect();
     let payload = task_params.as_ref().map(|params| inner.vault.seal(params.get().as_bytes())).unwrap_or_default();
-    let job = NewJob { spec, created: WallTime::now(), payload, nodes, order };
+    let job = NewJob { spec, created: WallTime::now(), payload, nodes, order, firing };
     let mut unfinished = unfinished(&job);
     let reserved = job.nodes.len();
     reserve(inner, reserved)?;

@@ -19,6 +19,7 @@ pub mod puppet_run;
 pub mod query;
 pub mod rbac;
 pub mod reports;
+pub mod schedule;
 mod scope;
 pub mod sources;
 pub mod store;
@@ -29,6 +30,7 @@ pub mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
+pub mod usage;
 pub mod vault;
 pub mod webhooks;
 
@@ -58,15 +60,18 @@ use model::{
 };
 use rbac::Rbac;
 use reports::Reports;
+use schedule::{Schedules, Submitter};
 use sources::classifier::ClassifierService;
 use sources::puppetdb::PuppetDb;
 use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
+use store::usage::UsageDay;
 use store::{Store, StoreError};
 use takeover::{Takeover, TakeoverParts};
 use targets::{NodeGroups, Targets};
 use task_targets::TaskTargets;
 use upkeep::Upkeep;
+use usage::Usage;
 use vault::Vault;
 use webhooks::Webhooks;
 
@@ -75,6 +80,7 @@ use webhooks::Webhooks;
 #[derive(Clone)]
 pub struct Orchestrator {
     inner: Arc<Inner>,
+    schedules: Arc<Schedules>,
 }
 
 struct Inner {
@@ -98,7 +104,7 @@ struct Inner {
     handing_over: RwLock<()>,
     unfinished_nodes: Arc<AtomicUsize>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
-    upkeep: Mutex<Option<(Upkeep, Takeover)>>,
+    upkeep: Mutex<Option<(Upkeep, Takeover, Usage)>>,
     disk: Arc<Disk>,
     bell: Arc<Bell>,
     webhooks: Webhooks,
@@ -183,6 +189,8 @@ impl Orchestrator {
         })
         .map_err(no_thread("the dispatcher's thread"))?;
         let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(no_thread("the thread for old jobs"))?;
+        let usage = Usage::start(store.clone(), inventory.clone(), settings.schedules.usage_days)
+            .map_err(no_thread("the thread for figures of use"))?;
         let takeover = Takeover::start(TakeoverParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -218,12 +226,22 @@ impl Orchestrator {
             handing_over: RwLock::new(()),
             unfinished_nodes,
             dispatcher: Mutex::new(Some(thread)),
-            upkeep: Mutex::new(Some((upkeep, takeover))),
+            upkeep: Mutex::new(Some((upkeep, takeover, usage))),
             disk,
             bell,
             webhooks,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self::scheduled(inner, settings)
+    }
+
+    /// Starts what is due by itself.
+    fn scheduled(inner: Inner, settings: &OrchestratorSettings) -> Result<Self, Refusal> {
+        let inner = Arc::new(inner);
+        let submit = Arc::new(Submitter(inner.clone()));
+        let (store, vault) = (inner.store.clone(), inner.vault.clone());
+        let schedules = Arc::new(Schedules::new(store, vault, submit, settings.schedules));
+        schedules.drive().map_err(no_thread("the thread for scheduled jobs"))?;
+        Ok(Self { inner, schedules })
     }
 
     /// Takes a link to a broker that has come up, at any time and without blocking. A link of the same broker that is
@@ -430,10 +448,19 @@ impl Orchestrator {
         &self.inner.task_targets
     }
 
+    /// Scheduled jobs.
+    pub fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    /// Figures of the days from `first` to `last`, counted from 1970-01-01.
+    pub fn usage(&self, first: i64, last: i64) -> Result<Vec<UsageDay>, Refusal> {
+        Ok(self.inner.store.usage(first, last)?)
+    }
+
     /// Whether the dispatcher runs. It stops by itself only if the store fails, and the log says why.
     pub fn is_dispatching(&self) -> bool {
-        let thread = self.inner.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.inner.is_dispatching()
     }
 
     /// Room for what is stored.
@@ -464,6 +491,7 @@ impl Orchestrator {
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {
+        self.schedules.stop();
         // Before the dispatcher: what is taken over would be left again.
         drop(self.inner.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take());
         // A dispatcher that has stopped by itself takes no command.
@@ -475,6 +503,13 @@ impl Orchestrator {
         }
         self.inner.webhooks.stop();
         self.inner.store.close();
+    }
+}
+
+impl Inner {
+    fn is_dispatching(&self) -> bool {
+        let thread = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 }
 

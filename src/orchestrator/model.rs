@@ -58,6 +58,7 @@ macro_rules! words {
 
 mod job;
 mod plan;
+pub mod schedule;
 
 words! {
     /// State of a job: `new → ready → running → finished | failed`.
@@ -380,6 +381,10 @@ words! {
         UnknownWebhook = "unknown-webhook",
         /// 507: the disk of the data directory has no room; clients have no kind of their own for it.
         InsufficientStorage = "insufficient-storage",
+        /// 400: a time that is over.
+        InvalidTime = "invalid-time",
+        /// 400: a schedule that was removed cannot be changed.
+        DisabledScheduledJob = "disabled-scheduled-job",
         /// 500.
         UnknownError = "unknown-error",
     }
@@ -393,7 +398,9 @@ impl RefusalKind {
             | Self::EmptyTarget
             | Self::DependencyCycle
             | Self::QueryError
-            | Self::PuppetdbError => 400,
+            | Self::PuppetdbError
+            | Self::InvalidTime
+            | Self::DisabledScheduledJob => 400,
             Self::NotPermitted => 403,
             Self::UnknownEnvironment
             | Self::UnknownJob

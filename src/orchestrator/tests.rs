@@ -2,6 +2,7 @@
 
 mod graph;
 mod kinds;
+mod schedules;
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::rbac::TokenRequest;
 use super::*;
-use crate::config::settings::{AccessSettings, CodeSource, WebhookSettings};
+use crate::config::settings::{AccessSettings, CodeSource, MissedRuns, ScheduleSettings, WebhookSettings};
 use crate::pcp::Envelope;
 use crate::tls::testing::Pki;
 
@@ -49,6 +50,7 @@ pub fn settings(dir: &Path) -> OrchestratorSettings {
         code_source: CodeSource::Directory,
         puppetdb: None,
         classifier: None,
+        schedules: ScheduleSettings { missed: MissedRuns::RunOnce, v1_api: true, usage_days: 30 },
     }
 }
 

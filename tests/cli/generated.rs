@@ -48,9 +48,15 @@ fn every_command_has_a_manual_page() {
     let target = directory.path().join("man1");
     assert_eq!(code(&podium(&["man", "--dir", text(&target)])), 0);
     let page = |name: &str| std::fs::read_to_string(target.join(format!("{name}.1"))).unwrap();
-    for name in
-        ["podium", "podium-job-run", "podium-task-show", "podium-plan-job", "podium-app-show", "podium-access-login"]
-    {
+    for name in [
+        "podium",
+        "podium-job-run",
+        "podium-task-show",
+        "podium-plan-job",
+        "podium-app-show",
+        "podium-access-login",
+        "podium-schedule-task",
+    ] {
         let page = page(name);
         assert!(page.contains(&format!(".TH {name} 1")), "{name}: {page}");
         assert!(page.contains(".SH SYNOPSIS"), "{name}");

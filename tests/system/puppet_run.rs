@@ -56,6 +56,11 @@ fn settings(dir: &Path) -> OrchestratorSettings {
         brokers: vec![],
         keep_jobs: None,
         graph_dir: None,
+        schedules: podium::config::settings::ScheduleSettings {
+            missed: podium::config::settings::MissedRuns::Skip,
+            v1_api: false,
+            usage_days: 1,
+        },
         disk_reserve: 0,
         webhooks: podium::config::settings::WebhookSettings::default(),
         code_source: CodeSource::PuppetServer(service("puppet.example.test", 8140)),

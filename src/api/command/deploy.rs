@@ -9,7 +9,11 @@ use crate::orchestrator::puppet_run::is_argument_value;
 
 /// Reads the command.
 pub(in crate::api) fn deploy(body: &[u8]) -> Result<DeployCommand, Problem> {
-    let mut object = object(body)?;
+    deploy_of(object(body)?)
+}
+
+/// Reads the command from the object that it is.
+pub(super) fn deploy_of(mut object: Map<String, Value>) -> Result<DeployCommand, Problem> {
     let environment = take_string(&mut object, "environment")?.ok_or_else(|| missing("environment"))?;
     let enforce_environment = take_bool(&mut object, "enforce_environment")?.unwrap_or(true);
     if environment.is_empty() && enforce_environment {

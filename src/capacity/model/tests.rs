@@ -105,6 +105,7 @@ fn job(nodes: u32) -> NewJob {
         payload: vec![0; 200],
         nodes: names.into_iter().map(|name| NewNode { name, transaction: Uuid::new_v4() }).collect(),
         order: Vec::new(),
+        firing: None,
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 /// Handed to Puppet on each node.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Options of Puppet on the nodes")]
-struct AgentFlags {
+pub(in crate::cli) struct AgentFlags {
     /// Log at level debug
     #[arg(long)]
     debug: bool,
@@ -129,7 +129,7 @@ fn request(arguments: &Arguments, settings: &ClientSettings, scope: Value, mut r
 
 impl AgentFlags {
     /// Only what was said: the nodes know best about the rest.
-    fn add_to(&self, request: &mut Map<String, Value>) {
+    pub(in crate::cli) fn add_to(&self, request: &mut Map<String, Value>) {
         let switches = [
             ("debug", self.debug, false),
             ("trace", self.trace, false),

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::schedule::ScheduleId;
 use super::{JobId, JobOrder, JobState, NodeState, Scope, Subject};
 use crate::clock::WallTime;
 
@@ -109,7 +110,7 @@ pub struct DeployOptions {
 }
 
 /// What every command says about its job, whatever the work.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
     /// Of the task, or of the Puppet run; empty if that is left to the nodes.
     pub environment: String,
@@ -125,6 +126,9 @@ pub struct Terms {
     pub description: String,
     /// The caller's own data, echoed.
     pub userdata: Map<String, Value>,
+    /// The schedule that made the job.
+    #[serde(skip)]
+    pub schedule: Option<ScheduleId>,
 }
 
 impl Terms {
@@ -138,6 +142,7 @@ impl Terms {
             timeout: None,
             description: String::new(),
             userdata: Map::new(),
+            schedule: None,
         }
     }
 }

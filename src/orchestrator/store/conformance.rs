@@ -6,6 +6,7 @@ mod facts;
 pub mod log;
 mod order;
 pub mod plans;
+pub mod schedules;
 mod webhooks;
 
 use serde_json::{Map, Value, json};
@@ -36,6 +37,7 @@ pub fn run(open: Open<'_>) {
     facts::groups_change_one_after_the_other(open);
     facts::task_targets_stay(open);
     webhooks::run(open);
+    schedules::run(open);
     many_threads_write_at_once(open);
     plans::running_plans_of_one_user_are_limited(open);
     a_closed_store_refuses(open);
@@ -78,6 +80,7 @@ pub fn new_job(task: &str, names: &[&str]) -> NewJob {
         spec: JobSpec { work: Work::Task(work), terms, owner: owner("ada") },
         created: at(1_000),
         payload: vec![0, 1, 255],
+        firing: None,
         nodes: names.iter().map(|name| NewNode { name: (*name).into(), transaction: Uuid::new_v4() }).collect(),
         order: Vec::new(),
     }

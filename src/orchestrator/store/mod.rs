@@ -12,11 +12,13 @@ pub mod order;
 pub mod plans;
 pub mod postgres;
 pub mod reports;
+pub mod schedules;
 mod servers;
 mod sql;
 pub mod sqlite;
 mod tables;
 mod task_targets;
+pub mod usage;
 pub mod webhooks;
 mod writer;
 
@@ -37,8 +39,10 @@ use order::{OrderStore, Precedence, Wait};
 use plans::PlanStore;
 use postgres::PostgresStore;
 use reports::{KnownReport, ReportStore};
+use schedules::{Firing, ScheduleChange, ScheduleStore};
 pub use servers::{Alone, Servers, StopWanted};
 pub use task_targets::TaskTargetStore;
+use usage::{UsageChange, UsageStore};
 use webhooks::{WebhookStore, WebhooksChange};
 
 use super::model::{
@@ -77,7 +81,9 @@ pub trait Store:
     + OrderStore
     + PlanStore
     + ReportStore
+    + ScheduleStore
     + TaskTargetStore
+    + UsageStore
     + WebhookStore
     + Servers
     + Send
@@ -146,6 +152,8 @@ pub struct NewJob {
     pub nodes: Vec<NewNode>,
     /// Which of them run after which others; nothing for tasks. No node comes, by any way, before itself.
     pub order: Vec<Precedence>,
+    /// The schedule's time that makes it. If the schedule is not as it was read, the job is a [`StoreError::Conflict`].
+    pub firing: Option<Firing>,
 }
 
 /// A node of a [`NewJob`].
@@ -249,6 +257,10 @@ pub enum Change {
     TaskTargetCreated(TaskTarget),
     /// Who is told of events has changed.
     Webhooks(WebhooksChange),
+    /// A schedule has changed.
+    Schedule(ScheduleChange),
+    /// What is known of the use of a day.
+    Usage(UsageChange),
 }
 
 /// A job that has not ended.

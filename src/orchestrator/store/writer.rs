@@ -10,8 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use super::plans::{NewPlanJob, PlanFinish};
+use super::schedules::{Added, NewSchedule};
 use super::sql::{Database, Failed, Session, SqlError};
-use super::tables::{access, facts, groups, jobs, plans, prune, reports, task_targets, webhooks};
+use super::tables::{access, facts, groups, jobs, plans, prune, reports, schedules, task_targets, usage, webhooks};
 use super::{Change, NewJob, Pruned, StoreError, UnfinishedJob};
 use crate::clock::WallTime;
 use crate::limits::{STORE_BATCH_CHANGES_MAX, STORE_QUEUE_MAX, STORE_RETRY_PAUSE};
@@ -31,6 +32,8 @@ pub enum Write {
     StartPlan(Box<NewPlanJob>, Done<PlanJobId>),
     /// The end of a plan job.
     FinishPlan(Box<PlanEnd>, WallTime, Done<PlanFinish>),
+    /// A new schedule, unless there are so many.
+    AddSchedule(Box<NewSchedule>, u32, Done<Added>),
     /// Changes, all or none.
     Commit(Vec<Change>, Done<()>),
     /// The same, kept while the database is out of reach.
@@ -45,7 +48,7 @@ impl Write {
     fn weight(&self) -> usize {
         match self {
             Self::Create(job, _) => 1 + job.nodes.len(),
-            Self::StartPlan(..) | Self::FinishPlan(..) | Self::Custom(..) => 1,
+            Self::StartPlan(..) | Self::FinishPlan(..) | Self::AddSchedule(..) | Self::Custom(..) => 1,
             Self::Commit(changes, _) => changes.len(),
             Self::CommitPatiently(changes, _) => changes.len(),
             Self::Prune(_, rows, _) => *rows,
@@ -58,6 +61,7 @@ enum Outcome {
     Created(Result<JobId, StoreError>),
     PlanStarted(Result<PlanJobId, StoreError>),
     PlanFinished(Result<PlanFinish, StoreError>),
+    ScheduleAdded(Result<Added, StoreError>),
     Committed(Result<(), StoreError>),
     Pruned(Result<Pruned, StoreError>),
     Custom(Result<Vec<UnfinishedJob>, StoreError>),
@@ -69,6 +73,7 @@ impl Outcome {
             Self::Created(result) => result.as_ref().err(),
             Self::PlanStarted(result) => result.as_ref().err(),
             Self::PlanFinished(result) => result.as_ref().err(),
+            Self::ScheduleAdded(result) => result.as_ref().err(),
             Self::Committed(result) => result.as_ref().err(),
             Self::Pruned(result) => result.as_ref().err(),
             Self::Custom(result) => result.as_ref().err(),
@@ -227,6 +232,7 @@ impl Writer {
             }
             (Write::StartPlan(_, to), Outcome::PlanStarted(result)) => drop(to.send(result)),
             (Write::FinishPlan(_, _, to), Outcome::PlanFinished(result)) => drop(to.send(result)),
+            (Write::AddSchedule(_, _, to), Outcome::ScheduleAdded(result)) => drop(to.send(result)),
             (Write::Commit(_, to) | Write::CommitPatiently(_, to), Outcome::Committed(result)) => drop(to.send(result)),
             (Write::Prune(_, _, to), Outcome::Pruned(result)) => drop(to.send(result)),
             (Write::Custom(_, to), Outcome::Custom(result)) => drop(to.send(result)),
@@ -282,6 +288,7 @@ fn refuse_for_good(write: Write, error: &StoreError) {
         Write::Create(_, to) => drop(to.send(Err(error))),
         Write::StartPlan(_, to) => drop(to.send(Err(error))),
         Write::FinishPlan(_, _, to) => drop(to.send(Err(error))),
+        Write::AddSchedule(_, _, to) => drop(to.send(Err(error))),
         Write::Commit(_, to) | Write::CommitPatiently(_, to) => drop(to.send(Err(error))),
         Write::Prune(_, _, to) => drop(to.send(Err(error))),
         Write::Custom(_, to) => drop(to.send(Err(error))),
@@ -293,6 +300,7 @@ fn perform(session: &mut dyn Session, write: &mut Write) -> Outcome {
         Write::Create(job, _) => Outcome::Created(jobs::create(session, job)),
         Write::StartPlan(plan, _) => Outcome::PlanStarted(plans::start(session, plan)),
         Write::FinishPlan(end, at, _) => Outcome::PlanFinished(plans::finish(session, end, *at)),
+        Write::AddSchedule(schedule, most, _) => Outcome::ScheduleAdded(schedules::add(session, schedule, *most)),
         Write::Commit(changes, _) => Outcome::Committed(all(session, changes)),
         Write::CommitPatiently(changes, _) => Outcome::Committed(all(session, changes)),
         Write::Prune(before, rows, _) => Outcome::Pruned(prune::step(session, *before, *rows)),
@@ -311,6 +319,8 @@ fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreError> {
         Change::Groups(change) => groups::apply(session, change),
         Change::ReportFound { job, node, report } => reports::apply(session, *job, node, report),
         Change::TaskTargetCreated(target) => task_targets::apply(session, target),
+        Change::Schedule(change) => schedules::apply(session, change),
+        Change::Usage(change) => usage::apply(session, change),
         Change::Webhooks(change) => webhooks::apply(session, change),
         change => jobs::apply(session, change),
     }

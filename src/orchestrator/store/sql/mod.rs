@@ -99,6 +99,12 @@ impl<'v> From<&'v [u8]> for Value<'v> {
     }
 }
 
+impl<'v> From<Option<&'v [u8]>> for Value<'v> {
+    fn from(bytes: Option<&'v [u8]>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 impl<'v> From<&'v Vec<u8>> for Value<'v> {
     fn from(bytes: &'v Vec<u8>) -> Self {
         Self::Bytes(Some(bytes))

@@ -12,6 +12,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_servers.sql"),
     include_str!("../migrations/0007_graph.sql"),
     include_str!("../migrations/0008_webhooks.sql"),
+    include_str!("../migrations/0009_schedules.sql"),
 ];
 
 /// The newest version.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, json as value};
 
-use super::{SqlStore, execute, insert_returning, next_number, order, plans, rows, written};
+use super::{SqlStore, execute, insert_returning, next_number, order, plans, rows, schedules, written};
 use crate::clock::WallTime;
 use crate::limits::EVENTS_PAGE_MAX;
 use crate::orchestrator::model::{
@@ -191,8 +191,8 @@ pub fn create(session: &mut dyn Session, job: &NewJob) -> Result<JobId, StoreErr
     execute(
         session,
         "INSERT INTO jobs (id, state, kind, environment, task, params, sensitive, options, plan_job, scope, noop, \
-         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?18, ?19, ?20)",
+         concurrency, description, userdata, timeout, owner, owner_login, created, timestamp, node_count, payload, schedule) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?18, ?19, ?20, ?21)",
         values![
             id,
             JobState::Ready.word(),
@@ -214,8 +214,12 @@ pub fn create(session: &mut dyn Session, job: &NewJob) -> Result<JobId, StoreErr
             created,
             i64::try_from(job.nodes.len()).unwrap_or(i64::MAX),
             &job.payload,
+            terms.schedule.map(|schedule| schedule.0),
         ],
     )?;
+    if let Some(firing) = &job.firing {
+        schedules::fire(session, firing, JobId(id), created)?;
+    }
     if let Some(plan_job) = plan_job {
         plans::add_task(session, plan_job, JobId(id), created)?;
     }
@@ -286,6 +290,8 @@ pub fn apply(session: &mut dyn Session, change: &Change) -> Result<(), StoreErro
         | Change::Facts(_)
         | Change::Groups(_)
         | Change::ReportFound { .. }
+        | Change::Schedule(_)
+        | Change::Usage(_)
         | Change::TaskTargetCreated(_)
         | Change::Webhooks(_) => {
             unreachable!("the writer has others make these")

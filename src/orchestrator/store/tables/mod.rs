@@ -10,7 +10,9 @@ pub mod plans;
 pub mod prune;
 pub mod reports;
 mod rows;
+pub mod schedules;
 pub mod task_targets;
+pub mod usage;
 pub mod webhooks;
 
 use super::sql::{Session, SqlError, Value};

@@ -1,6 +1,7 @@
 //! Removing jobs that ended long ago, in steps: one of 10,000 nodes has tens of thousands of rows, and whoever
 //! commits waits for a step.
 
+use super::schedules;
 use crate::clock::WallTime;
 use crate::orchestrator::store::sql::{Session, SqlError, values};
 use crate::orchestrator::store::{Pruned, StoreError};
@@ -41,7 +42,7 @@ fn prune_plans(session: &mut dyn Session, before: WallTime, rows: usize) -> Resu
     let oldest = "SELECT id FROM plan_jobs WHERE finished < ?1 AND \
                   NOT EXISTS (SELECT 1 FROM jobs WHERE plan_job = plan_jobs.id) ORDER BY finished LIMIT 1";
     let plan: Option<i64> = session.first(oldest, values![before], |row| row.get("id"))?;
-    let Some(plan) = plan else { return Ok(Pruned::Nothing) };
+    let Some(plan) = plan else { return prune_schedules(session, before, rows) };
     let limit = i64::try_from(rows).unwrap_or(i64::MAX);
     let sql = "DELETE FROM plan_events WHERE id IN (SELECT id FROM plan_events WHERE plan_job = ?1 LIMIT ?2)";
     if session.execute(sql, values![plan, limit])? >= rows {
@@ -49,4 +50,9 @@ fn prune_plans(session: &mut dyn Session, before: WallTime, rows: usize) -> Resu
     }
     session.execute("DELETE FROM plan_jobs WHERE id = ?1", values![plan])?;
     Ok(Pruned::Some { jobs: 1 })
+}
+
+fn prune_schedules(session: &mut dyn Session, before: WallTime, rows: usize) -> Result<Pruned, SqlError> {
+    let is_some = schedules::prune(session, before, rows)?;
+    Ok(if is_some { Pruned::Some { jobs: 0 } } else { Pruned::Nothing })
 }

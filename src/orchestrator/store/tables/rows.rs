@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::orchestrator::model::schedule::ScheduleId;
 use crate::orchestrator::model::{
     Event, EventType, Job, JobId, JobKind, JobSpec, JobState, JobStatus, Node, NodeState, PlanJobId, TaskWork, Terms,
     Work,
@@ -46,6 +47,7 @@ pub fn spec(row: &Row<'_>) -> Result<JobSpec, SqlError> {
         timeout: row.option("timeout")?,
         description: row.get("description")?,
         userdata: row.parsed("userdata")?,
+        schedule: row.option("schedule")?.map(ScheduleId),
     };
     Ok(JobSpec { work, terms, owner: row.parsed("owner")? })
 }
