@@ -13,6 +13,7 @@ use super::child::{self, Program};
 use super::files;
 use super::metadata::Ending;
 use super::spool::{NO_OUTPUT, Spool};
+use super::stop::STOPPED_BEFORE;
 use super::task::{self, Choice, InputMethod};
 use super::task_cache::TaskCache;
 use super::transaction::{Label, TransactionId};
@@ -81,7 +82,7 @@ fn supervise(spool: &Spool, wrapper: &WrapperCommand, id: &TransactionId, job: &
     let mut stdin = process.stdin.take();
     // The wrapper does nothing before it has its job, so the task never runs without its process being on record.
     let recorded = spool.write_pid(id, process.id()).and_then(|()| match spool.is_refused(id) {
-        true => Err(io::Error::other("it was stopped before it began")),
+        true => Err(io::Error::other(STOPPED_BEFORE)),
         false => Ok(()),
     });
     if let (Ok(()), Some(stdin)) = (&recorded, &mut stdin) {

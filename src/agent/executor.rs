@@ -21,7 +21,7 @@ use super::reply::{Origin, Reply};
 use super::requests::{Mode, Order, QueryOrder, RunOrder, TASK, is_loaded};
 use super::spool::{Claim, Claimed, Process, Spool};
 use super::status::{self, Answer};
-use super::stop;
+use super::stop::{self, STOPPED_BEFORE};
 use super::task_cache::TaskCache;
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
@@ -125,6 +125,7 @@ fn admit(workshop: &Arc<Workshop>, order: RunOrder, slots: &Arc<AtomicUsize>) ->
         Mode::Blocking => None,
         Mode::NonBlocking { id, .. } => match workshop.spool.claim(id) {
             Claimed::Known => return Some(origin.provisional()),
+            Claimed::Refused => return Some(origin.error(STOPPED_BEFORE)),
             Claimed::New(claim) => Some(claim),
         },
     };

@@ -7,7 +7,7 @@
 //! * [`executor`] has the threads; it takes orders from `connect` and mails replies back.
 //! * [`task`] chooses what to run, [`task_cache`] gets it, [`execute`] runs it under the [`wrapper`], a process of its
 //!   own that outlives the agent.
-//! * [`stop`] ends what runs by order.
+//! * [`stop`] ends what runs by order; [`refusals`] remember what was stopped before it came.
 //! * [`spool`], [`metadata`] and [`status`] remember transactions on disk and answer questions about them.
 
 pub mod assemble;
@@ -18,6 +18,7 @@ pub mod execute;
 pub mod executor;
 pub mod files;
 pub mod metadata;
+pub mod refusals;
 pub mod reply;
 pub mod requests;
 pub mod spool;

@@ -46,7 +46,12 @@ impl Bench {
 
     /// The agent is started again over what it left.
     pub fn restarted(self) -> Self {
-        Self::at(self.root, wrapper())
+        Self::over(self.root)
+    }
+
+    /// An agent over what another one has left.
+    pub fn over(root: TempDir) -> Self {
+        Self::at(root, wrapper())
     }
 
     fn at(root: TempDir, wrapper: WrapperCommand) -> Self {
