@@ -10,9 +10,13 @@ use rustls::ClientConfig;
 use super::connect::{Agent, data_max};
 use super::execute::WrapperCommand;
 use super::executor::{Post, Threads, Workshop};
+use super::modules::apply::ApplySettings;
+use super::modules::{self, external};
+use super::registry::Registry;
 use super::spool::Spool;
 use super::task_cache::{Sources, TaskCache};
 use crate::config::settings::AgentSettings;
+use crate::pxp::puppet_run;
 use crate::tls::identity::peer_name;
 use crate::tls::material::Material;
 
@@ -92,11 +96,47 @@ pub fn assemble(
         pause: std::thread::sleep,
     })
     .map_err(|error| unusable("task cache", &settings.cache_dir, &error))?;
-    let (spool_ttl, cache_ttl) = (settings.spool_ttl, settings.cache_ttl);
-    let threads = Threads::start(Workshop { spool, cache, wrapper, post, data_max, spool_ttl, cache_ttl })
-        .map_err(|error| AssemblyError(format!("cannot start threads: {error}; raise the limit of processes")))?;
+    let registry = Arc::new(registry(settings, &wrapper));
+    let threads = Threads::start(Workshop {
+        spool,
+        cache,
+        registry: registry.clone(),
+        wrapper,
+        post,
+        data_max,
+        spool_ttl: settings.spool_ttl,
+        cache_ttl: settings.cache_ttl,
+    })
+    .map_err(|error| AssemblyError(format!("cannot start threads: {error}; raise the limit of processes")))?;
     let brokers = settings.brokers.clone();
-    Ok(Agent::new(&credentials.common_name, brokers, settings.message_bytes_max, threads, seed))
+    Ok(Agent::new(&credentials.common_name, brokers, registry, settings.message_bytes_max, threads, seed))
+}
+
+/// All actions. What is wrong with a module is told, and the agent does without it.
+pub fn registry(settings: &AgentSettings, wrapper: &WrapperCommand) -> Registry {
+    let of_puppet = settings.modules_config_dir.join(format!("{}.conf", puppet_run::MODULE));
+    let puppet = external::configuration(&of_puppet, None).unwrap_or_else(|error| {
+        tracing::error!("module {}: {error}; going on without a configuration", puppet_run::MODULE);
+        None
+    });
+    let mut work = modules::apply::entries(ApplySettings {
+        certificates: settings.certificates.clone(),
+        primaries: settings.primaries.clone(),
+        proxy: None,
+        cache_dir: settings.cache_dir.clone(),
+    });
+    work.extend([
+        modules::command::entry(),
+        modules::file::entry(),
+        modules::puppet::entry(wrapper.program.clone(), puppet),
+        modules::script::entry(),
+        modules::task::entry(),
+    ]);
+    let mut registry = Registry::new(work);
+    for problem in external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry) {
+        tracing::error!("{problem}");
+    }
+    registry
 }
 
 fn unusable(what: &str, directory: &std::path::Path, error: &std::io::Error) -> AssemblyError {
@@ -126,6 +166,8 @@ mod tests {
             primaries: Vec::new(),
             spool_dir: root.join("spool"),
             cache_dir: root.join("cache"),
+            modules_dir: root.join("modules"),
+            modules_config_dir: root.join("etc/modules"),
             connection_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(120),
             download_connect_timeout: Duration::from_secs(5),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::registry::Registry;
 use super::reply::Reply;
 use super::requests::{Order, Verdict, judge};
 use crate::clock::Moment;
@@ -62,6 +63,7 @@ enum Link {
 /// The agent.
 pub struct Agent<E> {
     executor: E,
+    registry: Arc<Registry>,
     uri: String,
     /// Never empty.
     brokers: Vec<BrokerUri>,
@@ -83,10 +85,18 @@ pub fn data_max(message_bytes_max: usize) -> usize {
 impl<E: Executor> Agent<E> {
     /// An agent named `common_name` by its certificate, with at least one broker. It does nothing before
     /// [`Mail::Start`].
-    pub fn new(common_name: &str, brokers: Vec<BrokerUri>, message_bytes_max: usize, executor: E, seed: u64) -> Self {
+    pub fn new(
+        common_name: &str,
+        brokers: Vec<BrokerUri>,
+        registry: Arc<Registry>,
+        message_bytes_max: usize,
+        executor: E,
+        seed: u64,
+    ) -> Self {
         assert!(!brokers.is_empty(), "the settings have at least one broker");
         Self {
             executor,
+            registry,
             uri: format!("pcp://{common_name}/agent"),
             brokers,
             current: 0,
@@ -174,7 +184,7 @@ impl<E: Executor> Agent<E> {
             let why = "a binary message: this agent speaks PCP version 2 only; check the broker's path";
             return self.ignored(now, why);
         }
-        match judge(payload, self.data_max) {
+        match judge(payload, &self.registry, self.data_max) {
             Verdict::Ignore { why } => self.ignored(now, &why),
             Verdict::Answer(reply) => self.send(peer, &reply, shell),
             Verdict::Order(order) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::files;
 use super::metadata::{Ending, Metadata, StoredStatus};
+use super::output::Output;
 use super::refusals::Refusals;
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
@@ -221,7 +222,7 @@ impl Spool {
     }
 
     /// What an ended process left; `None` while there is no exit code.
-    pub fn collect(&self, id: &TransactionId, label: &Label<'_>) -> Option<Ending> {
+    pub fn collect(&self, id: &TransactionId, label: &Label<'_>, output: &Output) -> Option<Ending> {
         let exitcode = self.exit_code(id)?;
         let directory = self.directory(id);
         let length = |name| fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
@@ -230,14 +231,16 @@ impl Spool {
             return Some(Ending::TooLarge(size));
         }
         let stdout = fs::read(directory.join("stdout")).unwrap_or_default();
-        Some(match String::from_utf8(stdout) {
-            Ok(stdout) => Ending::Valid(ProcessResults {
-                exitcode,
-                stdout: (!stdout.is_empty()).then_some(stdout),
-                stderr: self.stderr(id),
-            }),
-            Err(_) => Ending::Invalid(label.invalid_utf8()),
-        })
+        Some(output.ending(label, exitcode, stdout, self.stderr(id)))
+    }
+
+    /// Records the results of an action that has no process.
+    pub fn write_results(&self, id: &TransactionId, results: &ProcessResults) -> io::Result<()> {
+        let directory = self.directory(id);
+        let text = |stream: &Option<String>| stream.clone().unwrap_or_default();
+        files::write(&directory.join("stdout"), text(&results.stdout).as_bytes())?;
+        files::write(&directory.join("stderr"), text(&results.stderr).as_bytes())?;
+        files::write(&directory.join("exitcode"), results.exitcode.to_string().as_bytes())
     }
 
     /// The recorded process, if it is there: the leader of the session in which everything of the transaction runs.
@@ -275,12 +278,12 @@ impl Spool {
 
     /// Finds out how a transaction that stands as running really stands, and records an end. `None` if it may still go
     /// on, or if nothing is known of it.
-    pub fn settle(&self, metadata: &Metadata, id: &TransactionId) -> Option<Ending> {
+    pub fn settle(&self, metadata: &Metadata, id: &TransactionId, output: &Output) -> Option<Ending> {
         let label = label_of(metadata);
-        let ending = self.collect(id, &label).or_else(|| match self.process(id) {
+        let ending = self.collect(id, &label, output).or_else(|| match self.process(id) {
             Process::Alive | Process::Unrecorded => None,
             // It may have ended between the two looks.
-            Process::Dead => self.collect(id, &label).or_else(|| Some(Ending::Undetermined(NO_OUTPUT.into()))),
+            Process::Dead => self.collect(id, &label, output).or_else(|| Some(Ending::Undetermined(NO_OUTPUT.into()))),
         })?;
         if let Err(error) = self.finish(id, &ending) {
             tracing::warn!("transaction {id} has ended but that cannot be recorded: {error}; check the spool's disk");

@@ -86,6 +86,21 @@ impl TaskCache {
         Ok(path)
     }
 
+    /// Puts a file in a place of its own, where it appears whole. One that is there with the right content only gets its
+    /// mode; primaries are asked once.
+    pub fn place(&self, file: &TaskFile, destination: &Path) -> Result<(), String> {
+        let sha256 = plain_sha256(&file.sha256)
+            .ok_or_else(|| format!("the sha256 of file \"{}\" is not 64 hexadecimal digits", file.filename))?;
+        if hash_of(destination).is_ok_and(|hash| hash == sha256) {
+            return set_mode(destination).map_err(|error| format!("Failed to use {}: {error}", file.filename));
+        }
+        let failed = |error: String| format!("Failed to download file with: {error}");
+        if self.sources.primaries.is_empty() {
+            return Err(failed("Cannot download file. No master-uris were provided".into()));
+        }
+        self.download(file, &sha256, destination).map_err(failed)
+    }
+
     fn download_stubbornly(&self, file: &TaskFile, sha256: &str, path: &Path) -> Result<(), String> {
         for pause in PAUSES {
             match self.download(file, sha256, path) {
@@ -202,9 +217,26 @@ impl Arriving {
         }
         set_mode(&self.path)?;
         self.file.sync_all()?;
-        fs::rename(&self.path, path)?;
+        path.parent().map_or(Ok(()), files::create_directory)?;
+        match fs::rename(&self.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.carry(path)?,
+            moved => moved?,
+        }
         durable::sync_parent(path)?;
         Ok(Landing::Done)
+    }
+
+    /// Brings the file to another file system.
+    fn carry(&self, path: &Path) -> io::Result<()> {
+        let beside = path.with_file_name(files::random_name(".podium-"));
+        let carried = fs::copy(&self.path, &beside)
+            .and_then(|_| File::open(&beside)?.sync_all())
+            .and_then(|()| set_mode(&beside))
+            .and_then(|()| fs::rename(&beside, path));
+        carried.inspect_err(|_| {
+            // The error is told; what is left of the file would not add to it.
+            let _ = fs::remove_file(&beside);
+        })
     }
 }
 

@@ -25,6 +25,7 @@ mod notify;
 pub mod output;
 pub mod plan;
 mod progress;
+pub mod puppet_module;
 pub mod quickstart;
 mod results;
 pub mod server;
@@ -83,6 +84,9 @@ enum Command {
     /// Runs one task for the agent and outlives it
     #[command(hide = true)]
     ExecutionWrapper(execution_wrapper::Arguments),
+    /// Runs Puppet once for the agent
+    #[command(hide = true)]
+    PxpModulePuppet(puppet_module::Arguments),
 }
 
 /// Parses the process's arguments and runs the subcommand.
@@ -108,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments, CommandLine::command()),
         Command::Man(arguments) => man::run(&arguments, CommandLine::command()),
         Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
+        Command::PxpModulePuppet(arguments) => puppet_module::run(&arguments),
     }
 }
 

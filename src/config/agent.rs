@@ -28,8 +28,6 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("syslog-facility", "log to - and let systemd take it to its journal"),
     ("log-pcp-access", "messages are in the log at level debug"),
     ("pcp-access-logfile", "messages are in the log at level debug"),
-    ("modules-dir", "the actions are built in"),
-    ("modules-config-dir", "the actions are built in"),
     ("broker-ws-proxy", "brokers are connected to directly"),
     ("master-proxy", "primaries are connected to directly"),
     ("foreground", "the agent stays in the foreground"),
@@ -59,7 +57,11 @@ struct Places {
     log: PathBuf,
     spool: PathBuf,
     cache: PathBuf,
+    modules_config: PathBuf,
 }
+
+/// For every user.
+const MODULES_DIR: &str = "/opt/puppetlabs/pxp-agent/modules";
 
 impl Places {
     fn of_this_user() -> Self {
@@ -69,11 +71,13 @@ impl Places {
                 log: "/var/log/puppetlabs/pxp-agent/pxp-agent.log".into(),
                 spool: "/opt/puppetlabs/pxp-agent/spool".into(),
                 cache: "/opt/puppetlabs/pxp-agent/tasks-cache".into(),
+                modules_config: "/etc/puppetlabs/pxp-agent/modules".into(),
             },
             Some(home) => Self {
                 log: home.join(".puppetlabs/var/log/pxp-agent.log"),
                 spool: home.join(".puppetlabs/opt/pxp-agent/spool"),
                 cache: home.join(".puppetlabs/opt/pxp-agent/tasks-cache"),
+                modules_config: home.join(".puppetlabs/etc/pxp-agent/modules"),
             },
         }
     }
@@ -100,6 +104,8 @@ fn agent(reader: &mut Reader<'_>, places: &Places) -> Option<AgentSettings> {
         primaries,
         spool_dir: reader.directory_to_make("spool-dir", places.spool.clone()),
         cache_dir: reader.directory_to_make("task-cache-dir", places.cache.clone()),
+        modules_dir: modules_dir(reader),
+        modules_config_dir: reader.directory_to_make("modules-config-dir", places.modules_config.clone()),
         connection_timeout: connection_timeout.unwrap_or(Duration::from_secs(5)),
         ping_interval: ping_interval.unwrap_or(Duration::from_secs(120)),
         download_connect_timeout: unless_zero(connect, Duration::from_secs(120), CONNECT_TIMEOUT_OF_ZERO),
@@ -158,6 +164,18 @@ fn primaries(reader: &mut Reader<'_>) -> Vec<PrimaryUri> {
 fn primary_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<PrimaryUri> {
     let (host, port) = https_uri(reader, key, uri, 8140)?;
     Some(PrimaryUri { host, port })
+}
+
+/// One that is named must be there.
+fn modules_dir(reader: &mut Reader<'_>) -> PathBuf {
+    let dir = reader.directory_to_make("modules-dir", MODULES_DIR.into());
+    if reader.has("modules-dir") && !dir.exists() {
+        reader.fail(
+            "modules-dir",
+            format!("the modules-dir '{}' does not exist; make it or leave it out", dir.display()),
+        );
+    }
+    dir
 }
 
 /// `<int>[dhm]`; 0 of anything is never.
@@ -255,7 +273,7 @@ mod tests {
         let found = problems(
             "ssl-cert: none.pem, ssl-key: k.pem, broker-ws-uris: [\"https://b\", \"wss://b:0/\"]
             primary-uris: [\"http://p\", \"https://p/path\"], pcp-version: 1, ping-interval: 5
-            spool-dir-purge-ttl: 14, loglevel: zz, broker-ws-url: x, logfile: syslog",
+            modules-dir: /nowhere, spool-dir-purge-ttl: 14, loglevel: zz, broker-ws-url: x, logfile: syslog",
         );
         let expected = [
             "pcp-version: PCP v1 is not spoken by this version",
@@ -268,6 +286,7 @@ mod tests {
             "primary-uris: value \"http://p\" must start with https://",
             "primary-uris: value \"https://p/path\" has a path",
             "ping-interval: 5s is out of range; give 6s to 1d",
+            "modules-dir: the modules-dir '/nowhere' does not exist",
             "spool-dir-purge-ttl: invalid spool-dir-purge-ttl: invalid duration string: 14",
             "broker-ws-url: unknown key; did you mean broker-ws-uri?",
         ];
@@ -289,9 +308,9 @@ mod tests {
 
     #[test]
     fn keys_without_effect_are_warnings() {
-        let loaded = load(&format!("{BASE} broker-ws-uri: \"wss://b\", foreground: true, modules-dir: /nowhere"));
+        let loaded = load(&format!("{BASE} broker-ws-uri: \"wss://b\", foreground: true, log-pcp-access: true"));
         let keys: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
-        assert_eq!(keys, ["foreground", "modules-dir"]);
+        assert_eq!(keys, ["foreground", "log-pcp-access"]);
     }
 
     #[test]

@@ -282,6 +282,10 @@ pub struct AgentSettings {
     pub spool_dir: PathBuf,
     /// Downloaded task files.
     pub cache_dir: PathBuf,
+    /// Programs that are modules.
+    pub modules_dir: PathBuf,
+    /// Their configuration.
+    pub modules_config_dir: PathBuf,
     /// Time for one attempt to connect.
     pub connection_timeout: Duration,
     /// Time between our pings.

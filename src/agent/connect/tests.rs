@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::agent::requests::tests::{blocking, non_blocking, task_params};
+use crate::agent::requests::tests::{blocking, non_blocking, registry, task_params};
 use crate::link::Identity;
 
 #[derive(Default)]
@@ -95,7 +95,7 @@ impl Stage {
     fn new(brokers: &[&str]) -> Self {
         let uri = |host: &&str| BrokerUri { host: (*host).into(), port: 8142, path: "/pcp2/agent".into() };
         let brokers = brokers.iter().map(uri).collect();
-        let agent = Agent::new("node.example", brokers, 1000, Orders::default(), 7);
+        let agent = Agent::new("node.example", brokers, Arc::new(registry()), 1000, Orders::default(), 7);
         let mut stage = Self { agent, shell: Recorder::default(), now: Moment::from_millis(0), connections: 0 };
         stage.handle(Event::Mail(Mail::Start));
         stage

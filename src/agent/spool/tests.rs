@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::agent::metadata::{REDACTED, timestamp};
+use crate::agent::metadata::{REDACTED, Results, timestamp};
 
 pub(crate) fn id(text: &str) -> TransactionId {
     TransactionId::parse(text).unwrap()
@@ -109,7 +109,7 @@ fn purges_by_age_and_never_what_runs() {
     let in_hand = create(&spool, "in-hand", old);
     drop(create(&spool, "lost", old));
     let (done, claim) = create(&spool, "done", old);
-    spool.finish(&done, &Ending::Valid(ProcessResults::default())).unwrap();
+    spool.finish(&done, &Ending::Valid(Results::default())).unwrap();
     drop(claim);
     let (alive, _) = create(&spool, "alive", old);
     let mut wrapper = std::process::Command::new("sh")
