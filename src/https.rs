@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::limits::{HTTP_EXCERPT_BYTES_MAX, HTTP_HEAD_BYTES_MAX};
+use crate::tunnel::{self, ProxyUri};
 
 /// One request. The body is sent with its length.
 #[derive(Debug, Clone)]
@@ -131,6 +132,7 @@ impl HttpError {
 /// must not be one of an asynchronous runtime.
 pub struct Client {
     tls: TlsConnector,
+    proxy: Option<ProxyUri>,
     connect_timeout: Duration,
     total_timeout: Duration,
     kept: Option<Connection>,
@@ -158,7 +160,14 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| HttpError::new(HttpErrorKind::Io, format!("cannot start an event loop: {error}")))?;
-        Ok(Self { tls: TlsConnector::from(tls), connect_timeout, total_timeout, kept: None, runtime: Some(runtime) })
+        let (tls, runtime) = (TlsConnector::from(tls), Some(runtime));
+        Ok(Self { tls, proxy: None, connect_timeout, total_timeout, kept: None, runtime })
+    }
+
+    /// The same client, which connects through a proxy.
+    pub fn through(mut self, proxy: Option<ProxyUri>) -> Self {
+        self.proxy = proxy;
+        self
     }
 
     /// Sends a request and reads the whole answer, whose body may have at most `body_max` bytes.
@@ -228,10 +237,11 @@ impl Client {
         let place = Place { host: request.host, port: request.port, path_and_query: request.path_and_query };
         let kept = self.kept.take().filter(|kept| kept.host == request.host && kept.port == request.port);
         let message = build(request, &place)?;
-        let (connector, connect_timeout, total) = (&self.tls, self.connect_timeout, self.total_timeout);
+        let (way, connect_timeout, total) =
+            ((&self.tls, self.proxy.as_ref()), self.connect_timeout, self.total_timeout);
         let runtime = self.runtime.as_ref().expect("present until dropped");
         let outcome = runtime.block_on(within(total, &place, async {
-            let connect = || within(connect_timeout, &place, connect(connector, &place));
+            let connect = || within(connect_timeout, &place, connect(way, connect_timeout, &place));
             let (connection, answer) = exchange(kept, message, repeat, connect, &place).await?;
             let result = consume(answer, &place).await?;
             Ok((connection, result))
@@ -340,12 +350,23 @@ async fn exchange<F: Future<Output = Result<Connection, HttpError>>>(
     Ok((connection, answer))
 }
 
-async fn connect(connector: &TlsConnector, place: &Place<'_>) -> Result<Connection, HttpError> {
+async fn connect(
+    (connector, proxy): (&TlsConnector, Option<&ProxyUri>),
+    limit: Duration,
+    place: &Place<'_>,
+) -> Result<Connection, HttpError> {
     let host = place.host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(|_| {
         HttpError::new(HttpErrorKind::Request, format!("`{host}` is neither a host name nor an address"))
     })?;
-    let stream = connect_tcp(host, place).await?;
+    let stream = match proxy {
+        None => connect_tcp(host, place).await?,
+        // It blocks, as everything here does in the end, and keeps to the time by itself.
+        Some(proxy) => tunnel::open(proxy, host, place.port, limit)
+            .and_then(|stream| stream.set_nonblocking(true).map(|()| stream))
+            .and_then(TcpStream::from_std)
+            .map_err(|error| HttpError::new(HttpErrorKind::Io, format!("{place} cannot be reached: {error}")))?,
+    };
     let stream = connector.connect(name, stream).await.map_err(|error| explain(&error, place))?;
     let (sender, driver) = http1::Builder::new()
         .max_buf_size(HTTP_HEAD_BYTES_MAX)

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
+use super::access::AccessLog;
 use super::connect::{Agent, data_max};
+use super::dialect::Dialect;
 use super::execute::WrapperCommand;
 use super::executor::{Post, Threads, Workshop};
 use super::modules::apply::ApplySettings;
@@ -15,7 +17,7 @@ use super::modules::{self, external};
 use super::registry::Registry;
 use super::spool::Spool;
 use super::task_cache::{Sources, TaskCache};
-use crate::config::settings::AgentSettings;
+use crate::config::settings::{AgentSettings, PcpVersion};
 use crate::pxp::puppet_run;
 use crate::tls::identity::peer_name;
 use crate::tls::material::Material;
@@ -56,6 +58,11 @@ impl Credentials {
         Ok(())
     }
 
+    /// The name in the certificate.
+    pub fn name(&self) -> &str {
+        &self.common_name
+    }
+
     /// For the reactor; always the files as last read.
     pub fn tls(&self) -> Arc<ArcSwap<ClientConfig>> {
         self.tls.clone()
@@ -90,6 +97,7 @@ pub fn assemble(
     let cache = TaskCache::open(Sources {
         directory: settings.cache_dir.clone(),
         primaries: settings.primaries.clone(),
+        proxy: settings.primary_proxy.clone(),
         tls: credentials.tls(),
         connect_timeout: settings.download_connect_timeout,
         total_timeout: settings.download_timeout,
@@ -109,7 +117,29 @@ pub fn assemble(
     })
     .map_err(|error| AssemblyError(format!("cannot start threads: {error}; raise the limit of processes")))?;
     let brokers = settings.brokers.clone();
-    Ok(Agent::new(&credentials.common_name, brokers, registry, settings.message_bytes_max, threads, seed))
+    let dialect = match settings.pcp_version {
+        PcpVersion::One { association_timeout, message_ttl } => Dialect::V1 { association_timeout, message_ttl },
+        PcpVersion::Two => Dialect::V2,
+    };
+    let access = match settings.access_log.clone().map(|path| (path.clone(), AccessLog::open(path))) {
+        None => None,
+        Some((_, Ok(access))) => Some(access),
+        Some((path, Err(error))) => {
+            let path = path.display();
+            return Err(AssemblyError(format!(
+                "{path}: the access log cannot be written: {error}; check its directory"
+            )));
+        }
+    };
+    let agent = Agent::new(&credentials.common_name, brokers, registry, settings.message_bytes_max, threads, seed);
+    Ok(agent.speaking(dialect).logging(access))
+}
+
+/// The names of the external modules, and what is wrong with those that are not used.
+pub fn external_modules(settings: &AgentSettings) -> (Vec<String>, Vec<String>) {
+    let mut registry = Registry::new(Vec::new());
+    let problems = external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry);
+    (registry.external(), problems)
 }
 
 /// All actions. What is wrong with a module is told, and the agent does without it.
@@ -122,7 +152,7 @@ pub fn registry(settings: &AgentSettings, wrapper: &WrapperCommand) -> Registry 
     let mut work = modules::apply::entries(ApplySettings {
         certificates: settings.certificates.clone(),
         primaries: settings.primaries.clone(),
-        proxy: None,
+        proxy: settings.primary_proxy.as_ref().map(ToString::to_string),
         cache_dir: settings.cache_dir.clone(),
     });
     work.extend([
@@ -163,6 +193,12 @@ mod tests {
             certificates,
             log: LogSettings { level: LogLevel::Info, file: None },
             brokers: vec![BrokerUri { host: "localhost".into(), port: 8142, path: "/pcp2/agent".into() }],
+            broker_proxy: None,
+            pcp_version: PcpVersion::Two,
+            access_log: Some(root.join("access.log")),
+            pidfile: None,
+            daemonize: false,
+            primary_proxy: None,
             primaries: Vec::new(),
             spool_dir: root.join("spool"),
             cache_dir: root.join("cache"),

@@ -20,7 +20,7 @@ use super::metadata::{Ending, Metadata, REDACTED, StoredStatus, timestamp};
 use super::registry::Registry;
 use super::reply::{Origin, Reply};
 use super::requests::{Mode, Order, QueryOrder, RunOrder};
-use super::spool::{Claim, Claimed, Process, Spool};
+use super::spool::{self, Claim, Claimed, Process, Spool};
 use super::status::{self, Answer};
 use super::stop::{self, STOPPED_BEFORE};
 use super::task_cache::TaskCache;
@@ -85,6 +85,15 @@ impl Executor for Threads {
             Order::Run(order) => self.runs.try_send(order).map_err(|error| Order::Run(error.into_inner())),
             Order::Query(order) => self.queries.try_send(order).map_err(|error| Order::Query(error.into_inner())),
             Order::Stop(order) => self.stops.try_send(order).map_err(|error| Order::Stop(error.into_inner())),
+            Order::Contact(text) => {
+                let again = text.clone();
+                let note = move |workshop: &Arc<Workshop>| {
+                    if let Err(error) = spool::note_contact(workshop.spool.root(), &text) {
+                        tracing::warn!("the last contact cannot be written down: {error}; check the spool's disk");
+                    }
+                };
+                spawn("contact", &self.workshop, note).map_err(|_| Order::Contact(again))
+            }
             Order::Purge => spawn("purge", &self.workshop, |workshop| purge(workshop)).map_err(|_| Order::Purge),
         }
     }

@@ -2,7 +2,8 @@
 //! like pxp-agent 1.15, and survives what that one does not.
 //!
 //! * [`assemble`] puts all of it together from the settings.
-//! * [`connect`] is the application on the reactor: one broker connection, back-off, envelopes. PURE.
+//! * [`connect`] is the application on the reactor: one broker connection, back-off, envelopes in the [`dialect`] of
+//!   PCP that is set, and the [`access`] log.
 //! * [`requests`] judges what a controller asks for, by the [`registry`] of actions. PURE.
 //! * [`executor`] has the threads; it takes orders from `connect` and mails replies back.
 //! * [`modules`] read what is to be done and get it ready as [`work`]; [`task`] chooses what to run of a task,
@@ -13,10 +14,12 @@
 //! * [`stop`] ends what runs by order; [`refusals`] remember what was stopped before it came.
 //! * [`spool`], [`metadata`] and [`status`] remember transactions on disk and answer questions about them.
 
+pub mod access;
 pub mod assemble;
 pub mod backoff;
 pub mod child;
 pub mod connect;
+pub mod dialect;
 pub mod execute;
 pub mod executor;
 pub mod files;

@@ -16,6 +16,7 @@ use crate::limits::AGENT_REFUSALS_MAX;
 const DIRECTORY: &str = "~refused";
 
 /// What may not begin.
+#[derive(Default)]
 pub struct Refusals {
     directory: PathBuf,
     /// The oldest first.

@@ -74,6 +74,8 @@ pub enum Found<'a> {
 #[derive(Debug)]
 pub struct Registry {
     entries: Vec<Arc<Entry>>,
+    /// How many of them are not of external modules.
+    own: usize,
 }
 
 impl Registry {
@@ -85,7 +87,8 @@ impl Registry {
             Entry::at_once("status", "query", requests::query),
             Entry::at_once(stop::MODULE, stop::ACTION, requests::stop),
         ];
-        Self { entries: at_once.into_iter().chain(work).map(Arc::new).collect() }
+        let entries: Vec<Arc<Entry>> = at_once.into_iter().chain(work).map(Arc::new).collect();
+        Self { own: entries.len(), entries }
     }
 
     /// Whether a module of this name may be added; the error says why not.
@@ -102,6 +105,13 @@ impl Registry {
     /// Adds the actions of an external module.
     pub fn add(&mut self, actions: Vec<Entry>) {
         self.entries.extend(actions.into_iter().map(Arc::new));
+    }
+
+    /// The modules that have been added.
+    pub fn external(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.entries[self.own..].iter().map(|entry| entry.module.to_string()).collect();
+        names.dedup();
+        names
     }
 
     /// The action of a request.

@@ -44,6 +44,8 @@ pub enum Order {
     Stop(QueryOrder),
     /// Remove what is too old.
     Purge,
+    /// Write down how the agent stands with its broker.
+    Contact(String),
 }
 
 /// Work to be done.
@@ -111,14 +113,18 @@ pub struct QueryOrder {
 
 /// Judges a text message. Data of answers has at most `data_max` bytes.
 pub fn judge(message: &[u8], registry: &Registry, data_max: usize) -> Verdict {
-    let envelope = match Envelope::decode(message) {
-        Ok(envelope) => envelope,
-        Err(error) => return Verdict::Ignore { why: format!("a message could not be decoded: {error}") },
-    };
+    match Envelope::decode(message) {
+        Ok(envelope) => judge_envelope(&envelope, registry, data_max),
+        Err(error) => Verdict::Ignore { why: format!("a message could not be decoded: {error}") },
+    }
+}
+
+/// Judges a message of either version of PCP.
+pub fn judge_envelope(envelope: &Envelope<'_>, registry: &Registry, data_max: usize) -> Verdict {
     match &*envelope.message_type {
-        BLOCKING_REQUEST => request(&envelope, registry, Kind::Blocking, data_max),
-        NON_BLOCKING_REQUEST => request(&envelope, registry, Kind::NonBlocking, data_max),
-        ERROR_MESSAGE => Verdict::Ignore { why: describe_error(&envelope) },
+        BLOCKING_REQUEST => request(envelope, registry, Kind::Blocking, data_max),
+        NON_BLOCKING_REQUEST => request(envelope, registry, Kind::NonBlocking, data_max),
+        ERROR_MESSAGE => Verdict::Ignore { why: describe_error(envelope) },
         other => Verdict::Ignore { why: format!("nothing is known to do about a message of type {other:?}") },
     }
 }

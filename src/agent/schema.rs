@@ -105,11 +105,11 @@ fn parse(schema: &Value, place: &str, depth: usize) -> Result<Schema, String> {
         if members.contains(&key.as_str()) || ANNOTATIONS.contains(&key.as_str()) {
             continue;
         }
-        match rule(key, value, &inner) {
-            Some(rule) => rules.push(rule),
-            // The error of an inner schema has its place already.
-            None => return Err(inner_error(key, value, &inner).unwrap_or_else(|| at(&misunderstood(key)))),
-        }
+        // The error of an inner schema has its place already.
+        rules.push(match combination(key, value, &inner)? {
+            Some(rule) => rule,
+            None => assertion(key, value).ok_or_else(|| at(&misunderstood(key)))?,
+        });
     }
     Ok(Schema { rules })
 }
@@ -120,19 +120,24 @@ fn misunderstood(key: &str) -> String {
 
 type Inner<'a> = dyn Fn(&Value, &str) -> Result<Schema, String> + 'a;
 
-/// Why the schemas inside of a keyword cannot be read, if it is they.
-fn inner_error(key: &str, value: &Value, inner: &Inner<'_>) -> Option<String> {
-    match key {
-        "items" | "not" => inner(value, key).err(),
-        "allOf" | "anyOf" | "oneOf" => value.as_array()?.iter().find_map(|schema| inner(schema, key).err()),
-        _ => None,
-    }
+/// A keyword whose value holds schemas. Each of them is read once, so that the effort does not grow with the depth.
+fn combination(key: &str, value: &Value, inner: &Inner<'_>) -> Result<Option<Rule>, String> {
+    let one = || inner(value, key).map(Box::new);
+    let several = || {
+        let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(|| misunderstood(key))?;
+        list.iter().map(|schema| inner(schema, key)).collect::<Result<Vec<Schema>, String>>()
+    };
+    Ok(Some(match key {
+        "items" => Rule::Items(one()?),
+        "not" => Rule::Not(one()?),
+        "allOf" => Rule::All(several()?),
+        "anyOf" => Rule::Any(several()?),
+        "oneOf" => Rule::One(several()?),
+        _ => return Ok(None),
+    }))
 }
 
-fn rule(key: &str, value: &Value, inner: &Inner<'_>) -> Option<Rule> {
-    let schemas = || -> Option<Vec<Schema>> {
-        value.as_array().filter(|list| !list.is_empty())?.iter().map(|schema| inner(schema, key).ok()).collect()
-    };
+fn assertion(key: &str, value: &Value) -> Option<Rule> {
     let count = |counted, bound| value.as_u64().map(|number| Rule::Count(counted, bound, number));
     Some(match key {
         "type" => Rule::Types(match value {
@@ -144,7 +149,6 @@ fn rule(key: &str, value: &Value, inner: &Inner<'_>) -> Option<Rule> {
         "required" => Rule::Required(
             value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<_>>()?,
         ),
-        "items" => Rule::Items(Box::new(inner(value, key).ok()?)),
         "minItems" => count(Counted::Items, Bound::Least)?,
         "maxItems" => count(Counted::Items, Bound::Most)?,
         "minLength" => count(Counted::Characters, Bound::Least)?,
@@ -154,10 +158,6 @@ fn rule(key: &str, value: &Value, inner: &Inner<'_>) -> Option<Rule> {
         "minimum" => Rule::Range(Bound::Least, value.as_f64()?),
         "maximum" => Rule::Range(Bound::Most, value.as_f64()?),
         "pattern" => Rule::Pattern(Regex::new(value.as_str()?).ok()?),
-        "allOf" => Rule::All(schemas()?),
-        "anyOf" => Rule::Any(schemas()?),
-        "oneOf" => Rule::One(schemas()?),
-        "not" => Rule::Not(Box::new(inner(value, key).ok()?)),
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ use super::refusals::Refusals;
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
 use crate::durable;
+use crate::limits::SPOOL_FREE_BYTES_MIN;
 use crate::pxp::response::ProcessResults;
 
 /// The spool directory and the transactions that a thread of this process has in hand.
@@ -115,6 +116,11 @@ impl Spool {
         }
     }
 
+    /// The directory of all.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The directory of a transaction.
     pub fn directory(&self, id: &TransactionId) -> PathBuf {
         self.root.join(id.as_str())
@@ -163,6 +169,13 @@ impl Spool {
 
     /// Creates the directory and its metadata; both are on disk when this returns, or neither.
     pub fn create(&self, claim: &Claim, metadata: &Metadata) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < SPOOL_FREE_BYTES_MIN {
+            let root = self.root.display();
+            let text = format!("the disk of {root} has only {free} bytes left; make room on this node");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
         let directory = self.directory(claim.id());
         // No transaction id has a `~`, so the directory never appears without its metadata.
         let beside = durable::appended(&directory, "~");
@@ -354,6 +367,45 @@ impl Spool {
         let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
     }
+}
+
+/// Where the last contact with a broker is written down.
+const CONTACT: &str = "~contact";
+
+/// Writes down when the agent has last reached or lost a broker, for `podium agent check`.
+pub fn note_contact(root: &Path, text: &str) -> io::Result<()> {
+    files::write(&root.join(CONTACT), format!("{} {text}\n", WallTime::now().to_millis_string()).as_bytes())
+}
+
+/// What was written down last.
+pub fn last_contact(root: &Path) -> Option<String> {
+    fs::read_to_string(root.join(CONTACT)).ok()
+}
+
+/// The transactions of a spool.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Whose end is recorded.
+    pub ended: usize,
+    /// Whose end is not.
+    pub running: usize,
+    /// Of which nothing can be told.
+    pub unreadable: usize,
+}
+
+/// Counts the transactions of the spool at `root`, which another process may be using.
+pub fn counts(root: &Path) -> Counts {
+    let spool =
+        Spool { root: root.to_owned(), message_bytes_max: 0, busy: Arc::default(), refusals: Refusals::default() };
+    let mut counts = Counts::default();
+    for id in spool.ids() {
+        match spool.metadata(&id) {
+            Ok(metadata) if metadata.status == StoredStatus::Running => counts.running += 1,
+            Ok(_) => counts.ended += 1,
+            Err(_) => counts.unreadable += 1,
+        }
+    }
+    counts
 }
 
 /// The file in the directory of a transaction that is to be ended by force.

@@ -19,6 +19,7 @@ use crate::https::{Client, Downloaded};
 use crate::limits::TASK_FILE_BYTES_MAX;
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::sha256::{Sha256, hexadecimal};
+use crate::tunnel::ProxyUri;
 use crate::{durable, percent};
 
 /// Pauses between attempts to download.
@@ -33,6 +34,8 @@ pub struct Sources {
     pub primaries: Vec<PrimaryUri>,
     /// Our certificate, and whom we trust.
     pub tls: Arc<ArcSwap<ClientConfig>>,
+    /// Through which they are connected to.
+    pub proxy: Option<ProxyUri>,
     /// Time to connect.
     pub connect_timeout: Duration,
     /// Time for a whole download.
@@ -121,6 +124,7 @@ impl TaskCache {
         let target = target(&file.uri);
         let mut client =
             Client::new(self.sources.tls.load_full(), connect_timeout, total_timeout).map_err(|e| local(&e))?;
+        client = client.through(self.sources.proxy.clone());
         let mut last = String::new();
         for PrimaryUri { host, port } in &self.sources.primaries {
             let mut arriving = Arriving::create(self.temporary("temp_file_")).map_err(|e| local(&e))?;
@@ -317,6 +321,7 @@ pub(crate) mod tests {
         let cache = TaskCache::open(Sources {
             directory: directory.path().join("cache"),
             primaries,
+            proxy: None,
             tls: Arc::new(ArcSwap::new(pki.material("node.example").client_config().unwrap())),
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(10),

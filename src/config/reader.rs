@@ -155,6 +155,19 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&mut self, key: &str) -> Option<bool> {
+        let text = self.text(key)?;
+        match text.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                self.fail(key, format!("must be true or false, found \"{other}\""));
+                None
+            }
+        }
+    }
+
     /// A duration within a range, as a number or with a unit.
     pub fn duration(&mut self, key: &str, bare: Bare, range: RangeInclusive<Duration>) -> Option<Duration> {
         let text = self.text(key)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::authorization::ClientAccess;
+use crate::tunnel::ProxyUri;
 
 /// Where the certificates are, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,6 +277,18 @@ pub struct AgentSettings {
     pub log: LogSettings,
     /// Brokers in order of preference.
     pub brokers: Vec<BrokerUri>,
+    /// Through which brokers are connected to.
+    pub broker_proxy: Option<ProxyUri>,
+    /// Which version of PCP is spoken.
+    pub pcp_version: PcpVersion,
+    /// A line for each message that comes, in this file.
+    pub access_log: Option<PathBuf>,
+    /// Where our process id is written.
+    pub pidfile: Option<PathBuf>,
+    /// Whether the process leaves the terminal it was started from.
+    pub daemonize: bool,
+    /// Through which primaries are connected to.
+    pub primary_proxy: Option<ProxyUri>,
     /// Servers that task files are downloaded from, in order.
     pub primaries: Vec<PrimaryUri>,
     /// Results and metadata of transactions.
@@ -300,6 +313,20 @@ pub struct AgentSettings {
     pub cache_ttl: Option<Duration>,
     /// Largest `data` that is sent, in bytes.
     pub message_bytes_max: usize,
+}
+
+/// A version of PCP, with what only it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PcpVersion {
+    /// 1.0: binary messages after an association.
+    One {
+        /// Time for the broker's answer to the association.
+        association_timeout: Duration,
+        /// After which messages say that they have expired.
+        message_ttl: Duration,
+    },
+    /// 2.0.
+    Two,
 }
 
 /// `wss://host:port/path`.

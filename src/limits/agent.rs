@@ -49,6 +49,12 @@ pub const MODULE_METADATA_BYTES_MAX: u64 = 1024 * 1024;
 /// Time that a Puppet run waits for another one to end before it is tried again, as in pxp-agent.
 pub const PUPPET_LOCK_PATIENCE: Duration = Duration::from_secs(600);
 
+/// Bytes of a proxy's answer to CONNECT, header lines included.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes that must be free on the spool's disk for an action to begin: its metadata, and some of its output.
+pub const SPOOL_FREE_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
 /// Bytes of what `puppet agent --configprint` may print.
 pub const PUPPET_CONFIGPRINT_BYTES_MAX: u64 = 64 * 1024;
 

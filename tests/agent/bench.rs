@@ -90,6 +90,7 @@ impl Bench {
         let cache = TaskCache::open(Sources {
             directory: root.path().join("cache"),
             primaries: Vec::new(),
+            proxy: None,
             tls: Arc::new(ArcSwap::from_pointee(tls)),
             connect_timeout: DEADLINE,
             total_timeout: DEADLINE,

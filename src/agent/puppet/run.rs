@@ -12,8 +12,10 @@ use serde_json::{Map, Value};
 
 use super::report::Report;
 use super::{ErrorType, NOT_RUN, Outcome, flags};
+use crate::agent::modules::external;
 use crate::agent::passwd;
 use crate::limits::{PUPPET_CONFIGPRINT_BYTES_MAX, PUPPET_LOCK_PATIENCE};
+use crate::pxp::puppet_run;
 
 /// Where Puppet is, if the configuration does not say: the packages of Puppet and OpenVox, then the distribution's.
 const PUPPET_BINS: [&str; 3] = ["/opt/puppetlabs/bin/puppet", "/usr/bin/puppet", "/usr/local/bin/puppet"];
@@ -78,6 +80,34 @@ impl Files {
 
     fn is_running(&self) -> bool {
         self.running.as_deref().is_some_and(Path::exists)
+    }
+}
+
+/// How Puppet stands on this node.
+#[derive(Debug)]
+pub struct State {
+    /// The program that would be run.
+    pub puppet: PathBuf,
+    /// Whether somebody has disabled it.
+    pub is_disabled: bool,
+    /// Whether a run is under way.
+    pub is_running: bool,
+    /// What the last run came to, and when.
+    pub last_run: Option<String>,
+}
+
+/// Finds out how Puppet stands. `configurations` is the directory with the configuration of modules.
+pub fn state(configurations: &Path) -> State {
+    let path = configurations.join(format!("{}.conf", puppet_run::MODULE));
+    let configuration = external::configuration(&path, None).ok().flatten().unwrap_or_default();
+    let puppet = configuration.get("puppet_bin").and_then(Value::as_str).map_or_else(default_bin, PathBuf::from);
+    let files = files(&puppet);
+    let report = |files: &Files| File::open(&files.report).and_then(|file| Report::read(BufReader::new(file))).ok();
+    State {
+        is_disabled: files.as_ref().is_some_and(Files::is_disabled),
+        is_running: files.as_ref().is_some_and(Files::is_running),
+        last_run: files.as_ref().and_then(report).map(|report| format!("{}, {}", report.status, report.time)),
+        puppet,
     }
 }
 
