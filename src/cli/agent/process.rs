@@ -107,6 +107,10 @@ mod tests {
         let path = root.path().join("agent.pid");
         let mut other = Command::new("sh").args(["-c", "read line", "agent"]).stdin(Stdio::piped()).spawn().unwrap();
         fs::write(&path, format!("{}\n", other.id())).unwrap();
+        // A process that has just been started has no command line for a moment.
+        while fs::read(format!("/proc/{}/cmdline", other.id())).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         assert_eq!(PidFile::write(&path).unwrap_err(), format!("Already running with PID={}", other.id()));
         drop(other.stdin.take());
         other.wait().unwrap();
