@@ -132,14 +132,17 @@ fn puppet(lab: &Lab, made: &Path) {
     fs::write(at("puppet"), script).unwrap();
     fs::set_permissions(at("puppet"), fs::Permissions::from_mode(0o755)).unwrap();
     let file = format!("File[{}]", made.display());
+    let resource = |kind: &str, of: &str, title: &str, parameters: Value| json!({"type": of, "title": title, "tags": ["class"], "exported": false, "kind": kind, "parameters": parameters});
     let catalog = json!({
         "tags": ["settings"], "name": NAME, "version": 1, "code_id": null, "catalog_format": 2,
         "catalog_uuid": "1f14b16c-4bee-4c7b-b4c7-2f29d071b59d", "environment": "production", "classes": ["settings"],
         "resources": [
-            {"type": "Stage", "title": "main", "tags": ["stage"], "exported": false, "parameters": {"name": "main"}},
-            {"type": "File", "title": made, "tags": ["file"], "exported": false, "parameters": {"content": "made"}},
+            resource("compilable_type", "Stage", "main", json!({})),
+            resource("class", "Class", "Settings", json!({})),
+            resource("class", "Class", "main", json!({})),
+            resource("compilable_type", "File", &made.display().to_string(), json!({"content": "made"})),
         ],
-        "edges": [{"source": "Stage[main]", "target": file}],
+        "edges": [{"source": "Stage[main]", "target": "Class[main]"}, {"source": "Class[main]", "target": file}],
     });
     fs::write(at(&format!("var/client_data/catalog/{NAME}.json")), catalog.to_string()).unwrap();
     let configuration = json!({"puppet_bin": at("puppet")});
