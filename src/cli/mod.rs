@@ -58,7 +58,7 @@ enum Command {
     /// The broker alone, on a compile node
     Broker(broker::Arguments),
     /// The agent: dials a broker and runs what it is asked to
-    Agent(agent::Arguments),
+    Agent(Box<agent::Arguments>),
     /// Runs and shows tasks
     Task(task::Arguments),
     /// Runs Puppet, shows and stops jobs

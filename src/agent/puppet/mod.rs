@@ -74,12 +74,12 @@ impl Outcome {
         }
     }
 
-    fn failed(error_type: ErrorType, error: impl Into<String>, exitcode: i64) -> Self {
-        Self { error_type: Some(error_type), error: Some(error.into()), ..Self::of(Report::unknown(), exitcode) }
+    fn failed(error_type: ErrorType, error: impl Into<String>, exitcode: i64) -> Box<Self> {
+        Self::of(Report::unknown(), exitcode).with_error(error_type, error)
     }
 
-    fn with_error(self, error_type: ErrorType, error: &str) -> Self {
-        Self { error_type: Some(error_type), error: Some(error.into()), ..self }
+    fn with_error(self, error_type: ErrorType, error: impl Into<String>) -> Box<Self> {
+        Box::new(Self { error_type: Some(error_type), error: Some(error.into()), ..self })
     }
 
     /// The exit code of the module itself.

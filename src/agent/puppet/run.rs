@@ -30,8 +30,8 @@ pub fn run(input: &[u8]) -> Outcome {
 
 fn run_within(input: &[u8], patience: Duration) -> Outcome {
     match Asked::read(input) {
-        Ok(asked) => attempt(&asked, patience).unwrap_or_else(|outcome| outcome),
-        Err(error) => Outcome::failed(ErrorType::InvalidJson, error, NOT_RUN),
+        Ok(asked) => attempt(&asked, patience).unwrap_or_else(|failed| *failed),
+        Err(error) => *Outcome::failed(ErrorType::InvalidJson, error, NOT_RUN),
     }
 }
 
@@ -111,7 +111,7 @@ pub fn state(configurations: &Path) -> State {
     }
 }
 
-fn attempt(asked: &Asked, patience: Duration) -> Result<Outcome, Outcome> {
+fn attempt(asked: &Asked, patience: Duration) -> Result<Outcome, Box<Outcome>> {
     let puppet = &asked.puppet;
     if !puppet.exists() {
         let error = format!("Puppet executable '{}' does not exist", puppet.display());
@@ -151,7 +151,7 @@ fn wait_for(files: &Files, patience: Duration) {
 }
 
 /// What the report of the run says, if it has left one.
-fn judge(report: &Path, before: Option<SystemTime>, exitcode: i64) -> Result<Outcome, Outcome> {
+fn judge(report: &Path, before: Option<SystemTime>, exitcode: i64) -> Result<Outcome, Box<Outcome>> {
     let path = report.display();
     let after = modified(report);
     if after.is_none() {
@@ -198,7 +198,7 @@ fn files(puppet: &Path) -> Option<Files> {
 }
 
 /// Runs `puppet agent` and returns its exit code. What it prints is in its report and in the system's log.
-fn puppet_agent(asked: &Asked) -> Result<i64, Outcome> {
+fn puppet_agent(asked: &Asked) -> Result<i64, Box<Outcome>> {
     let status = command(&asked.puppet).arg("agent").args(&asked.arguments).stdout(Stdio::null()).status();
     match status.ok().and_then(|status| status.code()) {
         Some(code) => Ok(code.into()),

@@ -27,11 +27,10 @@ impl PidFile {
         let own = std::process::id();
         match fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.is_file() => return Err(format!("the PID file '{shown}' is not a regular file")),
-            Ok(_) => match running(path).filter(|pid| *pid != own) {
-                Some(pid) => return Err(format!("Already running with PID={pid}")),
-                None => {}
-            },
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
+        }
+        if let Some(pid) = running(path).filter(|pid| *pid != own) {
+            return Err(format!("Already running with PID={pid}"));
         }
         let content = format!("{own}\n");
         let parent = path.parent().unwrap_or(Path::new("/"));
