@@ -1,9 +1,12 @@
 //! Requests over TLS with our certificate (HTTP/1.1, RFC 9112): task files for the agent, the API for the operator's
 //! client, Puppet Server and PuppetDB for the orchestrator. Blocking; redirects are never followed; what a server sends is bounded by the caller.
 
+mod connect;
+mod explain;
+
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderName, HeaderValue};
 pub use hyper::{Method, StatusCode};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig};
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use crate::limits::{HTTP_EXCERPT_BYTES_MAX, HTTP_HEAD_BYTES_MAX};
+use crate::limits::HTTP_EXCERPT_BYTES_MAX;
+use crate::tunnel::ProxyUri;
+use connect::{Connection, Way, connect};
+use explain::explain;
 
 /// One request. The body is sent with its length.
 #[derive(Debug, Clone)]
@@ -131,11 +133,10 @@ impl HttpError {
 /// A client that keeps its last connection for the next request to the same server. Blocks the calling thread, which
 /// must not be one of an asynchronous runtime.
 pub struct Client {
-    tls: TlsConnector,
+    way: Way,
     connect_timeout: Duration,
     total_timeout: Duration,
     kept: Option<Connection>,
-    is_admitted: fn(IpAddr) -> bool,
     /// `None` only while it is being dropped.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -147,12 +148,6 @@ enum Repeat {
     Never,
 }
 
-struct Connection {
-    host: String,
-    port: u16,
-    sender: SendRequest<Full<Bytes>>,
-}
-
 impl Client {
     /// A client without a connection. `connect_timeout` covers name, TCP and TLS; `total_timeout` all of a request.
     pub fn new(tls: Arc<ClientConfig>, connect_timeout: Duration, total_timeout: Duration) -> Result<Self, HttpError> {
@@ -160,13 +155,19 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| HttpError::new(HttpErrorKind::Io, format!("cannot start an event loop: {error}")))?;
-        let (tls, is_admitted) = (TlsConnector::from(tls), (|_| true) as fn(IpAddr) -> bool);
-        Ok(Self { tls, connect_timeout, total_timeout, kept: None, is_admitted, runtime: Some(runtime) })
+        let way = Way { tls: TlsConnector::from(tls), proxy: None, is_admitted: |_| true };
+        Ok(Self { way, connect_timeout, total_timeout, kept: None, runtime: Some(runtime) })
     }
 
-    /// The same client, which connects to admitted addresses only, whatever names say.
+    /// The same client, which connects to admitted addresses only, whatever names say. A proxy is asked by itself.
     pub fn reaching(mut self, is_admitted: fn(IpAddr) -> bool) -> Self {
-        self.is_admitted = is_admitted;
+        self.way.is_admitted = is_admitted;
+        self
+    }
+
+    /// The same client, which connects through a proxy.
+    pub fn through(mut self, proxy: Option<ProxyUri>) -> Self {
+        self.way.proxy = proxy;
         self
     }
 
@@ -237,11 +238,10 @@ impl Client {
         let place = Place { host: request.host, port: request.port, path_and_query: request.path_and_query };
         let kept = self.kept.take().filter(|kept| kept.host == request.host && kept.port == request.port);
         let message = build(request, &place)?;
-        let (connector, is_admitted) = (&self.tls, self.is_admitted);
-        let (connect_timeout, total) = (self.connect_timeout, self.total_timeout);
+        let (way, connect_timeout, total) = (&self.way, self.connect_timeout, self.total_timeout);
         let runtime = self.runtime.as_ref().expect("present until dropped");
         let outcome = runtime.block_on(within(total, &place, async {
-            let connect = || within(connect_timeout, &place, connect(connector, is_admitted, &place));
+            let connect = || within(connect_timeout, &place, connect(way, connect_timeout, &place));
             let (connection, answer) = exchange(kept, message, repeat, connect, &place).await?;
             let result = consume(answer, &place).await?;
             Ok((connection, result))
@@ -350,53 +350,6 @@ async fn exchange<F: Future<Output = Result<Connection, HttpError>>>(
     Ok((connection, answer))
 }
 
-async fn connect(
-    connector: &TlsConnector,
-    is_admitted: fn(IpAddr) -> bool,
-    place: &Place<'_>,
-) -> Result<Connection, HttpError> {
-    let host = place.host.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-        HttpError::new(HttpErrorKind::Request, format!("`{host}` is neither a host name nor an address"))
-    })?;
-    let stream = connect_tcp(host, is_admitted, place).await?;
-    let stream = connector.connect(name, stream).await.map_err(|error| explain(&error, place))?;
-    let (sender, driver) = http1::Builder::new()
-        .max_buf_size(HTTP_HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| explain(&error, place))?;
-    // Its errors arrive at the request too.
-    tokio::spawn(async {
-        let _ = driver.await;
-    });
-    Ok(Connection { host: place.host.to_owned(), port: place.port, sender })
-}
-
-async fn connect_tcp(host: &str, is_admitted: fn(IpAddr) -> bool, place: &Place<'_>) -> Result<TcpStream, HttpError> {
-    let unresolved = |why: &dyn fmt::Display| {
-        let text = format!("the name `{host}` has no address ({why}); check its spelling and the resolver");
-        HttpError::new(HttpErrorKind::Resolve, text)
-    };
-    let addresses = tokio::net::lookup_host((host, place.port)).await.map_err(|error| unresolved(&error))?;
-    let mut last = None;
-    for address in addresses {
-        if !is_admitted(address.ip()) {
-            let text = format!("`{host}` leads to {}, which must not be asked", address.ip());
-            last = Some(HttpError::new(HttpErrorKind::Request, text));
-            continue;
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(|error| explain(&error, place))?;
-                return Ok(stream);
-            }
-            Err(error) => last = Some(explain(&error, place)),
-        }
-    }
-    Err(last.unwrap_or_else(|| unresolved(&"empty answer")))
-}
-
 async fn next_chunk(body: &mut Incoming, place: &Place<'_>) -> Result<Option<Bytes>, HttpError> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| explain(&error, place))?;
@@ -417,71 +370,6 @@ async fn excerpt(body: &mut Incoming, place: &Place<'_>) -> Result<String, HttpE
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The error for people, from whatever layer it came.
-fn explain(error: &(dyn std::error::Error + 'static), place: &Place<'_>) -> HttpError {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return explain_tls(tls, place);
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(tls) => explain_tls(tls, place),
-                None => explain_io(io, place),
-            };
-        }
-        cause = error.source();
-    }
-    let text = format!("{place} gave no valid HTTP answer ({error}); check that an HTTPS server is at this port");
-    HttpError::new(HttpErrorKind::Protocol, text)
-}
-
-fn explain_io(error: &io::Error, place: &Place<'_>) -> HttpError {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => HttpError::new(
-            HttpErrorKind::Refused,
-            format!("{place} refused the connection; check that the server runs and listens at this port"),
-        ),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => HttpError::new(
-            HttpErrorKind::Protocol,
-            format!("{place} closed the connection before its answer was complete ({error}); see the server's log"),
-        ),
-        _ => {
-            HttpError::new(HttpErrorKind::Io, format!("{place} cannot be reached ({error}); check network and routes"))
-        }
-    }
-}
-
-fn explain_tls(error: &rustls::Error, place: &Place<'_>) -> HttpError {
-    let advice = match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name; use a name it holds, or have the name added to it"
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "the server's certificate is not from a CA we trust; check the CA file, and that it has the intermediates"
-            }
-            CertificateError::Revoked => "the server's certificate is revoked; it needs a new one",
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the server's certificate has expired, or this host's clock is ahead"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet, or this host's clock is behind"
-            }
-            CertificateError::UnknownRevocationStatus => {
-                "no CRL says whether the server's certificate is revoked; add its CA's CRL to the CRL file"
-            }
-            _ => "the server's certificate cannot be used",
-        },
-        rustls::Error::AlertReceived(_) => {
-            "the server does not accept us; check that our certificate is valid, not revoked, and from the CA it trusts"
-        }
-        rustls::Error::InvalidMessage(_) => "that is not TLS; check the port",
-        _ => "TLS failed",
-    };
-    HttpError::new(HttpErrorKind::Tls, format!("{place}: {advice} ({error})"))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 //!     backlog        bytes that wait between threads
 //!     durable        files that a crash cannot cut in half
 //!     succession     connections with one name that take each other's place
+//!     tunnel         connections through an HTTP proxy
 //!     random  sha256  percent
 //! ```
 //!
@@ -91,4 +92,5 @@ pub mod reactor;
 pub mod sha256;
 pub mod succession;
 pub mod tls;
+pub mod tunnel;
 pub mod websocket;

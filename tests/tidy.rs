@@ -34,6 +34,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("random", 0),
     ("sha256", 0),
     ("succession", 0),
+    ("tunnel", 0),
 ];
 
 /// Modules that would be allowed by their floors and yet must not know each other: `cli` puts them together.

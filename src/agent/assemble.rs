@@ -7,12 +7,18 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
+use super::access::AccessLog;
 use super::connect::{Agent, data_max};
+use super::dialect::Dialect;
 use super::execute::WrapperCommand;
 use super::executor::{Post, Threads, Workshop};
+use super::modules::apply::ApplySettings;
+use super::modules::{self, external};
+use super::registry::Registry;
 use super::spool::Spool;
 use super::task_cache::{Sources, TaskCache};
-use crate::config::settings::AgentSettings;
+use crate::config::settings::{AgentSettings, PcpVersion};
+use crate::pxp::puppet_run;
 use crate::tls::identity::peer_name;
 use crate::tls::material::Material;
 
@@ -52,6 +58,11 @@ impl Credentials {
         Ok(())
     }
 
+    /// The name in the certificate.
+    pub fn name(&self) -> &str {
+        &self.common_name
+    }
+
     /// For the reactor; always the files as last read.
     pub fn tls(&self) -> Arc<ArcSwap<ClientConfig>> {
         self.tls.clone()
@@ -86,17 +97,76 @@ pub fn assemble(
     let cache = TaskCache::open(Sources {
         directory: settings.cache_dir.clone(),
         primaries: settings.primaries.clone(),
+        proxy: settings.primary_proxy.clone(),
         tls: credentials.tls(),
         connect_timeout: settings.download_connect_timeout,
         total_timeout: settings.download_timeout,
         pause: std::thread::sleep,
     })
     .map_err(|error| unusable("task cache", &settings.cache_dir, &error))?;
-    let (spool_ttl, cache_ttl) = (settings.spool_ttl, settings.cache_ttl);
-    let threads = Threads::start(Workshop { spool, cache, wrapper, post, data_max, spool_ttl, cache_ttl })
-        .map_err(|error| AssemblyError(format!("cannot start threads: {error}; raise the limit of processes")))?;
+    let registry = Arc::new(registry(settings, &wrapper));
+    let threads = Threads::start(Workshop {
+        spool,
+        cache,
+        registry: registry.clone(),
+        wrapper,
+        post,
+        data_max,
+        spool_ttl: settings.spool_ttl,
+        cache_ttl: settings.cache_ttl,
+    })
+    .map_err(|error| AssemblyError(format!("cannot start threads: {error}; raise the limit of processes")))?;
     let brokers = settings.brokers.clone();
-    Ok(Agent::new(&credentials.common_name, brokers, settings.message_bytes_max, threads, seed))
+    let dialect = match settings.pcp_version {
+        PcpVersion::One { association_timeout, message_ttl } => Dialect::V1 { association_timeout, message_ttl },
+        PcpVersion::Two => Dialect::V2,
+    };
+    let access = match settings.access_log.clone().map(|path| (path.clone(), AccessLog::open(path))) {
+        None => None,
+        Some((_, Ok(access))) => Some(access),
+        Some((path, Err(error))) => {
+            let path = path.display();
+            return Err(AssemblyError(format!(
+                "{path}: the access log cannot be written: {error}; check its directory"
+            )));
+        }
+    };
+    let agent = Agent::new(&credentials.common_name, brokers, registry, settings.message_bytes_max, threads, seed);
+    Ok(agent.speaking(dialect).logging(access))
+}
+
+/// The names of the external modules, and what is wrong with those that are not used.
+pub fn external_modules(settings: &AgentSettings) -> (Vec<String>, Vec<String>) {
+    let mut registry = Registry::new(Vec::new());
+    let problems = external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry);
+    (registry.external(), problems)
+}
+
+/// All actions. What is wrong with a module is told, and the agent does without it.
+pub fn registry(settings: &AgentSettings, wrapper: &WrapperCommand) -> Registry {
+    let of_puppet = settings.modules_config_dir.join(format!("{}.conf", puppet_run::MODULE));
+    let puppet = external::configuration(&of_puppet, None).unwrap_or_else(|error| {
+        tracing::error!("module {}: {error}; going on without a configuration", puppet_run::MODULE);
+        None
+    });
+    let mut work = modules::apply::entries(ApplySettings {
+        certificates: settings.certificates.clone(),
+        primaries: settings.primaries.clone(),
+        proxy: settings.primary_proxy.as_ref().map(ToString::to_string),
+        cache_dir: settings.cache_dir.clone(),
+    });
+    work.extend([
+        modules::command::entry(),
+        modules::file::entry(),
+        modules::puppet::entry(wrapper.program.clone(), puppet),
+        modules::script::entry(),
+        modules::task::entry(),
+    ]);
+    let mut registry = Registry::new(work);
+    for problem in external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry) {
+        tracing::error!("{problem}");
+    }
+    registry
 }
 
 fn unusable(what: &str, directory: &std::path::Path, error: &std::io::Error) -> AssemblyError {
@@ -123,9 +193,17 @@ mod tests {
             certificates,
             log: LogSettings { level: LogLevel::Info, file: None },
             brokers: vec![BrokerUri { host: "localhost".into(), port: 8142, path: "/pcp2/agent".into() }],
+            broker_proxy: None,
+            pcp_version: PcpVersion::Two,
+            access_log: Some(root.join("access.log")),
+            pidfile: None,
+            daemonize: false,
+            primary_proxy: None,
             primaries: Vec::new(),
             spool_dir: root.join("spool"),
             cache_dir: root.join("cache"),
+            modules_dir: root.join("modules"),
+            modules_config_dir: root.join("etc/modules"),
             connection_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(120),
             download_connect_timeout: Duration::from_secs(5),

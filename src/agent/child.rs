@@ -24,6 +24,19 @@ pub struct Program<'a> {
     pub input: &'a str,
 }
 
+/// What the service manager tells the agent and nobody else: a task that took it for its own would speak for the agent.
+const OF_THE_SERVICE: [&str; 9] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "SYSTEMD_EXEC_PID",
+];
+
 /// Exit code for what does not exist or may not be executed, as shells have it.
 const NOT_EXECUTABLE: i32 = 127;
 
@@ -74,7 +87,11 @@ fn exit_code(status: io::Result<ExitStatus>) -> i32 {
 fn spawn(program: &Program<'_>) -> io::Result<Child> {
     let mut command = Command::new(program.executable);
     let stdin = if program.input.is_empty() { Stdio::null() } else { Stdio::piped() };
-    command.args(program.arguments).envs(program.environment).process_group(0);
+    command.args(program.arguments).process_group(0);
+    for name in OF_THE_SERVICE {
+        command.env_remove(name);
+    }
+    command.envs(program.environment);
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Another thread may have been between fork and exec while the file was still open for writing.
     for _ in 0..100 {

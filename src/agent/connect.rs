@@ -6,13 +6,18 @@
 //!                        -failed-> Waiting
 //! any -stopping-> Stopped
 //! ```
+//!
+//! With PCP v1 there is a state `Associating` between `Dialling` and `Open`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::AccessLog;
 use super::backoff::Backoff;
+use super::dialect::{Association, Dialect, read_association};
+use super::registry::Registry;
 use super::reply::Reply;
-use super::requests::{Order, Verdict, judge};
+use super::requests::{Order, Verdict, judge_envelope};
 use crate::clock::Moment;
 use crate::config::settings::BrokerUri;
 use crate::limits::{AGENT_ENVELOPE_BYTES_MAX, AGENT_RECEIVE_BYTES_MAX};
@@ -48,13 +53,22 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
 
 const RECONNECT: TimerKey = TimerKey(1);
 const PURGE: TimerKey = TimerKey(2);
+const ASSOCIATION: TimerKey = TimerKey(3);
 
 /// How the agent stands with its broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Link {
     Idle,
     Dialling(DialTag),
-    Open { peer: PeerId, since: Moment },
+    /// The broker has been asked with a message of this id.
+    Associating {
+        peer: PeerId,
+        id: String,
+    },
+    Open {
+        peer: PeerId,
+        since: Moment,
+    },
     Waiting,
     Stopped,
 }
@@ -62,6 +76,7 @@ enum Link {
 /// The agent.
 pub struct Agent<E> {
     executor: E,
+    registry: Arc<Registry>,
     uri: String,
     /// Never empty.
     brokers: Vec<BrokerUri>,
@@ -73,6 +88,8 @@ pub struct Agent<E> {
     random: Random,
     data_max: usize,
     pace: Pace,
+    dialect: Dialect,
+    access: Option<AccessLog>,
 }
 
 /// Bytes that the data of a message may have: what the settings allow, as long as brokers forward it.
@@ -83,10 +100,18 @@ pub fn data_max(message_bytes_max: usize) -> usize {
 impl<E: Executor> Agent<E> {
     /// An agent named `common_name` by its certificate, with at least one broker. It does nothing before
     /// [`Mail::Start`].
-    pub fn new(common_name: &str, brokers: Vec<BrokerUri>, message_bytes_max: usize, executor: E, seed: u64) -> Self {
+    pub fn new(
+        common_name: &str,
+        brokers: Vec<BrokerUri>,
+        registry: Arc<Registry>,
+        message_bytes_max: usize,
+        executor: E,
+        seed: u64,
+    ) -> Self {
         assert!(!brokers.is_empty(), "the settings have at least one broker");
         Self {
             executor,
+            registry,
             uri: format!("pcp://{common_name}/agent"),
             brokers,
             current: 0,
@@ -96,7 +121,21 @@ impl<E: Executor> Agent<E> {
             random: Random::seeded(seed),
             data_max: data_max(message_bytes_max),
             pace: Pace::default(),
+            dialect: Dialect::V2,
+            access: None,
         }
+    }
+
+    /// The same agent in another version of PCP.
+    pub fn speaking(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// The same agent with a log of what it receives.
+    pub fn logging(mut self, access: Option<AccessLog>) -> Self {
+        self.access = access;
+        self
     }
 
     fn start(&mut self, now: Moment, shell: &mut dyn Shell<Mail>) {
@@ -123,25 +162,54 @@ impl<E: Executor> Agent<E> {
 
     fn opened(&mut self, now: Moment, peer: PeerId, opening: &Opening<'_>, shell: &mut dyn Shell<Mail>) {
         match self.link {
-            Link::Dialling(tag) if opening.dialled == Some(tag) => {
-                self.link = Link::Open { peer, since: now };
-                tracing::info!("connected to {} as {}", self.broker(), self.uri);
-            }
-            Link::Idle | Link::Dialling(_) | Link::Open { .. } | Link::Waiting | Link::Stopped => {
-                shell.close(peer, 1000, "not needed");
-            }
+            Link::Dialling(tag) if opening.dialled == Some(tag) => self.greet(now, peer, shell),
+            _ => shell.close(peer, 1000, "not needed"),
         }
     }
 
+    /// Asks for an association where that is needed.
+    fn greet(&mut self, now: Moment, peer: PeerId, shell: &mut dyn Shell<Mail>) {
+        let id = self.random.uuid();
+        let Some((request, time)) = self.dialect.association(&id, &self.uri) else { return self.ready(now, peer) };
+        self.link = Link::Associating { peer, id };
+        if shell.send(peer, Opcode::Binary, &[&request]) == SendOutcome::Sent {
+            shell.arm(ASSOCIATION, now + time);
+        }
+    }
+
+    fn ready(&mut self, now: Moment, peer: PeerId) {
+        self.link = Link::Open { peer, since: now };
+        tracing::info!("connected to {} as {}", self.broker(), self.uri);
+        self.note(format!("connected to {}", self.broker()));
+    }
+
+    /// For people who look; nothing depends on it.
+    fn note(&self, text: String) {
+        let _ = self.executor.submit(Order::Contact(text));
+    }
+
+    fn not_associated(&mut self, now: Moment, why: &str, shell: &mut dyn Shell<Mail>) {
+        let Link::Associating { peer, .. } = self.link else { return };
+        shell.close(peer, 1000, "must Associate Session again");
+        let what = format!("{} does not associate this agent: {why}", self.broker());
+        self.failed(now, &what, "see the broker's log", shell);
+    }
+
     fn closed(&mut self, now: Moment, peer: PeerId, reason: &CloseReason, shell: &mut dyn Shell<Mail>) {
-        let Link::Open { peer: ours, since } = self.link else { return };
+        let (ours, since) = match &self.link {
+            Link::Open { peer, since } => (*peer, Some(*since)),
+            Link::Associating { peer, .. } => (*peer, None),
+            _ => return,
+        };
         if ours != peer {
             return;
         }
+        shell.disarm(ASSOCIATION);
         let why = describe(reason);
-        if now.since(since) >= SETTLED_AFTER {
+        if since.is_some_and(|since| now.since(since) >= SETTLED_AFTER) {
             let pause = self.backoff.after_loss(&mut self.random);
             tracing::warn!("lost the connection to {}: {why}; connecting again in {pause:?}", self.broker());
+            self.note(format!("lost {}: {why}", self.broker()));
             self.wait(now, pause, shell);
         } else {
             let why = format!("{} closed the connection soon after it was open: {why}", self.broker());
@@ -170,11 +238,28 @@ impl<E: Executor> Agent<E> {
     }
 
     fn message(&mut self, now: Moment, peer: PeerId, opcode: Opcode, payload: &[u8], shell: &mut dyn Shell<Mail>) {
-        if opcode == Opcode::Binary {
-            let why = "a binary message: this agent speaks PCP version 2 only; check the broker's path";
-            return self.ignored(now, why);
+        let read = self.dialect.decode(opcode, payload);
+        if let Some(access) = &self.access {
+            access.message(&self.broker(), read.as_ref().ok());
         }
-        match judge(payload, self.data_max) {
+        let envelope = match read {
+            Ok(envelope) => envelope,
+            Err(why) => return self.ignored(now, &why),
+        };
+        if let Link::Associating { id, .. } = &self.link {
+            return match read_association(&envelope, id) {
+                Some(Association::Granted) => {
+                    shell.disarm(ASSOCIATION);
+                    self.ready(now, peer);
+                }
+                Some(Association::Denied(why)) => {
+                    shell.disarm(ASSOCIATION);
+                    self.not_associated(now, &why, shell);
+                }
+                None => self.ignored(now, "a message before the association"),
+            };
+        }
+        match judge_envelope(&envelope, &self.registry, self.data_max) {
             Verdict::Ignore { why } => self.ignored(now, &why),
             Verdict::Answer(reply) => self.send(peer, &reply, shell),
             Verdict::Order(order) => {
@@ -196,7 +281,7 @@ impl<E: Executor> Agent<E> {
         let origin = match order {
             Order::Run(order) => &order.origin,
             Order::Query(order) | Order::Stop(order) => &order.origin,
-            Order::Purge => return,
+            Order::Purge | Order::Contact(_) => return,
         };
         let reply = origin.error("the agent has too many requests waiting; try again later");
         self.send(peer, &reply, shell);
@@ -205,7 +290,7 @@ impl<E: Executor> Agent<E> {
     fn reply(&mut self, reply: &Reply, shell: &mut dyn Shell<Mail>) {
         match self.link {
             Link::Open { peer, .. } => self.send(peer, reply, shell),
-            Link::Idle | Link::Dialling(_) | Link::Waiting | Link::Stopped => {
+            _ => {
                 self.lost(reply, "there is no connection to a broker");
             }
         }
@@ -220,7 +305,8 @@ impl<E: Executor> Agent<E> {
             in_reply_to: reply.in_reply_to.as_deref(),
             data: Some(&reply.data),
         };
-        match shell.send(peer, Opcode::Text, &[&message.encode()]) {
+        let (opcode, bytes) = self.dialect.encode(&message);
+        match shell.send(peer, opcode, &[&bytes]) {
             SendOutcome::Sent => {}
             SendOutcome::Gone => self.lost(reply, "the connection to the broker is closing"),
             SendOutcome::Full => self.lost(reply, "too much is waiting for the broker"),
@@ -235,9 +321,10 @@ impl<E: Executor> Agent<E> {
     }
 
     fn stop(&mut self, shell: &mut dyn Shell<Mail>) {
-        if let Link::Open { peer, .. } = self.link {
+        if let Link::Open { peer, .. } | Link::Associating { peer, .. } = self.link {
             shell.close(peer, 1000, "agent stops");
         }
+        shell.disarm(ASSOCIATION);
         shell.disarm(RECONNECT);
         shell.disarm(PURGE);
         self.link = Link::Stopped;
@@ -281,6 +368,7 @@ impl<E: Executor> Application for Agent<E> {
             Event::DialFailed { tag, error } => self.dial_failed(now, tag, &error, shell),
             Event::Timer(RECONNECT) if self.link == Link::Waiting => self.dial(shell),
             Event::Timer(PURGE) => self.purge(now, shell),
+            Event::Timer(ASSOCIATION) => self.not_associated(now, "no answer in time", shell),
             Event::Timer(_) => {}
             Event::Mail(Mail::Start) => self.start(now, shell),
             Event::Mail(Mail::Reply(reply)) => self.reply(&reply, shell),

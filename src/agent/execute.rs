@@ -1,24 +1,23 @@
-//! Runs one task: files from the cache, the install directory for extra files, then the process: under the wrapper for
-//! non-blocking requests, directly for blocking ones (pxp-agent, task module).
+//! Does one request's work: the preparation, then the process: under the wrapper for non-blocking requests, directly
+//! for blocking ones (pxp-agent, bolt modules).
 
-use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::child::{self, Program};
+use super::executor::Workshop;
 use super::files;
 use super::metadata::Ending;
+use super::requests::RunOrder;
 use super::spool::{NO_OUTPUT, Spool};
-use super::task::{self, Choice, InputMethod};
+use super::stop::STOPPED_BEFORE;
 use super::task_cache::TaskCache;
 use super::transaction::{Label, TransactionId};
+use super::work::{Prepared, Room, Step};
 use super::wrapper::Job;
-use crate::pxp::response::ProcessResults;
-use crate::pxp::task::TaskRun;
 
 /// How to start the execution wrapper; the transaction id is added as the last argument.
 #[derive(Debug, Clone)]
@@ -36,33 +35,29 @@ impl WrapperCommand {
     }
 }
 
-/// A task that is ready to be run.
-struct Prepared {
-    executable: PathBuf,
-    input: String,
-    environment: BTreeMap<String, String>,
-}
-
-/// Runs a task under the wrapper and waits for it. All that it leaves is in the spool.
-pub fn run_detached(
-    spool: &Spool,
-    cache: &TaskCache,
-    wrapper: &WrapperCommand,
-    id: &TransactionId,
-    label: &Label<'_>,
-    run: &TaskRun,
-) -> Ending {
+/// Does the work of a non-blocking request, what is executed under the wrapper. All that it leaves is in the spool.
+pub fn run_detached(workshop: &Workshop, id: &TransactionId, label: &Label<'_>, order: &RunOrder) -> Ending {
+    let Workshop { spool, cache, wrapper, .. } = workshop;
     let directory = spool.directory(id);
+    let is_stopped = || spool.is_refused(id);
     let install_dir = directory.join(files::random_name("temp_task_"));
-    let prepared = match prepare(cache, run, &install_dir) {
-        Ok(prepared) => prepared,
+    let room = Room { cache, install_dir: &install_dir, is_stopped: &is_stopped };
+    let prepared = match order.work.prepare(&room) {
+        Ok(Step::Execute(prepared)) => prepared,
+        Ok(Step::Done(results)) => {
+            return match spool.write_results(id, &results) {
+                Ok(()) => Ending::Valid(results.into()),
+                Err(error) => Ending::Invalid(label.failed(&format!("its results cannot be kept: {error}"))),
+            };
+        }
         Err(error) => return Ending::Invalid(label.failed(&error)),
     };
+    let Prepared { executable, arguments, environment, input } = prepared;
     let job = Job {
-        executable: prepared.executable,
-        arguments: Vec::new(),
-        environment: prepared.environment,
-        input: prepared.input,
+        executable,
+        arguments,
+        environment,
+        input,
         stdout: directory.join("stdout"),
         stderr: directory.join("stderr"),
         exitcode: directory.join("exitcode"),
@@ -70,7 +65,7 @@ pub fn run_detached(
     if let Err(error) = supervise(spool, wrapper, id, &job) {
         return Ending::Invalid(label.failed(&format!("the execution wrapper cannot be run: {error}")));
     }
-    spool.collect(id, label).unwrap_or_else(|| Ending::Undetermined(NO_OUTPUT.into()))
+    spool.collect(id, label, order.output()).unwrap_or_else(|| Ending::Undetermined(NO_OUTPUT.into()))
 }
 
 /// Starts the wrapper and waits for it, whatever becomes of its job.
@@ -81,7 +76,7 @@ fn supervise(spool: &Spool, wrapper: &WrapperCommand, id: &TransactionId, job: &
     let mut stdin = process.stdin.take();
     // The wrapper does nothing before it has its job, so the task never runs without its process being on record.
     let recorded = spool.write_pid(id, process.id()).and_then(|()| match spool.is_refused(id) {
-        true => Err(io::Error::other("it was stopped before it began")),
+        true => Err(io::Error::other(STOPPED_BEFORE)),
         false => Ok(()),
     });
     if let (Ok(()), Some(stdin)) = (&recorded, &mut stdin) {
@@ -94,68 +89,25 @@ fn supervise(spool: &Spool, wrapper: &WrapperCommand, id: &TransactionId, job: &
     recorded.and(waited).map(|_| ())
 }
 
-/// Runs a task without a trace in the spool; the results have at most `max` bytes.
-pub fn run_directly(cache: &TaskCache, label: &Label<'_>, run: &TaskRun, max: usize) -> Ending {
+/// Does the work of a blocking request, without a trace in the spool; the results have at most `data_max` bytes.
+pub fn run_directly(cache: &TaskCache, label: &Label<'_>, order: &RunOrder, data_max: usize) -> Ending {
     let install_dir = Removed(cache.temporary("temp_task_"));
-    let prepared = match prepare(cache, run, &install_dir.0) {
-        Ok(prepared) => prepared,
+    let room = Room { cache, install_dir: &install_dir.0, is_stopped: &|| false };
+    let prepared = match order.work.prepare(&room) {
+        Ok(Step::Execute(prepared)) => prepared,
+        Ok(Step::Done(results)) => return Ending::Valid(results.into()),
         Err(error) => return Ending::Invalid(label.failed(&error)),
     };
-    let Prepared { executable, input, environment } = &prepared;
-    let (mut stdout, mut stderr) = (Bounded::new(max), Bounded::new(max));
-    let program = Program { executable, arguments: &[], environment, input };
-    let exitcode = child::run(&program, &mut stdout, &mut stderr);
+    let Prepared { executable, arguments, environment, input } = &prepared;
+    let (mut stdout, mut stderr) = (Bounded::new(data_max), Bounded::new(data_max));
+    let exitcode = child::run(&Program { executable, arguments, environment, input }, &mut stdout, &mut stderr);
     let size = stdout.size + stderr.size;
-    if size > max as u64 {
+    if size > data_max as u64 {
         return Ending::TooLarge(size);
     }
     let stderr = String::from_utf8_lossy(&stderr.bytes).into_owned();
-    match String::from_utf8(stdout.bytes) {
-        Ok(stdout) => {
-            let present = |text: String| (!text.is_empty()).then_some(text);
-            let exitcode = i64::from(exitcode);
-            Ending::Valid(ProcessResults { exitcode, stdout: present(stdout), stderr: present(stderr) })
-        }
-        Err(_) => Ending::Invalid(label.invalid_utf8()),
-    }
-}
-
-fn prepare(cache: &TaskCache, run: &TaskRun, install_dir: &Path) -> Result<Prepared, String> {
-    let choice = task::choose(run)?;
-    let cached = cache.get(&choice.executable, &choice.basename)?;
-    let (executable, input) = if choice.extras.is_empty() {
-        (cached, task::input(run, None))
-    } else {
-        let executable = install(cache, &choice, &cached, install_dir)?;
-        (executable, task::input(run, Some(&install_dir.to_string_lossy())))
-    };
-    let environment = match choice.method {
-        InputMethod::Stdin => BTreeMap::new(),
-        InputMethod::Environment | InputMethod::Both => task::environment(&input)?,
-    };
-    let input = match choice.method {
-        InputMethod::Environment => String::new(),
-        InputMethod::Stdin | InputMethod::Both => serde_json::Value::Object(input).to_string(),
-    };
-    Ok(Prepared { executable, input, environment })
-}
-
-/// Copies the extra files and the executable below the install directory; returns the executable's place.
-fn install(cache: &TaskCache, choice: &Choice, cached: &Path, install_dir: &Path) -> Result<PathBuf, String> {
-    for (file, place) in &choice.extras {
-        let basename = file.filename.rsplit('/').next().unwrap_or_default();
-        copy(&cache.get(file, basename)?, &install_dir.join(place))?;
-    }
-    let executable = install_dir.join(&choice.place);
-    copy(cached, &executable)?;
-    Ok(executable)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    let copied = files::create_directory(to.parent().unwrap_or(Path::new("/")))
-        .and_then(|()| fs::copy(from, to))
-        .and_then(|_| fs::set_permissions(to, Permissions::from_mode(files::DIRECTORY_MODE)));
-    copied.map_err(|error| format!("{} cannot be put in place: {error}", to.display()))
+    let stderr = (!stderr.is_empty()).then_some(stderr);
+    order.output().ending(label, i64::from(exitcode), stdout.bytes, stderr)
 }
 
 /// A directory that goes when it is no longer needed, if it ever came.

@@ -17,11 +17,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::connect::{Executor, Mail};
 use super::execute::{WrapperCommand, run_detached, run_directly};
 use super::metadata::{Ending, Metadata, REDACTED, StoredStatus, timestamp};
+use super::registry::Registry;
 use super::reply::{Origin, Reply};
-use super::requests::{Mode, Order, QueryOrder, RunOrder, TASK, is_loaded};
-use super::spool::{Claim, Claimed, Process, Spool};
+use super::requests::{Mode, Order, QueryOrder, RunOrder};
+use super::spool::{self, Claim, Claimed, Process, Spool};
 use super::status::{self, Answer};
-use super::stop;
+use super::stop::{self, STOPPED_BEFORE};
 use super::task_cache::TaskCache;
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
@@ -40,6 +41,8 @@ pub struct Workshop {
     pub spool: Spool,
     /// Task files.
     pub cache: TaskCache,
+    /// All actions.
+    pub registry: Arc<Registry>,
     /// How to start the execution wrapper.
     pub wrapper: WrapperCommand,
     /// Where replies go.
@@ -71,7 +74,7 @@ impl Threads {
         spawn("admission", &workshop, move |workshop| admit_all(workshop, &run_orders, &slots))?;
         spawn("queries", &workshop, move |workshop| answer_all(workshop, &query_orders))?;
         spawn("stops", &workshop, move |workshop| stop::end_all(workshop, &stop_orders))?;
-        spawn("leftovers", &workshop, |workshop| watch(&workshop.spool))?;
+        spawn("leftovers", &workshop, |workshop| watch(workshop))?;
         Ok(Self { runs, queries, stops, workshop })
     }
 }
@@ -82,6 +85,15 @@ impl Executor for Threads {
             Order::Run(order) => self.runs.try_send(order).map_err(|error| Order::Run(error.into_inner())),
             Order::Query(order) => self.queries.try_send(order).map_err(|error| Order::Query(error.into_inner())),
             Order::Stop(order) => self.stops.try_send(order).map_err(|error| Order::Stop(error.into_inner())),
+            Order::Contact(text) => {
+                let again = text.clone();
+                let note = move |workshop: &Arc<Workshop>| {
+                    if let Err(error) = spool::note_contact(workshop.spool.root(), &text) {
+                        tracing::warn!("the last contact cannot be written down: {error}; check the spool's disk");
+                    }
+                };
+                spawn("contact", &self.workshop, note).map_err(|_| Order::Contact(again))
+            }
             Order::Purge => spawn("purge", &self.workshop, |workshop| purge(workshop)).map_err(|_| Order::Purge),
         }
     }
@@ -125,6 +137,7 @@ fn admit(workshop: &Arc<Workshop>, order: RunOrder, slots: &Arc<AtomicUsize>) ->
         Mode::Blocking => None,
         Mode::NonBlocking { id, .. } => match workshop.spool.claim(id) {
             Claimed::Known => return Some(origin.provisional()),
+            Claimed::Refused => return Some(origin.error(STOPPED_BEFORE)),
             Claimed::New(claim) => Some(claim),
         },
     };
@@ -159,8 +172,8 @@ fn metadata(order: &RunOrder) -> Metadata {
     let notify_outcome = !matches!(order.mode, Mode::NonBlocking { notify_outcome: false, .. });
     Metadata {
         requester,
-        module: TASK.0.into(),
-        action: TASK.1.into(),
+        module: order.entry.module.to_string(),
+        action: order.entry.action.to_string(),
         request_params: REDACTED.into(),
         transaction_id,
         request_id,
@@ -177,9 +190,8 @@ fn metadata(order: &RunOrder) -> Metadata {
 fn run_non_blocking(workshop: &Workshop, order: &RunOrder, claim: Claim) {
     workshop.send(order.origin.provisional());
     let id = claim.id().clone();
-    tracing::info!("transaction {id}: running task {:?} for {}", order.run.task, order.origin.requester);
-    let Workshop { spool, cache, wrapper, .. } = workshop;
-    let ending = run_detached(spool, cache, wrapper, &id, &order.label(), &order.run);
+    tracing::info!("transaction {id}: running {} for {}", order.work.subject(), order.origin.requester);
+    let ending = run_detached(workshop, &id, &order.label(), order);
     workshop.record(&id, &ending);
     // From here on a status query reads the end from the disk.
     drop(claim);
@@ -191,13 +203,13 @@ fn run_non_blocking(workshop: &Workshop, order: &RunOrder, claim: Claim) {
 }
 
 fn run_blocking(workshop: &Workshop, order: &RunOrder) {
-    let ending = run_directly(&workshop.cache, &order.label(), &order.run, workshop.data_max);
+    let ending = run_directly(&workshop.cache, &order.label(), order, workshop.data_max);
     workshop.send(workshop.outcome(order, ending));
 }
 
 fn log_ending(id: &TransactionId, ending: &Ending) {
     match ending {
-        Ending::Valid(results) => tracing::info!("transaction {id}: ended with exit code {}", results.exitcode),
+        Ending::Valid(results) => tracing::info!("transaction {id}: ended with exit code {}", results.process.exitcode),
         Ending::TooLarge(size) => {
             tracing::warn!("transaction {id}: ended with {size} bytes of output, too many to send")
         }
@@ -209,7 +221,7 @@ impl Workshop {
     fn outcome(&self, order: &RunOrder, ending: Ending) -> Reply {
         let origin = &order.origin;
         match ending {
-            Ending::Valid(results) => origin.response(order.mode.kind(), results, self.data_max),
+            Ending::Valid(results) => origin.response(order.mode.kind(), results.value(), self.data_max),
             Ending::TooLarge(size) => origin.error(&Label::too_large(size, self.data_max)),
             Ending::Invalid(error) => origin.error(&error),
             Ending::Undetermined(error) => origin.error(&order.label().failed(&error)),
@@ -219,7 +231,7 @@ impl Workshop {
     /// Answers how a transaction stands; returns what was answered, unless that was too large.
     pub(super) fn answer_query(&self, order: &QueryOrder) -> Option<TransactionStatus> {
         let QueryOrder { origin, transaction_id } = order;
-        match status::query(&self.spool, transaction_id, is_loaded) {
+        match status::query(&self.spool, transaction_id, &self.registry) {
             Answer::Results(results) => {
                 let status = results.status;
                 self.send(origin.response(Kind::Blocking, results, self.data_max));
@@ -253,7 +265,7 @@ fn answer_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
 
 /// Records the ends of transactions that outlived an earlier agent, so that they can be purged without having been
 /// asked about. Nobody is told: who wants to know asks.
-fn watch(spool: &Spool) {
+fn watch(Workshop { spool, registry, .. }: &Workshop) {
     let mut running = spool.leftovers();
     if !running.is_empty() {
         tracing::info!("{} transactions of an earlier agent have no recorded end yet", running.len());
@@ -261,7 +273,10 @@ fn watch(spool: &Spool) {
     loop {
         running.retain(|id| match spool.metadata(id) {
             Ok(metadata) if metadata.status == StoredStatus::Running => {
-                spool.settle(&metadata, id).is_none() && spool.process(id) == Process::Alive
+                // What is of another agent's module is left to one that has it.
+                registry.output(&metadata.module, &metadata.action).is_some_and(|output| {
+                    spool.settle(&metadata, id, output).is_none() && spool.process(id) == Process::Alive
+                })
             }
             Ok(_) | Err(_) => false,
         });

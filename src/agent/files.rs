@@ -32,6 +32,11 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
 /// created if it is missing, and refused if anybody else could put something into it.
 pub fn open_private(path: &Path) -> io::Result<()> {
     create_directory(path)?;
+    check_private(path)
+}
+
+/// Refuses what anybody else could change.
+pub fn check_private(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     let owner = metadata.uid();
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {

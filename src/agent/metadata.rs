@@ -59,11 +59,33 @@ pub struct Metadata {
 /// What stands in place of the parameters, which may be secret.
 pub const REDACTED: &str = "{}";
 
+/// What an action gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Results {
+    /// What its process left.
+    pub process: ProcessResults,
+    /// The results, if they are not just that.
+    pub document: Option<serde_json::Value>,
+}
+
+impl Results {
+    /// The results as they are sent.
+    pub fn value(&self) -> serde_json::Value {
+        self.document.clone().unwrap_or_else(|| serde_json::json!(self.process))
+    }
+}
+
+impl From<ProcessResults> for Results {
+    fn from(process: ProcessResults) -> Self {
+        Self { process, document: None }
+    }
+}
+
 /// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// With results that can be sent.
-    Valid(ProcessResults),
+    Valid(Results),
     /// With results, but more bytes of them than a message may have.
     TooLarge(u64),
     /// Not run, or its output is unusable.
@@ -79,7 +101,7 @@ impl Metadata {
         self.results_are_valid = Some(matches!(ending, Ending::Valid(_) | Ending::TooLarge(_)));
         self.status = match ending {
             Ending::Valid(results) => {
-                self.results = serde_json::to_value(results).ok();
+                self.results = Some(results.value());
                 StoredStatus::Success
             }
             Ending::TooLarge(_) => StoredStatus::Success,

@@ -1,21 +1,23 @@
 //! Judges one message for the agent: what is dropped, what is answered at once, what the threads have to do. The order
 //! of the checks and the texts are those of pxp-agent's request processor. PURE.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::output::Output;
+use super::registry::{Entry, Found, Handling, Registry};
 use super::reply::{Origin, Reply, pcp_error};
-use super::task;
 use super::transaction::{Kind, Label, TransactionId};
+use super::work::Work;
 use crate::limits::URI_BYTES_MAX;
 use crate::pcp::Envelope;
 use crate::pcp::message_type::ERROR_MESSAGE;
 use crate::pxp::message_type::{BLOCKING_REQUEST, NON_BLOCKING_REQUEST};
 use crate::pxp::request::{BlockingRequest, NonBlockingRequest};
 use crate::pxp::status::StatusQuery;
-use crate::pxp::stop;
-use crate::pxp::task::TaskRun;
 
 /// What to do about a message.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub enum Verdict {
 /// Work for the threads.
 #[derive(Debug)]
 pub enum Order {
-    /// Run a task.
+    /// Do an action's work.
     Run(RunOrder),
     /// Look up a transaction.
     Query(QueryOrder),
@@ -42,20 +44,24 @@ pub enum Order {
     Stop(QueryOrder),
     /// Remove what is too old.
     Purge,
+    /// Write down how the agent stands with its broker.
+    Contact(String),
 }
 
-/// A task to be run.
+/// Work to be done.
 #[derive(Debug)]
 pub struct RunOrder {
     /// Who asked.
     pub origin: Origin,
     /// How.
     pub mode: Mode,
-    /// For what.
-    pub run: Box<TaskRun>,
+    /// Which action.
+    pub entry: Arc<Entry>,
+    /// With what input.
+    pub work: Box<dyn Work>,
 }
 
-/// How a task is run.
+/// How work is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
     /// The answer is the result.
@@ -83,7 +89,16 @@ impl RunOrder {
     /// Names the request in error texts.
     pub fn label(&self) -> Label<'_> {
         let transaction_id = &self.origin.transaction_id;
-        Label { kind: self.mode.kind(), module: TASK.0, action: TASK.1, transaction_id }
+        let Entry { module, action, .. } = &*self.entry;
+        Label { kind: self.mode.kind(), module, action, transaction_id }
+    }
+
+    /// How the output is read.
+    pub fn output(&self) -> &Output {
+        match &self.entry.handling {
+            Handling::Work { output, .. } => output,
+            Handling::AtOnce(_) => &Output::Text,
+        }
     }
 }
 
@@ -96,33 +111,20 @@ pub struct QueryOrder {
     pub transaction_id: String,
 }
 
-/// The module and the action that run tasks.
-pub const TASK: (&str, &str) = ("task", "run");
-
-/// Modules with their actions, and whether they can be asked for without blocking.
-const ACTIONS: [(&str, &str, bool); 5] = [
-    ("echo", "echo", false),
-    ("ping", "ping", false),
-    ("status", "query", false),
-    (stop::MODULE, stop::ACTION, false),
-    (TASK.0, TASK.1, true),
-];
-
-/// Whether this agent has an action.
-pub fn is_loaded(module: &str, action: &str) -> bool {
-    ACTIONS.iter().any(|&(a_module, an_action, _)| (a_module, an_action) == (module, action))
+/// Judges a text message. Data of answers has at most `data_max` bytes.
+pub fn judge(message: &[u8], registry: &Registry, data_max: usize) -> Verdict {
+    match Envelope::decode(message) {
+        Ok(envelope) => judge_envelope(&envelope, registry, data_max),
+        Err(error) => Verdict::Ignore { why: format!("a message could not be decoded: {error}") },
+    }
 }
 
-/// Judges a text message. Data of answers has at most `data_max` bytes.
-pub fn judge(message: &[u8], data_max: usize) -> Verdict {
-    let envelope = match Envelope::decode(message) {
-        Ok(envelope) => envelope,
-        Err(error) => return Verdict::Ignore { why: format!("a message could not be decoded: {error}") },
-    };
+/// Judges a message of either version of PCP.
+pub fn judge_envelope(envelope: &Envelope<'_>, registry: &Registry, data_max: usize) -> Verdict {
     match &*envelope.message_type {
-        BLOCKING_REQUEST => request(&envelope, Kind::Blocking, data_max),
-        NON_BLOCKING_REQUEST => request(&envelope, Kind::NonBlocking, data_max),
-        ERROR_MESSAGE => Verdict::Ignore { why: describe_error(&envelope) },
+        BLOCKING_REQUEST => request(envelope, registry, Kind::Blocking, data_max),
+        NON_BLOCKING_REQUEST => request(envelope, registry, Kind::NonBlocking, data_max),
+        ERROR_MESSAGE => Verdict::Ignore { why: describe_error(envelope) },
         other => Verdict::Ignore { why: format!("nothing is known to do about a message of type {other:?}") },
     }
 }
@@ -138,7 +140,7 @@ fn describe_error(envelope: &Envelope<'_>) -> String {
 }
 
 /// Either kind of request.
-struct Asked {
+pub struct Asked {
     origin: Origin,
     kind: Kind,
     notify_outcome: bool,
@@ -154,7 +156,7 @@ impl Asked {
     }
 }
 
-fn request(envelope: &Envelope<'_>, kind: Kind, data_max: usize) -> Verdict {
+fn request(envelope: &Envelope<'_>, registry: &Registry, kind: Kind, data_max: usize) -> Verdict {
     let id = &envelope.id;
     let Some(sender) = envelope.sender.as_deref() else {
         return Verdict::Ignore { why: format!("request {id} has no sender, so it cannot be answered") };
@@ -168,7 +170,7 @@ fn request(envelope: &Envelope<'_>, kind: Kind, data_max: usize) -> Verdict {
     let Some(asked) = read(envelope, sender, kind) else {
         return Verdict::Answer(pcp_error(sender, id, "invalid data"));
     };
-    dispatch(asked, data_max)
+    dispatch(asked, registry, data_max)
 }
 
 fn read(envelope: &Envelope<'_>, requester: &str, kind: Kind) -> Option<Asked> {
@@ -190,48 +192,58 @@ fn read(envelope: &Envelope<'_>, requester: &str, kind: Kind) -> Option<Asked> {
     }
 }
 
-fn dispatch(asked: Asked, data_max: usize) -> Verdict {
+fn dispatch(asked: Asked, registry: &Registry, data_max: usize) -> Verdict {
     let refuse = |text: &str| Verdict::Answer(asked.origin.error(text));
     let Asked { module, action, .. } = &asked;
-    if !ACTIONS.iter().any(|(known, ..)| known == module) {
-        return refuse(&format!("unknown module: {module}"));
-    }
-    let Some((.., non_blocking)) = ACTIONS.iter().find(|(m, a, _)| m == module && a == action) else {
-        return refuse(&format!("unknown action '{action}' for module '{module}'"));
+    let entry = match registry.find(module, action) {
+        Found::Entry(entry) => entry,
+        Found::UnknownAction => return refuse(&format!("unknown action '{action}' for module '{module}'")),
+        Found::UnknownModule => return refuse(&format!("unknown module: {module}")),
     };
-    if asked.kind == Kind::NonBlocking && !non_blocking {
-        return refuse(&format!("the module '{module}' supports only blocking PXP requests"));
-    }
     let invalid = format!("invalid input for {}", asked.label());
-    match module.as_str() {
-        "echo" => match params::<Echo>(&asked) {
-            Some(Echo { argument }) => Verdict::Answer(answer(&asked, json!({"outcome": argument}), data_max)),
-            None => refuse(&invalid),
-        },
-        "ping" => match params::<Ping>(&asked) {
-            Some(Ping { .. }) => Verdict::Answer(answer(&asked, json!({"request_hops": []}), data_max)),
-            None => refuse(&invalid),
-        },
-        "status" | stop::MODULE => match params::<StatusQuery>(&asked) {
-            Some(StatusQuery { transaction_id }) => {
-                let kind = if module == stop::MODULE { Order::Stop } else { Order::Query };
-                Verdict::Order(kind(QueryOrder { origin: asked.origin, transaction_id }))
-            }
-            None => refuse(&invalid),
-        },
-        _ => run(asked, &invalid),
+    match &entry.handling {
+        Handling::AtOnce(_) if asked.kind == Kind::NonBlocking => {
+            refuse(&format!("the module '{module}' supports only blocking PXP requests"))
+        }
+        Handling::AtOnce(handle) => handle(&asked, data_max).unwrap_or_else(|| refuse(&invalid)),
+        Handling::Work { read, .. } => {
+            let Asked { origin, kind, notify_outcome, params, .. } = asked;
+            let Some(work) = read(params) else { return Verdict::Answer(origin.error(&invalid)) };
+            let mode = match (kind, TransactionId::parse(&origin.transaction_id)) {
+                (Kind::Blocking, _) => Mode::Blocking,
+                (Kind::NonBlocking, Some(id)) => Mode::NonBlocking { id, notify_outcome },
+                (Kind::NonBlocking, None) => return Verdict::Answer(origin.error(TransactionId::RULE)),
+            };
+            Verdict::Order(Order::Run(RunOrder { origin, mode, entry: entry.clone(), work }))
+        }
     }
 }
 
-fn run(asked: Asked, invalid: &str) -> Verdict {
-    let Asked { origin, kind, notify_outcome, params, .. } = asked;
-    let Some(run) = task::read(params) else { return Verdict::Answer(origin.error(invalid)) };
-    let mode = match (kind, TransactionId::parse(&origin.transaction_id)) {
-        (Kind::Blocking, _) => Mode::Blocking,
-        (Kind::NonBlocking, Some(id)) => Mode::NonBlocking { id, notify_outcome },
-        (Kind::NonBlocking, None) => return Verdict::Answer(origin.error(TransactionId::RULE)),
-    };
-    Verdict::Order(Order::Run(RunOrder { origin, mode, run: Box::new(run) }))
+/// `echo echo`.
+pub fn echo(asked: &Asked, data_max: usize) -> Option<Verdict> {
+    let Echo { argument } = params(asked)?;
+    Some(Verdict::Answer(answer(asked, json!({"outcome": argument}), data_max)))
+}
+
+/// `ping ping`.
+pub fn ping(asked: &Asked, data_max: usize) -> Option<Verdict> {
+    let Ping { .. } = params(asked)?;
+    Some(Verdict::Answer(answer(asked, json!({"request_hops": []}), data_max)))
+}
+
+/// `status query`.
+pub fn query(asked: &Asked, _data_max: usize) -> Option<Verdict> {
+    query_order(asked).map(|order| Verdict::Order(Order::Query(order)))
+}
+
+/// `podium stop`.
+pub fn stop(asked: &Asked, _data_max: usize) -> Option<Verdict> {
+    query_order(asked).map(|order| Verdict::Order(Order::Stop(order)))
+}
+
+fn query_order(asked: &Asked) -> Option<QueryOrder> {
+    let StatusQuery { transaction_id } = params(asked)?;
+    Some(QueryOrder { origin: asked.origin.clone(), transaction_id })
 }
 
 #[derive(Deserialize)]
@@ -258,6 +270,12 @@ fn answer(asked: &Asked, results: Value, data_max: usize) -> Reply {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::agent::modules;
+
+    /// An agent that has tasks and nothing else.
+    pub(crate) fn registry() -> Registry {
+        Registry::new(vec![modules::task::entry()])
+    }
 
     const ID: &str = "f93df7fa-5168-4f8d-a7b5-180d46019213";
 
@@ -284,7 +302,7 @@ pub(crate) mod tests {
     }
 
     fn reply(message: &[u8]) -> Reply {
-        match judge(message, 1000) {
+        match judge(message, &registry(), 1000) {
             Verdict::Answer(reply) => reply,
             other => panic!("{other:?}"),
         }
@@ -379,16 +397,21 @@ pub(crate) mod tests {
 
     #[test]
     fn tasks_and_queries_are_for_the_threads() {
-        let Verdict::Order(Order::Run(order)) = judge(&non_blocking("7", "task", "run", task_params()), 1000) else {
+        let Verdict::Order(Order::Run(order)) =
+            judge(&non_blocking("7", "task", "run", task_params()), &registry(), 1000)
+        else {
             panic!()
         };
         let id = TransactionId::parse("7").unwrap();
         assert_eq!(order.mode, Mode::NonBlocking { id, notify_outcome: true });
         assert_eq!(order.label().to_string(), "non blocking 'task run' request (transaction 7)");
-        let Verdict::Order(Order::Run(order)) = judge(&blocking("task", "run", task_params()), 1000) else { panic!() };
+        let Verdict::Order(Order::Run(order)) = judge(&blocking("task", "run", task_params()), &registry(), 1000)
+        else {
+            panic!()
+        };
         assert_eq!(order.mode, Mode::Blocking);
         let query = blocking("status", "query", json!({"transaction_id": "../x"}));
-        let Verdict::Order(Order::Query(order)) = judge(&query, 1000) else { panic!() };
+        let Verdict::Order(Order::Query(order)) = judge(&query, &registry(), 1000) else { panic!() };
         assert_eq!(order.transaction_id, "../x");
     }
 
@@ -403,7 +426,7 @@ pub(crate) mod tests {
             (other, "associate_response"),
             ("[]".to_owned(), "could not be decoded"),
         ] {
-            let Verdict::Ignore { why } = judge(text.as_bytes(), 1000) else { panic!("{text}") };
+            let Verdict::Ignore { why } = judge(text.as_bytes(), &registry(), 1000) else { panic!("{text}") };
             assert!(why.contains(expected), "{why}");
         }
     }

@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use super::files;
 use super::metadata::{Ending, Metadata, StoredStatus};
+use super::output::Output;
+use super::refusals::Refusals;
 use super::transaction::{Kind, Label, TransactionId};
 use crate::clock::WallTime;
 use crate::durable;
+use crate::limits::SPOOL_FREE_BYTES_MIN;
 use crate::pxp::response::ProcessResults;
 
 /// The spool directory and the transactions that a thread of this process has in hand.
@@ -21,6 +24,7 @@ pub struct Spool {
     root: PathBuf,
     message_bytes_max: usize,
     busy: Arc<Busy>,
+    refusals: Refusals,
 }
 
 #[derive(Default)]
@@ -35,9 +39,7 @@ impl Busy {
     fn lock(&self) -> MutexGuard<'_, HashSet<TransactionId>> {
         self.ids.lock().expect("nothing panics while it holds this lock")
     }
-}
 
-impl Busy {
     fn lock_refused(&self) -> MutexGuard<'_, HashSet<TransactionId>> {
         self.refused.lock().expect("nothing panics while it holds this lock")
     }
@@ -49,6 +51,8 @@ pub enum Claimed {
     New(Claim),
     /// In hand, or on disk: it must not be run again.
     Known,
+    /// It was stopped before it came: it must not be run.
+    Refused,
 }
 
 /// A transaction in the hand of a thread of this process.
@@ -96,7 +100,8 @@ impl Spool {
     /// Opens the spool at `root`, creating it if needed. Results that are larger than `message_bytes_max` are not read.
     pub fn open(root: &Path, message_bytes_max: usize) -> io::Result<Self> {
         files::open_private(root)?;
-        let spool = Self { root: root.to_owned(), message_bytes_max, busy: Arc::default() };
+        let refusals = Refusals::open(root)?;
+        let spool = Self { root: root.to_owned(), message_bytes_max, busy: Arc::default(), refusals };
         spool.remove_unborn();
         Ok(spool)
     }
@@ -111,6 +116,11 @@ impl Spool {
         }
     }
 
+    /// The directory of all.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The directory of a transaction.
     pub fn directory(&self, id: &TransactionId) -> PathBuf {
         self.root.join(id.as_str())
@@ -123,6 +133,9 @@ impl Spool {
         if busy.contains(id) || self.directory(id).symlink_metadata().is_ok() {
             return Claimed::Known;
         }
+        if self.refusals.has(id) {
+            return Claimed::Refused;
+        }
         busy.insert(id.clone());
         Claimed::New(Claim { id: id.clone(), busy: self.busy.clone() })
     }
@@ -132,11 +145,13 @@ impl Spool {
         self.busy.lock().contains(id)
     }
 
-    /// A transaction that a thread of this process has in hand may not start any more, if it has not.
+    /// A transaction may not start any more, if it has not; also one whose order is still on its way.
     pub fn refuse(&self, id: &TransactionId) {
         let busy = self.busy.lock();
         if busy.contains(id) {
             self.busy.lock_refused().insert(id.clone());
+        } else if self.directory(id).symlink_metadata().is_err() {
+            self.refusals.add(id);
         }
     }
 
@@ -154,6 +169,13 @@ impl Spool {
 
     /// Creates the directory and its metadata; both are on disk when this returns, or neither.
     pub fn create(&self, claim: &Claim, metadata: &Metadata) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < SPOOL_FREE_BYTES_MIN {
+            let root = self.root.display();
+            let text = format!("the disk of {root} has only {free} bytes left; make room on this node");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
         let directory = self.directory(claim.id());
         // No transaction id has a `~`, so the directory never appears without its metadata.
         let beside = durable::appended(&directory, "~");
@@ -213,7 +235,7 @@ impl Spool {
     }
 
     /// What an ended process left; `None` while there is no exit code.
-    pub fn collect(&self, id: &TransactionId, label: &Label<'_>) -> Option<Ending> {
+    pub fn collect(&self, id: &TransactionId, label: &Label<'_>, output: &Output) -> Option<Ending> {
         let exitcode = self.exit_code(id)?;
         let directory = self.directory(id);
         let length = |name| fs::metadata(directory.join(name)).map_or(0, |metadata| metadata.len());
@@ -222,14 +244,16 @@ impl Spool {
             return Some(Ending::TooLarge(size));
         }
         let stdout = fs::read(directory.join("stdout")).unwrap_or_default();
-        Some(match String::from_utf8(stdout) {
-            Ok(stdout) => Ending::Valid(ProcessResults {
-                exitcode,
-                stdout: (!stdout.is_empty()).then_some(stdout),
-                stderr: self.stderr(id),
-            }),
-            Err(_) => Ending::Invalid(label.invalid_utf8()),
-        })
+        Some(output.ending(label, exitcode, stdout, self.stderr(id)))
+    }
+
+    /// Records the results of an action that has no process.
+    pub fn write_results(&self, id: &TransactionId, results: &ProcessResults) -> io::Result<()> {
+        let directory = self.directory(id);
+        let text = |stream: &Option<String>| stream.clone().unwrap_or_default();
+        files::write(&directory.join("stdout"), text(&results.stdout).as_bytes())?;
+        files::write(&directory.join("stderr"), text(&results.stderr).as_bytes())?;
+        files::write(&directory.join("exitcode"), results.exitcode.to_string().as_bytes())
     }
 
     /// The recorded process, if it is there: the leader of the session in which everything of the transaction runs.
@@ -267,12 +291,12 @@ impl Spool {
 
     /// Finds out how a transaction that stands as running really stands, and records an end. `None` if it may still go
     /// on, or if nothing is known of it.
-    pub fn settle(&self, metadata: &Metadata, id: &TransactionId) -> Option<Ending> {
+    pub fn settle(&self, metadata: &Metadata, id: &TransactionId, output: &Output) -> Option<Ending> {
         let label = label_of(metadata);
-        let ending = self.collect(id, &label).or_else(|| match self.process(id) {
+        let ending = self.collect(id, &label, output).or_else(|| match self.process(id) {
             Process::Alive | Process::Unrecorded => None,
             // It may have ended between the two looks.
-            Process::Dead => self.collect(id, &label).or_else(|| Some(Ending::Undetermined(NO_OUTPUT.into()))),
+            Process::Dead => self.collect(id, &label, output).or_else(|| Some(Ending::Undetermined(NO_OUTPUT.into()))),
         })?;
         if let Err(error) = self.finish(id, &ending) {
             tracing::warn!("transaction {id} has ended but that cannot be recorded: {error}; check the spool's disk");
@@ -289,9 +313,22 @@ impl Spool {
         leftovers
     }
 
+    /// Remembers, for this life of the agent and the next, that what runs for the transaction is to be ended.
+    pub fn condemn(&self, id: &TransactionId) -> io::Result<()> {
+        files::write(&self.directory(id).join(CONDEMNED), b"")
+    }
+
+    /// The transactions that an earlier life of the agent was ending and whose processes are still there.
+    pub fn condemned(&self) -> Vec<TransactionId> {
+        let mut ids = self.ids();
+        ids.retain(|id| self.directory(id).join(CONDEMNED).exists() && self.process(id) == Process::Alive);
+        ids
+    }
+
     /// Removes the directories of transactions that began more than `age` before `now` and do not run any more.
     pub fn purge(&self, age: Duration, now: WallTime) -> usize {
         let mut removed = 0;
+        self.refusals.purge(age, now);
         for id in self.ids() {
             // In hand means in use, and claiming a purged id again must not meet a half-removed directory.
             let busy = self.busy.lock();
@@ -332,6 +369,48 @@ impl Spool {
     }
 }
 
+/// Where the last contact with a broker is written down.
+const CONTACT: &str = "~contact";
+
+/// Writes down when the agent has last reached or lost a broker, for `podium agent check`.
+pub fn note_contact(root: &Path, text: &str) -> io::Result<()> {
+    files::write(&root.join(CONTACT), format!("{} {text}\n", WallTime::now().to_millis_string()).as_bytes())
+}
+
+/// What was written down last.
+pub fn last_contact(root: &Path) -> Option<String> {
+    fs::read_to_string(root.join(CONTACT)).ok()
+}
+
+/// The transactions of a spool.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Whose end is recorded.
+    pub ended: usize,
+    /// Whose end is not.
+    pub running: usize,
+    /// Of which nothing can be told.
+    pub unreadable: usize,
+}
+
+/// Counts the transactions of the spool at `root`, which another process may be using.
+pub fn counts(root: &Path) -> Counts {
+    let spool =
+        Spool { root: root.to_owned(), message_bytes_max: 0, busy: Arc::default(), refusals: Refusals::default() };
+    let mut counts = Counts::default();
+    for id in spool.ids() {
+        match spool.metadata(&id) {
+            Ok(metadata) if metadata.status == StoredStatus::Running => counts.running += 1,
+            Ok(_) => counts.ended += 1,
+            Err(_) => counts.unreadable += 1,
+        }
+    }
+    counts
+}
+
+/// The file in the directory of a transaction that is to be ended by force.
+const CONDEMNED: &str = "condemned";
+
 /// Stored, and told to controllers, of a process that left nothing.
 pub const NO_OUTPUT: &str = "task process is not running, but no output is available";
 
@@ -355,140 +434,4 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-    use crate::agent::metadata::{REDACTED, timestamp};
-
-    pub(crate) fn id(text: &str) -> TransactionId {
-        TransactionId::parse(text).unwrap()
-    }
-
-    pub(crate) fn running(id: &TransactionId, start: WallTime) -> Metadata {
-        Metadata {
-            requester: "pcp://c/x".into(),
-            module: "task".into(),
-            action: "run".into(),
-            request_params: REDACTED.into(),
-            transaction_id: id.to_string(),
-            request_id: "1-1-1-1-1".into(),
-            notify_outcome: true,
-            start: timestamp(start),
-            status: StoredStatus::Running,
-            end: None,
-            results_are_valid: None,
-            results: None,
-            execution_error: None,
-        }
-    }
-
-    pub(crate) fn spool() -> (tempfile::TempDir, Spool) {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::open(&directory.path().join("spool"), 1000).unwrap();
-        (directory, spool)
-    }
-
-    pub(crate) fn create(spool: &Spool, name: &str, start: WallTime) -> (TransactionId, Claim) {
-        let id = id(name);
-        let Claimed::New(claim) = spool.claim(&id) else { panic!("{name} is known") };
-        spool.create(&claim, &running(&id, start)).unwrap();
-        (id, claim)
-    }
-
-    #[test]
-    fn has_the_layout_and_the_modes_of_the_reference() {
-        let (_root, spool) = spool();
-        let (id, _claim) = create(&spool, "7", WallTime::from_millis(1_795_328_795_845));
-        spool.write_pid(&id, 12).unwrap();
-        let directory = spool.directory(&id);
-        let text = fs::read_to_string(directory.join("metadata")).unwrap();
-        assert_eq!(
-            text,
-            concat!(
-                r#"{"requester":"pcp://c/x","module":"task","action":"run","request_params":"{}","transaction_id":"7","#,
-                r#""request_id":"1-1-1-1-1","notify_outcome":true,"start":"2026-11-22T06:26:35.845000Z","#,
-                r#""status":"running"}"#,
-                "\n"
-            )
-        );
-        assert_eq!(fs::read_to_string(directory.join("pid")).unwrap(), "12\n");
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&directory), mode(&directory.join("metadata"))), (0o750, 0o640));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_transaction_is_claimed_once() {
-        let (_root, spool) = spool();
-        let (first, claim) = create(&spool, "7", WallTime::now());
-        assert!(matches!(spool.claim(&first), Claimed::Known));
-        drop(claim);
-        assert!(matches!(spool.claim(&first), Claimed::Known), "it is on disk");
-        let Claimed::New(second) = spool.claim(&id("8")) else { panic!() };
-        assert!(matches!(spool.claim(&id("8")), Claimed::Known), "it is in hand");
-        drop(second);
-        assert!(matches!(spool.claim(&id("8")), Claimed::New(_)), "it never came to be");
-    }
-
-    #[test]
-    fn what_cannot_be_created_is_not_known_afterwards() {
-        let (root, spool) = spool();
-        fs::remove_dir(root.path().join("spool")).unwrap();
-        fs::write(root.path().join("spool"), "").unwrap();
-        let Claimed::New(claim) = spool.claim(&id("7")) else { panic!() };
-        assert!(spool.create(&claim, &running(&id("7"), WallTime::now())).is_err());
-        drop(claim);
-        assert!(matches!(spool.claim(&id("7")), Claimed::New(_)));
-    }
-
-    #[test]
-    fn what_a_crash_left_half_made_is_removed_at_the_start() {
-        let (_root, spool) = spool();
-        drop(create(&spool, "7", WallTime::now()));
-        for name in ["8~", "not an id~"] {
-            fs::create_dir(spool.root.join(name)).unwrap();
-            fs::write(spool.root.join(name).join("metadata~"), "{").unwrap();
-        }
-        let mut names = Spool::open(&spool.root, 1000).unwrap().names();
-        names.sort();
-        assert_eq!(names, ["7", "not an id~"]);
-    }
-
-    #[test]
-    fn purges_by_age_and_never_what_runs() {
-        let (_root, spool) = spool();
-        let day = Duration::from_secs(86_400);
-        let now = WallTime::now();
-        let old = WallTime::from_millis(now.as_millis() - 2 * 86_400_000);
-        drop(create(&spool, "fresh", now));
-        let in_hand = create(&spool, "in-hand", old);
-        drop(create(&spool, "lost", old));
-        let (done, claim) = create(&spool, "done", old);
-        spool.finish(&done, &Ending::Valid(ProcessResults::default())).unwrap();
-        drop(claim);
-        let (alive, _) = create(&spool, "alive", old);
-        let mut wrapper = std::process::Command::new("sh")
-            .args(["-c", "read line", "execution-wrapper", "alive"])
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        spool.write_pid(&alive, wrapper.id()).unwrap();
-        fs::create_dir(spool.root.join("foreign")).unwrap();
-        assert_eq!(spool.purge(day, now), 2);
-        let mut left: Vec<String> = spool.ids().iter().map(ToString::to_string).collect();
-        left.sort();
-        assert_eq!(left, ["alive", "foreign", "fresh", "in-hand"]);
-        drop((in_hand, wrapper.stdin.take()));
-        wrapper.wait().unwrap();
-    }
-
-    #[test]
-    fn a_reused_pid_is_not_the_wrapper() {
-        let (_root, spool) = spool();
-        let (id, _claim) = create(&spool, "no-such-transaction-on-any-command-line", WallTime::now());
-        assert_eq!(spool.process(&id), Process::Unrecorded);
-        spool.write_pid(&id, std::process::id()).unwrap();
-        assert_eq!(spool.process(&id), Process::Dead);
-    }
-}
+pub(crate) mod tests;

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::metadata::{Ending, Metadata, StoredStatus};
+use super::metadata::{Ending, Metadata, Results, StoredStatus};
+use super::output::Output;
+use super::registry::Registry;
 use super::spool::{Process, Spool, Unreadable, label_of};
 use super::transaction::TransactionId;
 use crate::pxp::status::{StatusResults, TransactionStatus, execution_error};
@@ -20,8 +22,8 @@ pub enum Answer {
     TooLarge(u64),
 }
 
-/// Answers a query about `transaction_id`, which may be any string. `is_loaded` tells whether this agent has an action.
-pub fn query(spool: &Spool, transaction_id: &str, is_loaded: impl Fn(&str, &str) -> bool) -> Answer {
+/// Answers a query about `transaction_id`, which may be any string. `registry` has the actions of this agent.
+pub fn query(spool: &Spool, transaction_id: &str, registry: &Registry) -> Answer {
     let unknown = |error: &str| Answer::Results(unknown(transaction_id, error));
     let Some(id) = TransactionId::parse(transaction_id) else { return unknown(NO_DIRECTORY) };
     let metadata = match spool.metadata(&id) {
@@ -29,32 +31,32 @@ pub fn query(spool: &Spool, transaction_id: &str, is_loaded: impl Fn(&str, &str)
         Err(Unreadable::NoDirectory) => return unknown(NO_DIRECTORY),
         Err(Unreadable::Metadata(error)) => return unknown(&error),
     };
-    if !is_loaded(&metadata.module, &metadata.action) {
-        let (module, action) = (&metadata.module, &metadata.action);
+    let (module, action) = (&metadata.module, &metadata.action);
+    let Some(output) = registry.output(module, action) else {
         return unknown(&format!(
             "unexpected failure while retrieving metadata: unknown action stored in metadata file: '{module} {action}'"
         ));
-    }
+    };
     match metadata.status {
-        StoredStatus::Running => evaluate(spool, &id, &metadata),
-        _ => stored(spool, &id, &metadata),
+        StoredStatus::Running => evaluate(spool, &id, &metadata, output),
+        _ => stored(spool, &id, &metadata, output),
     }
 }
 
 const NO_DIRECTORY: &str = "found no results directory";
 
 /// A transaction whose end is not recorded.
-fn evaluate(spool: &Spool, id: &TransactionId, metadata: &Metadata) -> Answer {
+fn evaluate(spool: &Spool, id: &TransactionId, metadata: &Metadata, output: &Output) -> Answer {
     let in_progress = spool.process(id) != Process::Dead && spool.exit_code(id).is_none();
     if spool.is_busy(id) && (in_progress || !spool.wait_released(id, RACE_WAIT)) {
         return Answer::Results(plain(id.as_str(), TransactionStatus::Running));
     }
     // Its thread may have recorded the end in the meantime.
     match spool.metadata(id) {
-        Ok(metadata) if metadata.status != StoredStatus::Running => return stored(spool, id, &metadata),
+        Ok(metadata) if metadata.status != StoredStatus::Running => return stored(spool, id, &metadata, output),
         Ok(_) | Err(_) => {}
     }
-    match spool.settle(metadata, id) {
+    match spool.settle(metadata, id, output) {
         Some(ending) => ended(spool, id, ending),
         None if spool.process(id) == Process::Alive => Answer::Results(plain(id.as_str(), TransactionStatus::Running)),
         None => Answer::Results(unknown(id.as_str(), "the PID and output of this task are not available")),
@@ -62,17 +64,17 @@ fn evaluate(spool: &Spool, id: &TransactionId, metadata: &Metadata) -> Answer {
 }
 
 /// A transaction whose end is recorded.
-fn stored(spool: &Spool, id: &TransactionId, metadata: &Metadata) -> Answer {
+fn stored(spool: &Spool, id: &TransactionId, metadata: &Metadata, output: &Output) -> Answer {
     let error = metadata.execution_error.clone().unwrap_or_default();
     let ending = match metadata.status {
         StoredStatus::Running | StoredStatus::Undetermined => Ending::Undetermined(error),
         StoredStatus::Failure => Ending::Invalid(error),
         // Without the exit code, the output files are gone too: what the metadata says is all there is.
-        StoredStatus::Success => match spool.collect(id, &label_of(metadata)) {
+        StoredStatus::Success => match spool.collect(id, &label_of(metadata), output) {
             Some(ending) => ending,
             None => {
-                let results = metadata.results.clone().and_then(|results| serde_json::from_value(results).ok());
-                Ending::Valid(results.unwrap_or_default())
+                let process = metadata.results.clone().and_then(|results| serde_json::from_value(results).ok());
+                Ending::Valid(Results { process: process.unwrap_or_default(), document: None })
             }
         },
     };
@@ -90,11 +92,12 @@ fn ended(spool: &Spool, id: &TransactionId, ending: Ending) -> Answer {
             stderr: spool.stderr(id),
             ..plain(id.as_str(), TransactionStatus::Failure)
         },
-        Ending::Valid(results) => StatusResults {
-            exitcode: Some(results.exitcode),
-            stdout: results.stdout,
-            stderr: results.stderr,
-            ..plain(id.as_str(), status(results.exitcode == 0))
+        // Whatever the module, what its process printed.
+        Ending::Valid(Results { process, .. }) => StatusResults {
+            exitcode: Some(process.exitcode),
+            stdout: process.stdout,
+            stderr: process.stderr,
+            ..plain(id.as_str(), status(process.exitcode == 0))
         },
     })
 }
@@ -114,13 +117,13 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::agent::requests::tests::registry;
     use crate::agent::spool::Claim;
     use crate::agent::spool::tests::{create, spool};
     use crate::clock::WallTime;
-    use crate::pxp::response::ProcessResults;
 
     fn ask(spool: &Spool, id: &str) -> serde_json::Value {
-        match query(spool, id, |module, action| (module, action) == ("task", "run")) {
+        match query(spool, id, &registry()) {
             Answer::Results(results) => serde_json::to_value(results).unwrap(),
             Answer::TooLarge(size) => serde_json::json!(size),
         }
@@ -167,7 +170,7 @@ mod tests {
     fn an_action_that_this_agent_has_not_is_unknown() {
         let (_root, spool) = spool();
         let (_id, _claim) = begun(&spool);
-        let Answer::Results(results) = query(&spool, "t", |_, _| false) else { panic!() };
+        let Answer::Results(results) = query(&spool, "t", &Registry::new(Vec::new())) else { panic!() };
         is_unknown(
             &serde_json::to_value(results).unwrap(),
             "unexpected failure while retrieving metadata: unknown action stored in metadata file: 'task run'",
@@ -225,7 +228,7 @@ mod tests {
         let (_root, spool) = spool();
         let (id, claim) = begun(&spool);
         write(&spool, &id, &[("exitcode", b"0\n"), ("stdout", b""), ("stderr", b"")]);
-        spool.finish(&id, &Ending::Valid(ProcessResults::default())).unwrap();
+        spool.finish(&id, &Ending::Valid(Results::default())).unwrap();
         drop(claim);
         let expected = serde_json::json!({"transaction_id": "t", "status": "success", "exitcode": 0});
         assert_eq!(ask(&spool, "t"), expected);

@@ -15,6 +15,9 @@ use super::transaction::TransactionId;
 use crate::limits::{STOP_GRACE, STOP_PATIENCE};
 use crate::pxp::status::TransactionStatus;
 
+/// Why a transaction is not run.
+pub const STOPPED_BEFORE: &str = "it was stopped before it began";
+
 /// Time between looks at processes that are to end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -25,9 +28,18 @@ struct Condemned {
     asked: bool,
 }
 
+impl Condemned {
+    fn now(id: TransactionId) -> Self {
+        Self { id, since: Instant::now(), asked: false }
+    }
+}
+
 /// Serves orders until all senders are gone.
 pub fn end_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
-    let mut condemned: Vec<Condemned> = Vec::new();
+    let mut condemned: Vec<Condemned> = workshop.spool.condemned().into_iter().map(Condemned::now).collect();
+    for Condemned { id, .. } in &condemned {
+        tracing::info!("transaction {id}: ended by an order that an earlier agent got");
+    }
     loop {
         let order = match condemned.is_empty() {
             true => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -53,7 +65,10 @@ fn take(workshop: &Workshop, order: &QueryOrder, condemned: &mut Vec<Condemned>)
         && condemned.iter().all(|one| one.id != id)
     {
         tracing::info!("transaction {id}: ended by order of {}", order.origin.requester);
-        condemned.push(Condemned { id, since: Instant::now(), asked: false });
+        if let Err(error) = workshop.spool.condemn(&id) {
+            tracing::warn!("transaction {id}: a restart of the agent would forget that it is to end: {error}");
+        }
+        condemned.push(Condemned::now(id));
     }
 }
 

@@ -71,10 +71,9 @@ pub fn choose(run: &TaskRun) -> Result<Choice, String> {
             find(run, name).ok_or_else(|| format!("'{name}' file requested by implementation not found"))?
         }
     };
-    let basename = executable.filename.rsplit('/').next().unwrap_or_default().to_owned();
-    if relative(&basename).is_none() {
-        return Err(format!("'{}' cannot be the name of a task's file", executable.filename));
-    }
+    let basename = basename(&executable.filename)
+        .ok_or_else(|| format!("'{}' cannot be the name of a task's file", executable.filename))?
+        .to_owned();
     let method = implementation.and_then(|it| it.input_method.as_deref()).or(metadata.input_method.as_deref());
     let method = input_method(method, &basename)?;
     let extras = extras(run, metadata, implementation)?;
@@ -136,6 +135,12 @@ fn extras(
         }
     }
     Ok(chosen.into_iter().map(|(place, file)| (file, place)).collect())
+}
+
+/// The last part of a path, if it can be the name of a file.
+pub fn basename(filename: &str) -> Option<&str> {
+    let basename = filename.rsplit('/').next().unwrap_or_default();
+    relative(basename).map(|_| basename)
 }
 
 /// A path that stays below the directory it is joined to; `None` if `name` is not one.

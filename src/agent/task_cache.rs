@@ -19,6 +19,7 @@ use crate::https::{Client, Downloaded};
 use crate::limits::TASK_FILE_BYTES_MAX;
 use crate::pxp::task::{FileUri, TaskFile};
 use crate::sha256::{Sha256, hexadecimal};
+use crate::tunnel::ProxyUri;
 use crate::{durable, percent};
 
 /// Pauses between attempts to download.
@@ -33,6 +34,8 @@ pub struct Sources {
     pub primaries: Vec<PrimaryUri>,
     /// Our certificate, and whom we trust.
     pub tls: Arc<ArcSwap<ClientConfig>>,
+    /// Through which they are connected to.
+    pub proxy: Option<ProxyUri>,
     /// Time to connect.
     pub connect_timeout: Duration,
     /// Time for a whole download.
@@ -86,6 +89,21 @@ impl TaskCache {
         Ok(path)
     }
 
+    /// Puts a file in a place of its own, where it appears whole. One that is there with the right content only gets its
+    /// mode; primaries are asked once.
+    pub fn place(&self, file: &TaskFile, destination: &Path) -> Result<(), String> {
+        let sha256 = plain_sha256(&file.sha256)
+            .ok_or_else(|| format!("the sha256 of file \"{}\" is not 64 hexadecimal digits", file.filename))?;
+        if hash_of(destination).is_ok_and(|hash| hash == sha256) {
+            return set_mode(destination).map_err(|error| format!("Failed to use {}: {error}", file.filename));
+        }
+        let failed = |error: String| format!("Failed to download file with: {error}");
+        if self.sources.primaries.is_empty() {
+            return Err(failed("Cannot download file. No master-uris were provided".into()));
+        }
+        self.download(file, &sha256, destination).map_err(failed)
+    }
+
     fn download_stubbornly(&self, file: &TaskFile, sha256: &str, path: &Path) -> Result<(), String> {
         for pause in PAUSES {
             match self.download(file, sha256, path) {
@@ -106,6 +124,7 @@ impl TaskCache {
         let target = target(&file.uri);
         let mut client =
             Client::new(self.sources.tls.load_full(), connect_timeout, total_timeout).map_err(|e| local(&e))?;
+        client = client.through(self.sources.proxy.clone());
         let mut last = String::new();
         for PrimaryUri { host, port } in &self.sources.primaries {
             let mut arriving = Arriving::create(self.temporary("temp_file_")).map_err(|e| local(&e))?;
@@ -202,9 +221,26 @@ impl Arriving {
         }
         set_mode(&self.path)?;
         self.file.sync_all()?;
-        fs::rename(&self.path, path)?;
+        path.parent().map_or(Ok(()), files::create_directory)?;
+        match fs::rename(&self.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => self.carry(path)?,
+            moved => moved?,
+        }
         durable::sync_parent(path)?;
         Ok(Landing::Done)
+    }
+
+    /// Brings the file to another file system.
+    fn carry(&self, path: &Path) -> io::Result<()> {
+        let beside = path.with_file_name(files::random_name(".podium-"));
+        let carried = fs::copy(&self.path, &beside)
+            .and_then(|_| File::open(&beside)?.sync_all())
+            .and_then(|()| set_mode(&beside))
+            .and_then(|()| fs::rename(&beside, path));
+        carried.inspect_err(|_| {
+            // The error is told; what is left of the file would not add to it.
+            let _ = fs::remove_file(&beside);
+        })
     }
 }
 
@@ -285,6 +321,7 @@ pub(crate) mod tests {
         let cache = TaskCache::open(Sources {
             directory: directory.path().join("cache"),
             primaries,
+            proxy: None,
             tls: Arc::new(ArcSwap::new(pki.material("node.example").client_config().unwrap())),
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(10),

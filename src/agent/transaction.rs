@@ -80,10 +80,30 @@ impl Label<'_> {
         format!("The task executed for the {self} returned invalid UTF-8 on stdout")
     }
 
+    /// The text for a module whose standard output is no JSON.
+    pub fn invalid_json(&self, stderr: Option<&str>) -> String {
+        format!("The task executed for the {self} returned invalid JSON on stdout{}", and_stderr(stderr))
+    }
+
+    /// The text for a module whose results do not fit its own schema.
+    pub fn invalid_results(&self, stdout: &str, stderr: Option<&str>) -> String {
+        let stderr = and_stderr(stderr);
+        format!("The task executed for the {self} returned invalid results on stdout: {stdout}{stderr}")
+    }
+
+    /// The text for a module that said nothing.
+    pub fn no_results(&self, stderr: Option<&str>) -> String {
+        format!("The task executed for the {self} returned no results on stdout{}", and_stderr(stderr))
+    }
+
     /// The text for an action whose results do not fit into a message.
     pub fn too_large(size: u64, max: usize) -> String {
         format!("Message size: {size} exceeded max-message-size {max}")
     }
+}
+
+fn and_stderr(stderr: Option<&str>) -> String {
+    stderr.map_or_else(|| " - stderr: (empty)".to_owned(), |text| format!(" - stderr:\n{text}"))
 }
 
 #[cfg(test)]

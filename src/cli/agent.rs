@@ -1,12 +1,19 @@
 //! `podium agent`: dials a broker and runs what it is asked to. Puts the agent on a reactor with one worker.
 
-use std::path::PathBuf;
+mod check;
+mod flags;
+mod process;
+
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::SIGHUP;
+use rustls::ClientConfig;
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use self::flags::Flags;
+use self::process::PidFile;
 use super::service::{self, Failure};
 use crate::agent::assemble::{Credentials, assemble};
 use crate::agent::connect::Mail;
@@ -15,41 +22,128 @@ use crate::agent::executor::Post;
 use crate::config::load_agent;
 use crate::config::settings::AgentSettings;
 use crate::limits::CLOSE_TIMEOUT;
+use crate::link::Dial;
+use crate::observe::log;
 use crate::random;
-use crate::reactor::{ConnectionLimits, Mailboxes, Options, Reactor};
+use crate::reactor::{ConnectionLimits, Mailboxes, Options, Outfitter, Reactor};
+use crate::tunnel::ProxyUri;
 
 /// Unanswered pings after which the broker is given up, as in pxp-agent.
 const PINGS_MISSED_MAX: u32 = 3;
 
+/// Exit code for settings that cannot be used, as pxp-agent has it; 2 is for what cannot even be read.
+const INVALID: u8 = 3;
+
+/// Exit code of a process that cannot leave its terminal, as pxp-agent has it.
+const NOT_DAEMONIZED: u8 = 4;
+
 /// Arguments of the subcommand.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Directory with pxp-agent.conf
-    #[arg(long, default_value = "/etc/puppetlabs/pxp-agent")]
-    config: PathBuf,
+    #[command(flatten)]
+    flags: Flags,
+    /// Given by an agent that has left its terminal to the process that goes on
+    #[arg(long, hide = true)]
+    detached: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Runs the agent, as without a word
+    #[command(hide = true)]
+    Start,
+    /// Explains the state of this node: certificates, brokers, file servers, directories, Puppet
+    Check,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    service::run("agent", load_agent(&arguments.config), |settings| &settings.log, serve)
+    let Arguments { flags, detached, action } = arguments;
+    let loaded = match load_agent(&flags.config, &flags.overrides()) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            let unreadable = problems.0.iter().any(|problem| problem.key.is_empty());
+            return ExitCode::from(if unreadable { 2 } else { INVALID });
+        }
+    };
+    if let Some(Action::Check) = action {
+        return check::run(&loaded.settings, &loaded.warnings);
+    }
+    if *detached {
+        process::leave_session();
+    } else if loaded.settings.daemonize {
+        return leave(flags, &loaded.settings);
+    }
+    service::run("agent", Ok(loaded), |settings| &settings.log, serve)
+}
+
+/// Goes on without a terminal, after a look at what would fail there without anybody seeing it.
+fn leave(flags: &Flags, settings: &AgentSettings) -> ExitCode {
+    if let Err(error) = Credentials::load(settings) {
+        eprintln!("{error}");
+        return ExitCode::from(INVALID);
+    }
+    if let Some(pid) = settings.pidfile.as_deref().and_then(process::running) {
+        eprintln!("Already running with PID={pid}");
+        return ExitCode::FAILURE;
+    }
+    process::detach(&flags.config).unwrap_or_else(|error| {
+        eprintln!("the agent cannot leave the foreground: {error}");
+        ExitCode::from(NOT_DAEMONIZED)
+    })
 }
 
 /// Runs until a signal says to stop. Tasks that run by then go on without us.
 fn serve(settings: &AgentSettings, mut signals: Signals) -> Result<(), Failure> {
-    let credentials = Credentials::load(settings).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let _pidfile = settings.pidfile.as_deref().map(PidFile::write).transpose().map_err(Failure::Work)?;
+    for signal in [SIGQUIT, SIGUSR2] {
+        signals.add_signal(signal).map_err(|error| Failure::Work(format!("signals cannot be handled: {error}")))?;
+    }
+    let credentials = Credentials::load(settings).map_err(|error| Failure::Exit(error.to_string(), INVALID))?;
     let reactor = start(settings, &credentials).map_err(Failure::Work)?;
     for signal in signals.forever() {
-        if signal != SIGHUP {
-            tracing::info!("signal {signal}: stopping; running tasks go on");
-            break;
-        }
-        match credentials.reload(settings) {
-            Ok(()) => tracing::info!("certificates read again; new connections use them"),
-            Err(error) => tracing::error!("certificates stay as they were: {error}"),
+        match signal {
+            // The log looks whether its file was moved away; this makes it look now.
+            SIGUSR2 => log::change(settings.log.level),
+            SIGHUP => {
+                log::change(settings.log.level);
+                match credentials.reload(settings) {
+                    Ok(()) => tracing::info!("certificates read again; new connections use them"),
+                    Err(error) => tracing::error!("certificates stay as they were: {error}"),
+                }
+            }
+            _ => {
+                tracing::info!("signal {signal}: stopping; running tasks go on");
+                break;
+            }
         }
     }
     reactor.stop(CLOSE_TIMEOUT);
     Ok(())
+}
+
+/// Connects through the proxy of the settings.
+struct Proxied(ProxyUri);
+
+impl Outfitter for Proxied {
+    fn tls(&self, _dial: &Dial) -> Option<Arc<ClientConfig>> {
+        None
+    }
+
+    fn address(&self, _dial: &Dial) -> Option<SocketAddr> {
+        None
+    }
+
+    fn source(&self, _dial: &Dial) -> Option<IpAddr> {
+        None
+    }
+
+    fn proxy(&self, _dial: &Dial) -> Option<ProxyUri> {
+        Some(self.0.clone())
+    }
 }
 
 fn start(settings: &AgentSettings, credentials: &Credentials) -> Result<Reactor<Mail>, String> {
@@ -66,6 +160,7 @@ fn start(settings: &AgentSettings, credentials: &Credentials) -> Result<Reactor<
     let mut agent = Some(agent);
     let options = Options {
         client_tls: Some(credentials.tls()),
+        outfitter: settings.broker_proxy.clone().map(|proxy| Arc::new(Proxied(proxy)) as Arc<dyn Outfitter>),
         ping_interval: Some(settings.ping_interval),
         limits: ConnectionLimits {
             handshake_timeout: settings.connection_timeout,

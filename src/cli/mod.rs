@@ -27,6 +27,7 @@ mod notify;
 pub mod output;
 pub mod plan;
 mod progress;
+pub mod puppet_module;
 pub mod quickstart;
 mod results;
 pub mod schedule;
@@ -61,7 +62,7 @@ enum Command {
     /// The broker alone, on a compile node
     Broker(broker::Arguments),
     /// The agent: dials a broker and runs what it is asked to
-    Agent(agent::Arguments),
+    Agent(Box<agent::Arguments>),
     /// Runs and shows tasks
     Task(task::Arguments),
     /// Runs Puppet, shows and stops jobs
@@ -91,6 +92,9 @@ enum Command {
     /// Runs one task for the agent and outlives it
     #[command(hide = true)]
     ExecutionWrapper(execution_wrapper::Arguments),
+    /// Runs Puppet once for the agent
+    #[command(hide = true)]
+    PxpModulePuppet(puppet_module::Arguments),
 }
 
 /// Parses the process's arguments and runs the subcommand.
@@ -118,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments, CommandLine::command()),
         Command::Man(arguments) => man::run(&arguments, CommandLine::command()),
         Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
+        Command::PxpModulePuppet(arguments) => puppet_module::run(&arguments),
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Configuration(String),
     /// It may work another time; exit code 1.
     Work(String),
+    /// With an exit code of its own.
+    Exit(String, u8),
 }
 
 /// Runs a service: `settings` as loaded, its `log` settings, and the work itself, which ends when a signal says so.
@@ -45,6 +47,7 @@ pub(super) fn run<T>(
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Configuration(message)) => (message, ExitCode::from(2)),
         Err(Failure::Work(message)) => (message, ExitCode::FAILURE),
+        Err(Failure::Exit(message, code)) => (message, ExitCode::from(code)),
     };
     tracing::error!("{message}");
     // Whoever started it by hand looks at the terminal, not at the log's file.

@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::agent_flags::Overrides;
 use super::duration::Bare;
 use super::reader::{Reader, WithoutEffect};
-use super::settings::{AgentSettings, BrokerUri, CertificatePaths, LogSettings, PrimaryUri};
-use super::uri::{broker_uri, https_uri};
+use super::settings::{AgentSettings, BrokerUri, CertificatePaths, LogSettings, PcpVersion, PrimaryUri};
+use super::uri::{broker_uri, host_and_port, https_uri};
 use super::{Loaded, Problem, Problems, duration, hocon};
 use crate::limits;
+use crate::tunnel::ProxyUri;
 
 const FILE_NAME: &str = "pxp-agent.conf";
 const DAY: Duration = Duration::from_secs(86_400);
@@ -22,32 +24,30 @@ const WITHOUT_EFFECT: &[WithoutEffect<'static>] = &[
     ("primary-uri", "use primary-uris"),
     ("master-uri", "use primary-uris"),
     ("allowed-keepalive-timeouts", "a connection that misses three pings is given up"),
-    ("association-timeout", "PCP v2 has no association"),
-    ("association-request-ttl", "PCP v2 has no association"),
-    ("pcp-message-ttl", "PCP v2 messages do not expire"),
+    ("association-request-ttl", "association-timeout is the time for an association"),
     ("syslog-facility", "log to - and let systemd take it to its journal"),
-    ("log-pcp-access", "messages are in the log at level debug"),
-    ("pcp-access-logfile", "messages are in the log at level debug"),
-    ("modules-dir", "the actions are built in"),
-    ("modules-config-dir", "the actions are built in"),
-    ("broker-ws-proxy", "brokers are connected to directly"),
-    ("master-proxy", "primaries are connected to directly"),
-    ("foreground", "the agent stays in the foreground"),
-    ("pidfile", "the agent stays in the foreground"),
 ];
 
-/// Reads `pxp-agent.conf` of a directory, or the file given.
-pub fn load_agent(dir: &Path) -> Result<Loaded<AgentSettings>, Problems> {
-    let file = if dir.is_file() { dir.to_owned() } else { dir.join(FILE_NAME) };
-    if !file.is_file() {
-        let message = "file not found; give the directory of pxp-agent.conf with --config".to_owned();
-        return Err(Problems(vec![Problem { file, key: String::new(), message }]));
-    }
+/// Reads `pxp-agent.conf` of a directory, or the file given, and puts what the command line says over it. Without a file
+/// the command line must say everything.
+pub fn load_agent(dir: &Path, overrides: &Overrides) -> Result<Loaded<AgentSettings>, Problems> {
+    let file = if dir.is_dir() || dir.extension().is_none() { dir.join(FILE_NAME) } else { dir.to_owned() };
     let mut problems = Vec::new();
-    let Some(tree) = hocon::load(&file, &mut problems) else { return Err(Problems(problems)) };
+    let tree = match file.is_file() {
+        true => hocon::load(&file, &mut problems),
+        false if overrides.is_empty() => {
+            let message = "file not found; give the directory of pxp-agent.conf with --config".to_owned();
+            problems.push(Problem { file: file.clone(), key: String::new(), message });
+            None
+        }
+        false => Some(hocon::Tree::empty(Path::new("."))),
+    };
+    let Some(mut tree) = tree else { return Err(Problems(problems)) };
+    overrides.apply(&mut tree, &mut problems);
     let mut reader = Reader::new(&tree);
     let settings = agent(&mut reader, &Places::of_this_user());
-    let (problems, warnings) = reader.finish(WITHOUT_EFFECT);
+    let (found, warnings) = reader.finish(WITHOUT_EFFECT);
+    problems.extend(found);
     match settings {
         Some(settings) if problems.is_empty() => Ok(Loaded { settings, warnings }),
         _ => Err(Problems(problems)),
@@ -57,9 +57,15 @@ pub fn load_agent(dir: &Path) -> Result<Loaded<AgentSettings>, Problems> {
 /// Where an agent keeps its files unless it is told: system-wide for root, else below the home directory.
 struct Places {
     log: PathBuf,
+    access_log: PathBuf,
+    pidfile: PathBuf,
     spool: PathBuf,
     cache: PathBuf,
+    modules_config: PathBuf,
 }
+
+/// For every user.
+const MODULES_DIR: &str = "/opt/puppetlabs/pxp-agent/modules";
 
 impl Places {
     fn of_this_user() -> Self {
@@ -67,27 +73,37 @@ impl Places {
         match home {
             None => Self {
                 log: "/var/log/puppetlabs/pxp-agent/pxp-agent.log".into(),
+                access_log: "/var/log/puppetlabs/pxp-agent/pcp-access.log".into(),
+                pidfile: "/var/run/puppetlabs/pxp-agent.pid".into(),
                 spool: "/opt/puppetlabs/pxp-agent/spool".into(),
                 cache: "/opt/puppetlabs/pxp-agent/tasks-cache".into(),
+                modules_config: "/etc/puppetlabs/pxp-agent/modules".into(),
             },
             Some(home) => Self {
                 log: home.join(".puppetlabs/var/log/pxp-agent.log"),
+                access_log: home.join(".puppetlabs/var/log/pcp-access.log"),
+                pidfile: home.join(".puppetlabs/var/run/pxp-agent.pid"),
                 spool: home.join(".puppetlabs/opt/pxp-agent/spool"),
                 cache: home.join(".puppetlabs/opt/pxp-agent/tasks-cache"),
+                modules_config: home.join(".puppetlabs/etc/pxp-agent/modules"),
             },
         }
     }
 }
 
 fn agent(reader: &mut Reader<'_>, places: &Places) -> Option<AgentSettings> {
-    pcp_version(reader);
+    let pcp_version = pcp_version(reader);
     let certificate = reader.required_file("ssl-cert");
     let key = reader.required_file("ssl-key");
     let ca = reader.required_file("ssl-ca-cert");
     let crl = reader.file("ssl-crl");
     let log =
         LogSettings { level: reader.log_level("loglevel"), file: reader.log_file("logfile", Some(places.log.clone())) };
-    let brokers = brokers(reader);
+    let brokers = brokers(reader, pcp_version);
+    let daemonize = reader.boolean("foreground") == Some(false);
+    let pidfile = reader.path("pidfile").or_else(|| daemonize.then(|| places.pidfile.clone()));
+    let access_log = reader.path("pcp-access-logfile").unwrap_or_else(|| places.access_log.clone());
+    let access_log = (reader.boolean("log-pcp-access") == Some(true)).then_some(access_log);
     let primaries = primaries(reader);
     let seconds = |least: u64| Duration::from_secs(least)..=DAY;
     let connection_timeout = reader.duration("connection-timeout", Bare::Seconds, seconds(1));
@@ -97,9 +113,17 @@ fn agent(reader: &mut Reader<'_>, places: &Places) -> Option<AgentSettings> {
     Some(AgentSettings {
         log,
         brokers,
+        broker_proxy: proxy(reader, "broker-ws-proxy"),
+        pcp_version,
+        access_log,
+        pidfile,
+        daemonize,
+        primary_proxy: proxy(reader, "master-proxy"),
         primaries,
         spool_dir: reader.directory_to_make("spool-dir", places.spool.clone()),
         cache_dir: reader.directory_to_make("task-cache-dir", places.cache.clone()),
+        modules_dir: modules_dir(reader),
+        modules_config_dir: reader.directory_to_make("modules-config-dir", places.modules_config.clone()),
         connection_timeout: connection_timeout.unwrap_or(Duration::from_secs(5)),
         ping_interval: ping_interval.unwrap_or(Duration::from_secs(120)),
         download_connect_timeout: unless_zero(connect, Duration::from_secs(120), CONNECT_TIMEOUT_OF_ZERO),
@@ -111,19 +135,44 @@ fn agent(reader: &mut Reader<'_>, places: &Places) -> Option<AgentSettings> {
     })
 }
 
-/// The reference's default is 1. An agent that does not say which one it wants gets the one there is.
-fn pcp_version(reader: &mut Reader<'_>) {
+/// The reference's default is 1. An agent that does not say which one it wants gets the better one.
+fn pcp_version(reader: &mut Reader<'_>) -> PcpVersion {
+    let seconds = Duration::from_secs(1)..=DAY;
+    let association = reader.duration("association-timeout", Bare::Seconds, seconds.clone());
+    let ttl = reader.duration("pcp-message-ttl", Bare::Seconds, seconds);
     match reader.text("pcp-version").as_deref() {
-        None | Some("2") => {}
-        Some("1") => {
-            let message = "PCP v1 is not spoken by this version; set it to \"2\" and let the broker URIs end in /pcp2/";
-            reader.fail("pcp-version", message);
+        None | Some("2") => PcpVersion::Two,
+        Some("1") => PcpVersion::One {
+            association_timeout: association.unwrap_or(Duration::from_secs(15)),
+            message_ttl: ttl.unwrap_or(Duration::from_secs(5)),
+        },
+        Some(_) => {
+            reader.fail("pcp-version", "must be either '1' or '2'");
+            PcpVersion::Two
         }
-        Some(_) => reader.fail("pcp-version", "must be either '1' or '2'; this version speaks \"2\""),
     }
 }
 
-fn brokers(reader: &mut Reader<'_>) -> Vec<BrokerUri> {
+/// `[http://]host:port`; empty is none.
+fn proxy(reader: &mut Reader<'_>, key: &str) -> Option<ProxyUri> {
+    let uri = reader.text(key).filter(|uri| !uri.is_empty())?;
+    let rest = match uri.split_once("://") {
+        None => uri.as_str(),
+        Some(("http", rest)) => rest,
+        Some(_) => {
+            reader.fail(key, format!("value \"{uri}\" must start with http://: proxies are spoken to without TLS"));
+            return None;
+        }
+    };
+    if rest.contains('@') {
+        reader.fail(key, "a user name for a proxy is not supported; have the proxy admit this host by its address");
+        return None;
+    }
+    let (host, port) = host_and_port(reader, key, &uri, rest.trim_end_matches('/'), 1080)?;
+    Some(ProxyUri { host, port })
+}
+
+fn brokers(reader: &mut Reader<'_>, version: PcpVersion) -> Vec<BrokerUri> {
     let one = reader.text("broker-ws-uri").filter(|uri| !uri.is_empty());
     let several = reader.texts("broker-ws-uris");
     let (key, uris) = match (one, several) {
@@ -142,7 +191,9 @@ fn brokers(reader: &mut Reader<'_>) -> Vec<BrokerUri> {
             return Vec::new();
         }
     };
-    uris.iter().filter_map(|uri| broker_uri(reader, key, uri, "agent")).collect()
+    // With v1 the path is used as it is: the broker takes a client without a type for an agent.
+    let client_type = if version == PcpVersion::Two { "agent" } else { "" };
+    uris.iter().filter_map(|uri| broker_uri(reader, key, uri, client_type)).collect()
 }
 
 /// `master-uris` is the name before 2021. Scheme and port are filled in.
@@ -158,6 +209,18 @@ fn primaries(reader: &mut Reader<'_>) -> Vec<PrimaryUri> {
 fn primary_uri(reader: &mut Reader<'_>, key: &str, uri: &str) -> Option<PrimaryUri> {
     let (host, port) = https_uri(reader, key, uri, 8140)?;
     Some(PrimaryUri { host, port })
+}
+
+/// One that is named must be there.
+fn modules_dir(reader: &mut Reader<'_>) -> PathBuf {
+    let dir = reader.directory_to_make("modules-dir", MODULES_DIR.into());
+    if reader.has("modules-dir") && !dir.exists() {
+        reader.fail(
+            "modules-dir",
+            format!("the modules-dir '{}' does not exist; make it or leave it out", dir.display()),
+        );
+    }
+    dir
 }
 
 /// `<int>[dhm]`; 0 of anything is never.
@@ -179,127 +242,4 @@ fn unless_zero(value: Option<Duration>, default: Duration, of_zero: Duration) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::settings::LogLevel;
-
-    const BASE: &str = r#"ssl-cert: c.pem, ssl-key: k.pem, ssl-ca-cert: ca.pem, "#;
-
-    fn directory(text: &str) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["c.pem", "k.pem", "ca.pem", "crl.pem"] {
-            std::fs::write(dir.path().join(name), "").unwrap();
-        }
-        std::fs::write(dir.path().join(FILE_NAME), text).unwrap();
-        dir
-    }
-
-    fn load(text: &str) -> Loaded<AgentSettings> {
-        load_agent(directory(text).path()).unwrap_or_else(|problems| panic!("{problems}"))
-    }
-
-    fn problems(text: &str) -> Vec<String> {
-        let dir = directory(text);
-        let prefix = format!("{}/{FILE_NAME}: ", dir.path().display());
-        let problems = load_agent(dir.path()).expect_err("problems");
-        problems.to_string().lines().map(|line| line.replace(&prefix, "")).collect()
-    }
-
-    #[test]
-    fn json_with_everything() {
-        let dir = directory(
-            r#"{"ssl-cert": "c.pem", "ssl-key": "k.pem", "ssl-ca-cert": "ca.pem", "ssl-crl": "crl.pem",
-                "broker-ws-uris": ["wss://b1.example.com:8142/pcp2/", "wss://[::1]:8142/pcp2"],
-                "primary-uris": ["https://p1.example.com", "p2.example.com:8143"], "master-uris": ["ignored"],
-                "pcp-version": "2", "connection-timeout": 7, "ping-interval": 60,
-                "task-download-connect-timeout": 0, "task-download-timeout": 0, "spool-dir": "spool",
-                "task-cache-dir": "/tmp/cache", "spool-dir-purge-ttl": "0d", "task-cache-dir-purge-ttl": "2h",
-                "loglevel": "warning", "logfile": "-", "max-message-size": 2048}"#,
-        );
-        let loaded = load_agent(dir.path()).unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(loaded.warnings, []);
-        let settings = loaded.settings;
-        let broker = |host: &str| BrokerUri { host: host.to_owned(), port: 8142, path: "/pcp2/agent".to_owned() };
-        assert_eq!(settings.brokers, [broker("b1.example.com"), broker("::1")]);
-        assert_eq!(
-            settings.primaries,
-            [
-                PrimaryUri { host: "p1.example.com".to_owned(), port: 8140 },
-                PrimaryUri { host: "p2.example.com".to_owned(), port: 8143 }
-            ]
-        );
-        assert_eq!(settings.log, LogSettings { level: LogLevel::Warn, file: None });
-        assert_eq!(settings.spool_dir, dir.path().join("spool"));
-        assert_eq!(settings.cache_dir, Path::new("/tmp/cache"));
-        assert_eq!((settings.spool_ttl, settings.cache_ttl), (None, Some(Duration::from_secs(7200))));
-        assert_eq!(settings.connection_timeout, Duration::from_secs(7));
-        assert_eq!(settings.download_connect_timeout, CONNECT_TIMEOUT_OF_ZERO);
-        assert_eq!(settings.download_timeout, DOWNLOAD_TIMEOUT_OF_ZERO);
-        assert_eq!(settings.message_bytes_max, 2048);
-    }
-
-    #[test]
-    fn defaults_are_the_reference_s() {
-        let settings = load(&format!("{BASE} broker-ws-uri: \"wss://b\"")).settings;
-        assert_eq!(settings.brokers, [BrokerUri { host: "b".into(), port: 443, path: "/agent".into() }]);
-        assert_eq!(settings.ping_interval, Duration::from_secs(120));
-        assert_eq!(settings.connection_timeout, Duration::from_secs(5));
-        assert_eq!(settings.download_timeout, Duration::from_secs(1800));
-        assert_eq!(settings.spool_ttl, Some(14 * DAY));
-        assert!(settings.spool_dir.ends_with("pxp-agent/spool"));
-        assert!(settings.log.file.unwrap().ends_with("pxp-agent.log"));
-    }
-
-    #[test]
-    fn every_problem_with_the_reference_s_words() {
-        let found = problems(
-            "ssl-cert: none.pem, ssl-key: k.pem, broker-ws-uris: [\"https://b\", \"wss://b:0/\"]
-            primary-uris: [\"http://p\", \"https://p/path\"], pcp-version: 1, ping-interval: 5
-            spool-dir-purge-ttl: 14, loglevel: zz, broker-ws-url: x, logfile: syslog",
-        );
-        let expected = [
-            "pcp-version: PCP v1 is not spoken by this version",
-            "ssl-cert: file '",
-            "ssl-ca-cert: value must be defined",
-            "loglevel: invalid log level: 'zz'",
-            "logfile: is not supported",
-            "broker-ws-uris: value \"https://b\" must start with wss://",
-            "broker-ws-uris: value \"wss://b:0/\" must have a host",
-            "primary-uris: value \"http://p\" must start with https://",
-            "primary-uris: value \"https://p/path\" has a path",
-            "ping-interval: 5s is out of range; give 6s to 1d",
-            "spool-dir-purge-ttl: invalid spool-dir-purge-ttl: invalid duration string: 14",
-            "broker-ws-url: unknown key; did you mean broker-ws-uri?",
-        ];
-        for (line, start) in found.iter().zip(expected) {
-            assert!(line.starts_with(start), "{line} does not start with {start}");
-        }
-        assert_eq!(found.len(), expected.len(), "{found:#?}");
-    }
-
-    #[test]
-    fn brokers_must_be_given_once() {
-        let found = problems(BASE);
-        assert!(found[0].contains("broker-ws-uri or broker-ws-uris must be defined"), "{found:?}");
-        let found = problems(&format!("{BASE} broker-ws-uri: \"wss://a\", broker-ws-uris: [\"wss://b\"]"));
-        assert!(found[0].contains("cannot both be defined in the config file"), "{found:?}");
-        let found = problems(&format!("{BASE} broker-ws-uris: \"wss://a\""));
-        assert_eq!(found, ["broker-ws-uris: must be an array of strings, found \"wss://a\""]);
-    }
-
-    #[test]
-    fn keys_without_effect_are_warnings() {
-        let loaded = load(&format!("{BASE} broker-ws-uri: \"wss://b\", foreground: true, modules-dir: /nowhere"));
-        let keys: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
-        assert_eq!(keys, ["foreground", "modules-dir"]);
-    }
-
-    #[test]
-    fn a_missing_file_is_a_problem() {
-        let dir = tempfile::tempdir().unwrap();
-        let problems = load_agent(dir.path()).unwrap_err().to_string();
-        assert!(
-            problems.ends_with("pxp-agent.conf: file not found; give the directory of pxp-agent.conf with --config")
-        );
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hocon::{Config, HoconError, HoconValue, ParseOptions, ResolveOptions};
 
+use super::agent_flags::COMMAND_LINE;
 use super::expansion;
 use super::problem::Problem;
 
@@ -38,6 +39,32 @@ pub fn load(path: &Path, problems: &mut Vec<Problem>) -> Option<Tree> {
 }
 
 impl Tree {
+    /// One without anything, for a configuration that stands on the command line alone.
+    pub fn empty(dir: &Path) -> Self {
+        let root = HoconValue::Object(std::iter::empty::<(String, HoconValue)>().collect());
+        Self { dir: dir.to_owned(), root, origins: BTreeMap::new(), fallback: COMMAND_LINE.into() }
+    }
+
+    /// Puts a value of the command line in place of whatever there is at the top level.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let plain = matches!(value, "true" | "false") || value.parse::<u64>().is_ok();
+        let value = if plain { value.to_owned() } else { serde_json::Value::from(value).to_string() };
+        let config = hocon::parse(&format!("\"{key}\": {value}")).map_err(|error| error.to_string())?;
+        let value = value_of(&config, key).ok_or("it cannot be read")?;
+        if let HoconValue::Object(object) = &mut self.root {
+            object.insert(key.to_owned(), value);
+        }
+        self.origins.insert(key.to_owned(), COMMAND_LINE.into());
+        Ok(())
+    }
+
+    /// Takes a key of the top level away.
+    pub fn remove(&mut self, key: &str) {
+        if let HoconValue::Object(object) = &mut self.root {
+            object.retain(|name, _| name != key);
+        }
+    }
+
     /// The value at a dotted path, in which names that are quoted in the file may hold dots of their own; explicit nulls
     /// count as absent.
     pub fn get(&self, key: &str) -> Option<&HoconValue> {

@@ -6,6 +6,7 @@
 
 mod access;
 mod agent;
+mod agent_flags;
 pub mod authorization;
 mod broker;
 pub mod database;
@@ -26,6 +27,7 @@ mod uri;
 mod web_routes;
 
 pub use agent::load_agent;
+pub use agent_flags::Overrides;
 pub use broker::load_broker;
 pub use problem::{Problem, Problems};
 pub use server::load_server;

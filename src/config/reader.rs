@@ -155,10 +155,17 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Yes or no.
+    /// `true` or `false`.
     pub fn boolean(&mut self, key: &str) -> Option<bool> {
-        let value = self.value(key)?;
-        value.as_bool().or_else(|| self.wrong_type(key, "true or false", value))
+        let text = self.text(key)?;
+        match text.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                self.fail(key, format!("must be true or false, found \"{other}\""));
+                None
+            }
+        }
     }
 
     /// A duration within a range, as a number or with a unit.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::authorization::ClientAccess;
 use super::database::DatabaseSettings;
+use crate::tunnel::ProxyUri;
 
 /// Where the certificates are, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -320,12 +321,28 @@ pub struct AgentSettings {
     pub log: LogSettings,
     /// Brokers in order of preference.
     pub brokers: Vec<BrokerUri>,
+    /// Through which brokers are connected to.
+    pub broker_proxy: Option<ProxyUri>,
+    /// Which version of PCP is spoken.
+    pub pcp_version: PcpVersion,
+    /// A line for each message that comes, in this file.
+    pub access_log: Option<PathBuf>,
+    /// Where our process id is written.
+    pub pidfile: Option<PathBuf>,
+    /// Whether the process leaves the terminal it was started from.
+    pub daemonize: bool,
+    /// Through which primaries are connected to.
+    pub primary_proxy: Option<ProxyUri>,
     /// Servers that task files are downloaded from, in order.
     pub primaries: Vec<PrimaryUri>,
     /// Results and metadata of transactions.
     pub spool_dir: PathBuf,
     /// Downloaded task files.
     pub cache_dir: PathBuf,
+    /// Programs that are modules.
+    pub modules_dir: PathBuf,
+    /// Their configuration.
+    pub modules_config_dir: PathBuf,
     /// Time for one attempt to connect.
     pub connection_timeout: Duration,
     /// Time between our pings.
@@ -340,6 +357,20 @@ pub struct AgentSettings {
     pub cache_ttl: Option<Duration>,
     /// Largest `data` that is sent, in bytes.
     pub message_bytes_max: usize,
+}
+
+/// A version of PCP, with what only it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PcpVersion {
+    /// 1.0: binary messages after an association.
+    One {
+        /// Time for the broker's answer to the association.
+        association_timeout: Duration,
+        /// After which messages say that they have expired.
+        message_ttl: Duration,
+    },
+    /// 2.0.
+    Two,
 }
 
 /// `wss://host:port/path`.

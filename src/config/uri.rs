@@ -11,7 +11,7 @@ pub fn broker_uri(reader: &mut Reader<'_>, key: &str, uri: &str, client_type: &s
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (host, port) = host_and_port(reader, key, uri, authority, 443)?;
-    let slash = if path.ends_with('/') { "" } else { "/" };
+    let slash = if path.ends_with('/') || (client_type.is_empty() && !path.is_empty()) { "" } else { "/" };
     Some(BrokerUri { host, port, path: format!("{path}{slash}{client_type}") })
 }
 

@@ -32,3 +32,31 @@ pub const AGENT_ENVELOPE_BYTES_MAX: usize = 4096;
 
 /// Bytes of an error's text in the agent's answers; names from the request stand in it.
 pub const AGENT_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
+
+/// Transactions of which the agent remembers that they were stopped before their order came. An order that was overtaken
+/// comes within seconds; the oldest are forgotten first.
+pub const AGENT_REFUSALS_MAX: usize = 4096;
+
+/// Levels of a JSON schema of an external module: it is read by recursion.
+pub const SCHEMA_DEPTH_MAX: usize = 32;
+
+/// Time that an external module has to print its metadata: the agent starts only then.
+pub const MODULE_METADATA_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of an external module's metadata, or of its configuration.
+pub const MODULE_METADATA_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Time that a Puppet run waits for another one to end before it is tried again, as in pxp-agent.
+pub const PUPPET_LOCK_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Bytes of a proxy's answer to CONNECT, header lines included.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes that must be free on the spool's disk for an action to begin: its metadata, and some of its output.
+pub const SPOOL_FREE_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// Bytes of what `puppet agent --configprint` may print.
+pub const PUPPET_CONFIGPRINT_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of one line of the last run report; the lines that are read are short.
+pub const PUPPET_REPORT_LINE_BYTES_MAX: usize = 64 * 1024;

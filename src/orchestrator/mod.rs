@@ -22,6 +22,7 @@ pub mod reports;
 pub mod schedule;
 mod scope;
 pub mod sources;
+mod start;
 pub mod store;
 mod takeover;
 pub mod targets;
@@ -41,16 +42,12 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use crossbeam_channel::{Sender, TrySendError};
-use uuid::Uuid;
 
-use crate::clock::Clock;
-use crate::config::settings::OrchestratorSettings;
-use crate::limits::DISPATCH_COMMANDS_MAX;
 use crate::link::Port;
 use bell::Bell;
 use classifier::Classifier;
 use disk::Disk;
-use dispatch::{Command, DispatchSettings, Dispatcher, Driver, DriverParts, Stop};
+use dispatch::{Command, Stop};
 use graph::{Graph, Graphs};
 use inventory::{Inventory, LinkedBroker};
 use model::{
@@ -59,16 +56,14 @@ use model::{
     TaskDetail, TaskListing,
 };
 use rbac::Rbac;
-use reports::Reports;
-use schedule::{Schedules, Submitter};
+use schedule::Schedules;
 use sources::classifier::ClassifierService;
 use sources::puppetdb::PuppetDb;
-use sources::service::Identity;
 use sources::{EnvironmentListing, Needed, Source};
 use store::usage::UsageDay;
 use store::{Store, StoreError};
-use takeover::{Takeover, TakeoverParts};
-use targets::{NodeGroups, Targets};
+use takeover::Takeover;
+use targets::Targets;
 use task_targets::TaskTargets;
 use upkeep::Upkeep;
 use usage::Usage;
@@ -146,104 +141,6 @@ pub enum NotAttached {
 }
 
 impl Orchestrator {
-    /// Opens the store, recovers what was running, and starts the dispatcher on threads of its own. Puppet Server and
-    /// PuppetDB are asked as `identity`; `links` are the brokers that are there from the start.
-    pub fn start(
-        settings: &OrchestratorSettings,
-        identity: &Identity,
-        links: Vec<BrokerLink>,
-    ) -> Result<Self, Refusal> {
-        backup::finish_restore(&settings.data_dir)
-            .map_err(|error| Refusal::new(RefusalKind::UnknownError, error.to_string()))?;
-        let store = store::open(settings, &identity.name, &identity.tls)?;
-        let vault = Arc::new(Vault::open(&settings.data_dir)?);
-        store.check_key(vault::KEY, &vault.fingerprint())?;
-        let rbac = Rbac::open(store.clone(), settings)?;
-        let inventory = Arc::new(RwLock::new(Inventory::new(store.known_nodes()?)));
-        let recovered = jobs::recover(&*store, &vault)?;
-        let nodes: usize = recovered.iter().map(|accepted| accepted.job.nodes.len()).sum();
-        if nodes > 0 {
-            tracing::info!(jobs = recovered.len(), nodes, "goes on with jobs from before the start");
-        }
-        let unfinished_nodes = Arc::new(AtomicUsize::new(nodes));
-        let disk = Arc::new(Disk::new(settings.data_dir.clone(), settings.disk_reserve));
-        let bell = Arc::new(Bell::default());
-        let clock = Clock::start();
-        let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
-        let reports = puppetdb.clone().map(|puppetdb| Reports::start(puppetdb, &store)).transpose();
-        let reports = reports.map_err(no_thread("the thread for reports"))?;
-        let (commands, queue) = crossbeam_channel::bounded(DISPATCH_COMMANDS_MAX);
-        let dispatcher =
-            Dispatcher::new(dispatch_settings(settings), inventory.clone(), Box::new(Uuid::new_v4), clock.now());
-        let thread = Driver::spawn(DriverParts {
-            dispatcher,
-            recovered,
-            store: store.clone(),
-            links,
-            commands: queue,
-            clock,
-            unfinished_nodes: unfinished_nodes.clone(),
-            reports,
-            disk: disk.clone(),
-            bell: bell.clone(),
-        })
-        .map_err(no_thread("the dispatcher's thread"))?;
-        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(no_thread("the thread for old jobs"))?;
-        let usage = Usage::start(store.clone(), inventory.clone(), settings.schedules.usage_days)
-            .map_err(no_thread("the thread for figures of use"))?;
-        let takeover = Takeover::start(TakeoverParts {
-            store: store.clone(),
-            vault: vault.clone(),
-            commands: commands.clone(),
-            unfinished_nodes: unfinished_nodes.clone(),
-        })
-        .map_err(no_thread("the thread for other servers"))?;
-        let webhooks = Webhooks::start(store.clone(), vault.clone(), bell.clone(), settings.webhooks.clone())?;
-        let classifier = Arc::new(Classifier::new(store.clone()));
-        let elsewhere = settings.classifier.clone();
-        let classifier_elsewhere =
-            elsewhere.map(|settings| Arc::new(ClassifierService::new(settings, identity.clone())));
-        let groups = match &classifier_elsewhere {
-            Some(elsewhere) => NodeGroups::External(elsewhere.clone()),
-            None => NodeGroups::Embedded(classifier.clone()),
-        };
-        let queries = puppetdb.clone().map(|puppetdb| -> Arc<dyn targets::NodeQuery> { puppetdb });
-        let inner = Inner {
-            targets: Targets::new(inventory.clone(), store.clone(), groups, queries),
-            task_targets: TaskTargets::new(store.clone()),
-            classifier,
-            graphs: Graphs::new(settings.graph_dir.clone()),
-            store,
-            vault,
-            source: Source::new(settings, identity),
-            puppetdb,
-            classifier_elsewhere,
-            rbac,
-            inventory,
-            default_task_timeout: settings.default_task_timeout.map(|timeout| timeout.as_secs()),
-            default_deploy_timeout: settings.default_deploy_timeout.map(|timeout| timeout.as_secs()),
-            commands,
-            handing_over: RwLock::new(()),
-            unfinished_nodes,
-            dispatcher: Mutex::new(Some(thread)),
-            upkeep: Mutex::new(Some((upkeep, takeover, usage))),
-            disk,
-            bell,
-            webhooks,
-        };
-        Self::scheduled(inner, settings)
-    }
-
-    /// Starts what is due by itself.
-    fn scheduled(inner: Inner, settings: &OrchestratorSettings) -> Result<Self, Refusal> {
-        let inner = Arc::new(inner);
-        let submit = Arc::new(Submitter(inner.clone()));
-        let (store, vault) = (inner.store.clone(), inner.vault.clone());
-        let schedules = Arc::new(Schedules::new(store, vault, submit, settings.schedules));
-        schedules.drive().map_err(no_thread("the thread for scheduled jobs"))?;
-        Ok(Self { inner, schedules })
-    }
-
     /// Takes a link to a broker that has come up, at any time and without blocking. A link of the same broker that is
     /// still up is replaced: nothing is sent over it any more, and what still comes over it counts.
     pub fn attach(&self, link: BrokerLink) -> Result<(), NotAttached> {
@@ -513,19 +410,6 @@ impl Inner {
     }
 }
 
-fn dispatch_settings(settings: &OrchestratorSettings) -> DispatchSettings {
-    DispatchSettings {
-        task_concurrency: settings.task_concurrency,
-        deploy_concurrency: settings.deploy_concurrency,
-        allowed_status_requests: settings.allowed_status_requests,
-        status_interval: settings.status_interval,
-    }
-}
-
 fn known<T>(id: JobId, found: Result<Option<T>, StoreError>) -> Result<T, Refusal> {
     found?.ok_or_else(|| Refusal::new(RefusalKind::UnknownJob, format!("Unknown job {id}")).with("job", id.to_string()))
-}
-
-fn no_thread(which: &'static str) -> impl Fn(std::io::Error) -> Refusal {
-    move |error| Refusal::new(RefusalKind::UnknownError, format!("{which} cannot be started: {error}"))
 }

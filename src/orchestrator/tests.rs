@@ -14,11 +14,15 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::model::{JobState, NodeOrder, NodeState, Scope, Terms, Work};
 use super::rbac::TokenRequest;
+use super::sources::service::Identity;
 use super::*;
-use crate::config::settings::{AccessSettings, CodeSource, MissedRuns, ScheduleSettings, WebhookSettings};
+use crate::config::settings::{
+    AccessSettings, CodeSource, MissedRuns, OrchestratorSettings, ScheduleSettings, WebhookSettings,
+};
 use crate::pcp::Envelope;
 use crate::tls::testing::Pki;
 

@@ -40,7 +40,21 @@ struct ErrorData<'a> {
     description: Option<&'a RawValue>,
 }
 
-/// Appends a message in v1's form.
+/// Appends a client's message in v1's form. Unlike brokers, clients say when their messages expire, and leave out data
+/// that there is not.
+pub fn to_v1_of_client<T: Serialize>(message: &Outgoing<'_, T>, expires: &str, out: &mut Vec<u8>) {
+    let envelope = V1Envelope {
+        id: message.id,
+        message_type: message.message_type,
+        sender: message.sender.unwrap_or(SERVER_URI),
+        targets: message.target,
+        expires,
+        in_reply_to: None,
+    };
+    write(message, &envelope, message.data.is_some(), out);
+}
+
+/// Appends a broker's message in v1's form.
 pub fn to_v1<T: Serialize>(message: &Outgoing<'_, T>, out: &mut Vec<u8>) {
     let is_response = message.message_type == message_type::INVENTORY_RESPONSE;
     let envelope = V1Envelope {
@@ -51,8 +65,15 @@ pub fn to_v1<T: Serialize>(message: &Outgoing<'_, T>, out: &mut Vec<u8>) {
         expires: EXPIRES,
         in_reply_to: message.in_reply_to.filter(|_| is_response),
     };
+    write(message, &envelope, true, out);
+}
+
+fn write<T: Serialize>(message: &Outgoing<'_, T>, envelope: &V1Envelope<'_>, has_data: bool, out: &mut Vec<u8>) {
     out.push(v1::VERSION);
-    v1::write_chunk(out, v1::chunk::ENVELOPE, |out| write_json(out, &envelope));
+    v1::write_chunk(out, v1::chunk::ENVELOPE, |out| write_json(out, envelope));
+    if !has_data {
+        return;
+    }
     v1::write_chunk(out, v1::chunk::DATA, |out| {
         if message.message_type == message_type::ERROR_MESSAGE {
             write_json(out, &V1Error { description: message.data.as_ref(), id: message.in_reply_to });

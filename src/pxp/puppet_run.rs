@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 /// The module's name.
 pub const MODULE: &str = "pxp-module-puppet";
 
+/// The action's name.
+pub const ACTION: &str = "run";
+
 /// Input of `pxp-module-puppet run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PuppetRun {

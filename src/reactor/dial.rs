@@ -20,6 +20,7 @@ use crate::reactor::core::{Core, Notice, Target};
 use crate::reactor::mailbox::Bell;
 use crate::reactor::refusal::Refusal;
 use crate::tls::session::TlsSession;
+use crate::tunnel::{self, ProxyUri};
 
 /// Gives dialled connections what is particular to each of them, for whoever dials under many names at once.
 pub trait Outfitter: Send + Sync {
@@ -31,6 +32,11 @@ pub trait Outfitter: Send + Sync {
 
     /// The local address to connect from; `None` leaves the choice to the system.
     fn source(&self, dial: &Dial) -> Option<IpAddr>;
+
+    /// The proxy to connect through, if there is one.
+    fn proxy(&self, _dial: &Dial) -> Option<ProxyUri> {
+        None
+    }
 }
 
 /// Host names of one worker that are being resolved.
@@ -48,7 +54,14 @@ pub(super) struct Dialler {
 
 struct Resolved {
     number: u64,
-    addresses: Result<Vec<SocketAddr>, String>,
+    found: Found,
+}
+
+/// What a thread has found out.
+enum Found {
+    Addresses(Result<Vec<SocketAddr>, String>),
+    /// A connection, which a proxy has made.
+    Tunnel(std::io::Result<std::net::TcpStream>),
 }
 
 impl Dialler {
@@ -65,7 +78,7 @@ impl<M: Send> Core<M> {
         let until = self.now + self.common.options.limits.handshake_timeout;
         let known = self.common.options.outfitter.as_ref().and_then(|outfitter| outfitter.address(&dial));
         let literal = || Some(SocketAddr::new(dial.host.parse().ok()?, dial.port));
-        if let Some(address) = known.or_else(literal) {
+        if let Some(address) = known.or_else(literal).filter(|_| self.proxy(&dial).is_none()) {
             return self.connect_next(Outgoing { dial, others: vec![address], until });
         }
         self.dialler.last += 1;
@@ -81,12 +94,19 @@ impl<M: Send> Core<M> {
             let Some(number) = self.dialler.waiting.pop_front() else { return };
             let Some((dial, until)) = self.dialler.unresolved.get(&number) else { continue };
             let (host, port, until) = (dial.host.clone(), dial.port, *until);
+            let proxy = self.proxy(dial);
+            let limit = self.common.options.limits.handshake_timeout;
             let (sender, bell) = (self.dialler.sender.clone(), self.dialler.bell.clone());
             let resolve = move || {
-                let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
-                let addresses = addresses.map_err(|error| error.to_string());
+                let found = match proxy {
+                    Some(proxy) => Found::Tunnel(tunnel::open(&proxy, &host, port, limit)),
+                    None => {
+                        let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
+                        Found::Addresses(addresses.map_err(|error| error.to_string()))
+                    }
+                };
                 // There is room for the answer of every thread; without a receiver nobody wants it.
-                let _ = sender.send(Resolved { number, addresses });
+                let _ = sender.send(Resolved { number, found });
                 bell.ring();
             };
             match std::thread::Builder::new().name("podium-resolve".to_owned()).spawn(resolve) {
@@ -101,20 +121,43 @@ impl<M: Send> Core<M> {
 
     /// Takes the answers of the threads.
     pub(super) fn take_resolved(&mut self) {
-        while let Ok(Resolved { number, addresses }) = self.dialler.receiver.try_recv() {
+        while let Ok(Resolved { number, found }) = self.dialler.receiver.try_recv() {
             self.dialler.threads -= 1;
             let Some((dial, until)) = self.dialler.unresolved.remove(&number) else { continue };
             self.alarms.replace(Target::Resolution(number), Some(until), None);
-            match addresses {
-                Ok(mut addresses) => {
+            match found {
+                Found::Tunnel(tunnel) => self.use_tunnel(Outgoing { dial, others: Vec::new(), until }, tunnel),
+                Found::Addresses(Ok(mut addresses)) => {
                     // They are taken from the end.
                     addresses.reverse();
                     self.connect_next(Outgoing { dial, others: addresses, until });
                 }
-                Err(error) => self.dial_failed(&dial, &Refusal::Resolve(error)),
+                Found::Addresses(Err(error)) => self.dial_failed(&dial, &Refusal::Resolve(error)),
             }
         }
         self.resolve_waiting();
+    }
+
+    fn proxy(&self, dial: &Dial) -> Option<ProxyUri> {
+        self.common.options.outfitter.as_ref().and_then(|outfitter| outfitter.proxy(dial))
+    }
+
+    /// Goes on with a connection that is there already: its socket can be written to at once.
+    fn use_tunnel(&mut self, outgoing: Outgoing, tunnel: std::io::Result<std::net::TcpStream>) {
+        let tls = match self.client_session(&outgoing.dial) {
+            Ok(tls) => tls,
+            Err(refusal) => return self.dial_failed(&outgoing.dial, &refusal),
+        };
+        let (dial, until) = (outgoing.dial.clone(), outgoing.until);
+        let inserted = tunnel.and_then(|stream| {
+            stream.set_nonblocking(true)?;
+            let remote = stream.peer_addr()?;
+            let stage = Stage::Connecting(Box::new(outgoing));
+            self.insert(TcpStream::from_std(stream), remote, tls, stage, until).map(drop)
+        });
+        if let Err(error) = inserted {
+            self.dial_failed(&dial, &Refusal::Connect(error));
+        }
     }
 
     /// A host name takes too long; its deadline is in `alarms` no more.

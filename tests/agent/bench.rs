@@ -11,11 +11,15 @@ use crossbeam_channel::Receiver;
 use podium::agent::connect::{Executor, Mail};
 use podium::agent::execute::WrapperCommand;
 use podium::agent::executor::{Threads, Workshop};
+use podium::agent::modules::apply::{self, ApplySettings};
+use podium::agent::modules::{command, external, file, puppet, script, task};
+use podium::agent::registry::Registry;
 use podium::agent::reply::Reply;
 use podium::agent::requests::{Verdict, judge};
 use podium::agent::spool::Spool;
 use podium::agent::task_cache::{Sources, TaskCache};
 use podium::agent::transaction::TransactionId;
+use podium::config::settings::CertificatePaths;
 use podium::sha256::{Sha256, hexadecimal};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
@@ -26,6 +30,7 @@ pub const DATA_MAX: usize = 100_000;
 
 pub struct Bench {
     pub root: TempDir,
+    registry: Arc<Registry>,
     threads: Threads,
     replies: Receiver<Mail>,
 }
@@ -33,6 +38,26 @@ pub struct Bench {
 /// How the agent of these tests starts its wrapper.
 pub fn wrapper() -> WrapperCommand {
     WrapperCommand { program: env!("CARGO_BIN_EXE_podium").into(), arguments: vec!["execution-wrapper".into()] }
+}
+
+/// What an agent has, with external modules and their configuration below `root`.
+fn registry(root: &Path, wrapper: &WrapperCommand) -> Registry {
+    let place = |name: &str| root.join(name);
+    let puppet = external::configuration(&place("modules-conf/pxp-module-puppet.conf"), None).unwrap();
+    let certificates = CertificatePaths {
+        certificate: place("cert.pem"),
+        key: place("key.pem"),
+        ca: place("ca.pem"),
+        crl: Some(place("crl.pem")),
+    };
+    let cache_dir = place("cache");
+    let mut work = apply::entries(ApplySettings { certificates, primaries: Vec::new(), proxy: None, cache_dir });
+    work.extend([command::entry(), file::entry(), script::entry(), task::entry()]);
+    work.push(puppet::entry(wrapper.program.clone(), puppet));
+    let mut registry = Registry::new(work);
+    let problems = external::load(&place("modules"), &place("modules-conf"), &mut registry);
+    assert!(problems.is_empty(), "{problems:?}");
+    registry
 }
 
 impl Bench {
@@ -46,7 +71,12 @@ impl Bench {
 
     /// The agent is started again over what it left.
     pub fn restarted(self) -> Self {
-        Self::at(self.root, wrapper())
+        Self::over(self.root)
+    }
+
+    /// An agent over what another one has left.
+    pub fn over(root: TempDir) -> Self {
+        Self::at(root, wrapper())
     }
 
     fn at(root: TempDir, wrapper: WrapperCommand) -> Self {
@@ -60,12 +90,15 @@ impl Bench {
         let cache = TaskCache::open(Sources {
             directory: root.path().join("cache"),
             primaries: Vec::new(),
+            proxy: None,
             tls: Arc::new(ArcSwap::from_pointee(tls)),
             connect_timeout: DEADLINE,
             total_timeout: DEADLINE,
             pause: |_| {},
         });
+        let registry = Arc::new(registry(root.path(), &wrapper));
         let workshop = Workshop {
+            registry: registry.clone(),
             spool: Spool::open(&root.path().join("spool"), DATA_MAX).unwrap(),
             cache: cache.unwrap(),
             wrapper,
@@ -74,7 +107,7 @@ impl Bench {
             spool_ttl: None,
             cache_ttl: None,
         };
-        Self { root, threads: Threads::start(workshop).unwrap(), replies }
+        Self { root, registry, threads: Threads::start(workshop).unwrap(), replies }
     }
 
     /// Puts a file into the task cache, as if it had been downloaded, and describes it as requests do.
@@ -100,7 +133,7 @@ impl Bench {
             "sender": "pcp://c/x",
             "data": data
         });
-        match judge(message.to_string().as_bytes(), DATA_MAX) {
+        match judge(message.to_string().as_bytes(), &self.registry, DATA_MAX) {
             Verdict::Order(order) => self.threads.submit(order).unwrap(),
             other => panic!("{other:?}"),
         }
@@ -108,15 +141,25 @@ impl Bench {
 
     /// Asks for a task without waiting for anything.
     pub fn start(&self, id: &str, params: &Value) {
+        self.start_action(id, ("task", "run"), params);
+    }
+
+    /// Asks for an action without waiting for anything.
+    pub fn start_action(&self, id: &str, (module, action): (&str, &str), params: &Value) {
         let data = json!(
-            {"transaction_id": id, "notify_outcome": true, "module": "task", "action": "run", "params": params}
+            {"transaction_id": id, "notify_outcome": true, "module": module, "action": action, "params": params}
         );
         self.submit("rpc_non_blocking_request", data);
     }
 
     /// Runs a task and returns the data of its one final answer.
     pub fn run(&self, id: &str, params: &Value) -> Value {
-        self.start(id, params);
+        self.run_action(id, ("task", "run"), params)
+    }
+
+    /// Runs an action and returns the data of its one final answer.
+    pub fn run_action(&self, id: &str, action: (&str, &str), params: &Value) -> Value {
+        self.start_action(id, action, params);
         self.expect("rpc_provisional_response");
         let reply = self.reply();
         assert_eq!(reply.transaction_id, id);

@@ -65,3 +65,19 @@ fn what_is_not_known_is_answered_as_a_status_query_would_be() {
     assert_eq!(answer["status"], "unknown");
     assert!(answer["stdout"].as_str().unwrap().contains("found no results directory"));
 }
+
+#[test]
+fn an_order_that_its_stop_has_overtaken_does_not_run() {
+    let bench = Bench::new();
+    let runs = bench.root.path().join("runs");
+    let params = bench.script(&format!("#!/bin/sh\necho run >> {}\n", runs.display()));
+    assert_eq!(stop(&bench, "7")["status"], "unknown");
+    let bench = bench.restarted();
+    for _ in 0..2 {
+        bench.start("7", &params);
+        assert_eq!(bench.expect("rpc_error_message")["description"], "it was stopped before it began");
+        assert_eq!(bench.status("7")["status"], "unknown");
+    }
+    bench.run("8", &params);
+    assert_eq!(fs::read_to_string(runs).unwrap(), "run\n", "8 runs, 7 does not");
+}

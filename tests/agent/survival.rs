@@ -143,3 +143,16 @@ fn a_transaction_that_is_still_purgeable_is_not_purged_while_it_runs() {
     assert_eq!(spool.purge(Duration::from_secs(1), later), 1);
     assert!(!bench.directory("7").exists());
 }
+
+#[test]
+fn what_was_to_be_ended_by_force_is_ended_by_the_next_agent() {
+    let root = tempfile::tempdir().unwrap();
+    let begun = root.path().join("begun");
+    let script = format!("trap '' TERM; echo > {}; while :; do sleep 1000; done", begun.display());
+    let mut process = left_running(root.path(), "7", &script);
+    wait_for(&begun);
+    Spool::open(&root.path().join("spool"), DATA_MAX).unwrap().condemn(&id("7")).unwrap();
+    let bench = Bench::over(root);
+    assert_eq!(bench.status_at_end("7")["exitcode"], 9);
+    process.wait().unwrap();
+}

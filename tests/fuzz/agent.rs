@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use podium::agent::connect::{Agent, Executor, Mail};
+use podium::agent::modules::{command, file, script, task};
+use podium::agent::registry::Registry;
 use podium::agent::requests::{Mode, Order};
 use podium::clock::Moment;
 use podium::config::settings::BrokerUri;
@@ -76,9 +78,13 @@ impl Shell<Mail> for Recorder {
     }
 }
 
+fn registry() -> Arc<Registry> {
+    Arc::new(Registry::new(vec![command::entry(), file::entry(), script::entry(), task::entry()]))
+}
+
 fn connected(orders: &Orders) -> Agent<Orders> {
     let broker = BrokerUri { host: "broker".to_owned(), port: 8142, path: "/pcp2/agent".to_owned() };
-    let mut agent = Agent::new("a.example", vec![broker], DATA_MAX, orders.clone(), 1);
+    let mut agent = Agent::new("a.example", vec![broker], registry(), DATA_MAX, orders.clone(), 1);
     let mut shell = Recorder::default();
     agent.handle(NOW, Event::Mail(Mail::Start), &mut shell);
     let opening = Opening {

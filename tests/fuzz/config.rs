@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use podium::config::{load_agent, load_server};
+use podium::config::{Overrides, load_agent, load_server};
 
 use super::target::{Target, Verdict};
 
@@ -39,7 +39,7 @@ fn files() {
     Target { name: "hocon", words: &WORDS, cases: 300 }.run(|_, input| {
         fs::write(&file, input).unwrap();
         let server = load_server(directory.path()).map(drop);
-        let agent = load_agent(directory.path()).map(drop);
+        let agent = load_agent(directory.path(), &Overrides::default()).map(drop);
         for problems in [&server, &agent].into_iter().filter_map(|loaded| loaded.as_ref().err()) {
             assert!(!problems.to_string().is_empty());
         }

@@ -9,6 +9,7 @@ mod compile_node;
 mod crash;
 pub mod hostile;
 pub mod lab;
+mod old_ways;
 mod puppet_run;
 mod puppet_stack;
 mod service;

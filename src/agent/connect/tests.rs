@@ -6,12 +6,13 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::agent::requests::tests::{blocking, non_blocking, task_params};
+use crate::agent::requests::tests::{blocking, non_blocking, registry, task_params};
 use crate::link::Identity;
 
 #[derive(Default)]
 struct Recorder {
     sent: Vec<(PeerId, Value)>,
+    binary: Vec<Vec<u8>>,
     closed: Vec<(PeerId, u16)>,
     dials: Vec<Dial>,
     timers: Vec<(TimerKey, Moment)>,
@@ -28,7 +29,10 @@ impl Shell<Mail> for Recorder {
     }
 
     fn send(&mut self, to: PeerId, opcode: Opcode, parts: &[&[u8]]) -> SendOutcome {
-        assert_eq!(opcode, Opcode::Text);
+        if opcode == Opcode::Binary {
+            self.binary.push(parts.concat());
+            return SendOutcome::Sent;
+        }
         let outcome = self.outcome.unwrap_or(SendOutcome::Sent);
         if outcome == SendOutcome::Sent {
             self.sent.push((to, serde_json::from_slice(&parts.concat()).unwrap()));
@@ -95,7 +99,7 @@ impl Stage {
     fn new(brokers: &[&str]) -> Self {
         let uri = |host: &&str| BrokerUri { host: (*host).into(), port: 8142, path: "/pcp2/agent".into() };
         let brokers = brokers.iter().map(uri).collect();
-        let agent = Agent::new("node.example", brokers, 1000, Orders::default(), 7);
+        let agent = Agent::new("node.example", brokers, Arc::new(registry()), 1000, Orders::default(), 7);
         let mut stage = Self { agent, shell: Recorder::default(), now: Moment::from_millis(0), connections: 0 };
         stage.handle(Event::Mail(Mail::Start));
         stage
@@ -288,4 +292,71 @@ fn garbage_is_survived() {
     let peer = stage.peer();
     stage.handle(Event::Message { peer, opcode: Opcode::Binary, payload: b"\x01" });
     assert!(stage.shell.sent.is_empty() && stage.shell.closed.is_empty());
+}
+
+/// An agent of PCP v1 that has just been connected, and the id of its request.
+fn associating() -> (Stage, String) {
+    let mut stage = Stage::new(&["a", "b"]);
+    let (association_timeout, message_ttl) = (Duration::from_secs(15), Duration::from_secs(5));
+    stage.agent = stage.agent.speaking(Dialect::V1 { association_timeout, message_ttl });
+    stage.open_last();
+    let request = crate::pcp::v1::Message::decode(&stage.shell.binary[0]).unwrap().envelope;
+    let id = request.id.into_owned();
+    (stage, id)
+}
+
+fn v1(message_type: &str, data: Value) -> Vec<u8> {
+    let message = Outgoing {
+        id: "f93df7fa-5168-4f8d-a7b5-180d46019213",
+        message_type,
+        target: Some("pcp://node.example/agent"),
+        sender: Some("pcp://c/x"),
+        in_reply_to: None,
+        data: Some(data),
+    };
+    let mut out = Vec::new();
+    crate::pcp::translate::to_v1(&message, &mut out);
+    out
+}
+
+impl Stage {
+    fn receive_binary(&mut self, message: &[u8]) {
+        let peer = self.peer();
+        self.handle(Event::Message { peer, opcode: Opcode::Binary, payload: message });
+    }
+
+    fn associate(&mut self, id: &str, success: bool) {
+        let data = json!({"id": id, "success": success});
+        self.receive_binary(&v1("http://puppetlabs.com/associate_response", data));
+    }
+}
+
+#[test]
+fn with_v1_nothing_is_done_before_the_association() {
+    let (mut stage, id) = associating();
+    let request = json!({"transaction_id": "7", "module": "echo", "action": "echo", "params": {"argument": "x"}});
+    let request = v1("http://puppetlabs.com/rpc_blocking_request", request);
+    stage.receive_binary(&request);
+    assert_eq!(stage.shell.binary.len(), 1);
+    stage.associate("1-1-1-1-1", true);
+    stage.receive_binary(&request);
+    assert_eq!(stage.shell.binary.len(), 1, "the answer was to somebody else's request");
+    stage.associate(&id, true);
+    stage.receive_binary(&request);
+    let answer = crate::pcp::v1::Message::decode(&stage.shell.binary[1]).unwrap();
+    assert_eq!(answer.envelope.message_type, "http://puppetlabs.com/rpc_blocking_response");
+    assert_eq!(answer.data.unwrap().get(), r#"{"transaction_id":"7","results":{"outcome":"x"}}"#);
+}
+
+#[test]
+fn an_association_that_is_denied_or_not_answered_counts_as_a_failure() {
+    let (mut stage, id) = associating();
+    stage.associate(&id, false);
+    let first = stage.pause();
+    assert!(first >= Duration::from_secs(1), "{first:?}");
+    stage.open_last();
+    stage.handle(Event::Timer(ASSOCIATION));
+    stage.pause();
+    assert_eq!(stage.shell.closed.len(), 2);
+    assert_eq!(stage.hosts(), ["a", "b", "a"]);
 }

@@ -248,7 +248,7 @@ fn write(path: &Path, content: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{load_agent, load_server};
+    use crate::config::{Overrides, load_agent, load_server};
 
     const PORTS: Ports = Ports { broker: 18142, api: 18143 };
 
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(server.warnings, []);
         assert_eq!(server.settings.broker.listen.port(), PORTS.broker);
         assert_eq!(server.settings.orchestrator.data_dir, dir.join("server/data"));
-        let agent = load_agent(&site.add_agent("agent1.quickstart", PORTS).unwrap()).unwrap();
+        let agent = load_agent(&site.add_agent("agent1.quickstart", PORTS).unwrap(), &Overrides::default()).unwrap();
         assert_eq!(agent.warnings, []);
         assert_eq!(agent.settings.brokers[0].path, "/pcp2/agent");
         drop(site);
