@@ -10,6 +10,7 @@ mod capacity;
 mod client;
 mod load;
 mod orchestrator;
+mod puppet_lang;
 mod query;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use capacity::*;
 pub use client::*;
 pub use load::*;
 pub use orchestrator::*;
+pub use puppet_lang::*;
 pub use query::*;
 
 /// A message from a client, in bytes (pcp-broker: `max-message-size`).

@@ -1,0 +1,11 @@
+//! From text to syntax tree (Puppet language specification, "Lexical Structure" and "Grammar").
+
+pub(super) mod ast;
+mod definitions;
+mod heredoc;
+mod lexer;
+mod parser;
+mod strings;
+mod token;
+
+pub(super) use parser::{parse_expression, parse_file};
