@@ -5,12 +5,18 @@
 //! LIFECYCLE.md.
 
 mod base64;
+mod environment;
+mod eval;
+mod functions;
 mod pattern;
 mod source;
 mod syntax;
 mod types;
 mod value;
 
+pub use environment::{Definitions, Environment, Loader, ParameterInfo, Program};
+pub use eval::{Answer, Failure, Host, HostCall, Progress, Recorded, Replay};
+pub use functions::{NOT_OFFERED, documented};
 pub use pattern::Pattern;
 pub use source::{Diagnostic, Source};
 pub use types::{Alias, Member, Range, Resolver, Signature, Size, Type, TypeError, parse};

@@ -23,6 +23,8 @@ end
 
 Puppet.initialize_settings
 Puppet[:strict] = :error
+Puppet[:strict_variables] = true
+Puppet[:tasks] = false
 Puppet[:log_level] = 'emerg'
 cases = JSON.parse($stdin.read)
 answers = Puppet::Pal.in_tmp_environment('oracle', modulepath: []) do |pal|

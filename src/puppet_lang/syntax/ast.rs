@@ -141,7 +141,11 @@ pub struct Lambda {
 pub struct Parameter {
     pub name: Arc<str>,
     pub data_type: Option<Expr>,
+    /// The type as it is written.
+    pub type_text: Option<Arc<str>>,
     pub default: Option<Expr>,
+    /// The default as it is written.
+    pub default_text: Option<Arc<str>>,
     /// Takes all arguments that are left.
     pub takes_rest: bool,
     pub at: u32,
@@ -150,9 +154,9 @@ pub struct Parameter {
 /// What a file defines.
 #[derive(Debug)]
 pub enum Definition {
-    Function(Arc<str>, u32, Arc<Lambda>),
-    Plan(Arc<str>, u32, Arc<Lambda>),
-    Alias(Arc<str>, u32, Arc<Expr>),
+    Function(Arc<str>, Arc<Lambda>),
+    Plan(Arc<str>, Arc<Lambda>),
+    Alias(Arc<str>, Arc<Expr>),
 }
 
 /// A file.
@@ -161,6 +165,15 @@ pub struct File {
     pub source: Arc<Source>,
     pub definitions: Vec<Definition>,
     pub body: Expr,
+}
+
+impl Definition {
+    /// The name of what is defined.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Function(name, ..) | Self::Plan(name, ..) | Self::Alias(name, ..) => name,
+        }
+    }
 }
 
 impl Operator {

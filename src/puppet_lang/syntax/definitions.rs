@@ -48,7 +48,7 @@ impl Parser<'_> {
                     ));
                 }
                 self.expect("=", "after the name of the type")?;
-                Ok(Definition::Alias(name.into(), at, Arc::new(self.expression(1)?)))
+                Ok(Definition::Alias(name.into(), Arc::new(self.expression(1)?)))
             }
             TokenKind::Name(name) => {
                 let name: Arc<str> = name.trim_start_matches("::").into();
@@ -56,8 +56,8 @@ impl Parser<'_> {
                 let parameters = if self.accept("(") { self.parameters(")", opened)? } else { vec![] };
                 let lambda = self.lambda_body(parameters)?;
                 Ok(match word {
-                    "plan" => Definition::Plan(name, at, lambda),
-                    _ => Definition::Function(name, at, lambda),
+                    "plan" => Definition::Plan(name, lambda),
+                    _ => Definition::Function(name, lambda),
                 })
             }
             found => Err((at, format!("expected a name, found {}", found.describe()))),
@@ -108,9 +108,15 @@ impl Parser<'_> {
         Ok(parameters)
     }
 
+    fn text_from(&self, start: u32) -> std::sync::Arc<str> {
+        self.source.text.get(start as usize..self.at() as usize).unwrap_or_default().trim().into()
+    }
+
     fn parameter(&mut self) -> Parsed<Parameter> {
         let is_typed = !self.is("*") && !matches!(self.peek().kind, TokenKind::Variable(_));
+        let start = self.at();
         let data_type = if is_typed { Some(self.expression(16)?) } else { None };
+        let type_text = data_type.is_some().then(|| self.text_from(start));
         let takes_rest = self.accept("*");
         let at = self.at();
         let TokenKind::Variable(name) = self.peek().kind.clone() else {
@@ -120,10 +126,13 @@ impl Parser<'_> {
             return Err((at, format!("`${name}` cannot be a parameter: expected a name without `::`")));
         }
         self.skip();
-        let default = if self.accept("=") { Some(self.expression(1)?) } else { None };
+        let has_default = self.accept("=");
+        let start = self.at();
+        let default = if has_default { Some(self.expression(1)?) } else { None };
+        let default_text = has_default.then(|| self.text_from(start));
         if takes_rest && default.is_some() {
             return Err((at, format!("`*${name}` takes all that is left, so it has no default")));
         }
-        Ok(Parameter { name: name.into(), data_type, default, takes_rest, at })
+        Ok(Parameter { name: name.into(), data_type, type_text, default, default_text, takes_rest, at })
     }
 }

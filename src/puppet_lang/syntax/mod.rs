@@ -4,8 +4,10 @@ pub(super) mod ast;
 mod definitions;
 mod heredoc;
 mod lexer;
+mod offered;
 mod parser;
 mod strings;
 mod token;
 
+pub(super) use offered::problems;
 pub(super) use parser::{parse_expression, parse_file};

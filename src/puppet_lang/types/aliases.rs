@@ -96,7 +96,7 @@ impl Aliases {
         let parsed = parse_file(&Source::new(file, text))
             .map_err(|error| TypeError::Syntax(format!("in the alias {name}: {error}")))?;
         let body = match parsed.definitions.as_slice() {
-            [Definition::Alias(defined, _, body)] if **defined == *name => body.clone(),
+            [Definition::Alias(defined, body)] if **defined == *name => body.clone(),
             [Definition::Alias(defined, ..)] => {
                 return Err(TypeError::Syntax(format!("the file of the alias {name} defines {defined}")));
             }

@@ -79,6 +79,10 @@ impl Type {
             Self::Integer(_) => Self::Integer(Range::ALL),
             Self::Float(_) => Self::Float(Range::ALL),
             Self::Text(_) | Self::String(_) => Self::String(Size::ALL),
+            Self::Enum(words, _) if !words.is_empty() => {
+                let lengths = || words.iter().filter_map(|word| i64::try_from(word.chars().count()).ok());
+                Self::String(Size { min: lengths().min(), max: lengths().max() })
+            }
             Self::Collection(_) => Self::Collection(Size::ALL),
             Self::Array(item, _) => Self::Array(inner(item), Size::ALL),
             Self::Hash(key, value, _) => Self::Hash(inner(key), inner(value), Size::ALL),
@@ -170,8 +174,9 @@ fn common_item(a: &Type, first: &Size, b: &Type, second: &Size) -> Type {
     }
 }
 
+/// Arrays of different sizes have any in common.
 fn union_of_sizes(a: &Size, b: &Size) -> Size {
-    Size { min: a.min.zip(b.min).map(|(a, b)| a.min(b)), max: a.max.zip(b.max).map(|(a, b)| a.max(b)) }
+    if a == b { *a } else { Size::ALL }
 }
 
 fn enumeration(mut words: Vec<Arc<str>>) -> Type {
