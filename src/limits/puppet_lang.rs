@@ -14,9 +14,9 @@ pub const PUPPET_VALUE_DEPTH_MAX: usize = 256;
 /// Expressions evaluated from start to end, replayed ones included: some seconds of one core.
 pub const PUPPET_STEPS_MAX: u64 = 20_000_000;
 
-/// Expressions within each other that are being evaluated, calls included: about 2.5 KiB of stack each in a build without
-/// optimisation.
-pub const PUPPET_CALL_DEPTH_MAX: usize = 64;
+/// Expressions within each other that are being evaluated, calls included: about 8 KiB of stack each in a build without
+/// optimisation, so that all of them fit into a thread's 2 MiB.
+pub const PUPPET_CALL_DEPTH_MAX: usize = 200;
 
 /// Bytes of all values that an evaluation makes, whether it keeps them or not.
 pub const PUPPET_VALUE_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -126,6 +126,10 @@ impl Environment {
             Control::Failed(Box::new(Failure::new("puppetlabs.tasks/evaluation-error", message)))
         });
         let outcome = outcome.and_then(|()| evaluator.eval(&program.0.body, &scope));
+        let outcome = match outcome {
+            Err(Control::Return(_) | Control::Next(_)) => evaluator.fail(0, "`return` and `next` belong into a function, a plan or a block"),
+            other => other,
+        };
         ended(&evaluator, outcome)
     }
 

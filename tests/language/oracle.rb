@@ -16,6 +16,7 @@ def canonical(value)
   when Puppet::Pops::Types::PSensitiveType::Sensitive then "Sensitive(#{canonical(value.unwrap)})"
   when Puppet::Pops::Types::PAnyType then "Type(#{value})"
   when Puppet::Pops::Types::Iterator then canonical(value.to_a)
+  when URI then "URI(#{value})"
   when Symbol then value.to_s.to_json
   else "#{value.class.name.split('::').last}(#{value})"
   end

@@ -97,7 +97,9 @@ impl Evaluator<'_> {
     }
 
     /// Calls a block; `break` within it goes to whoever iterates.
-    pub fn call_block(&mut self, block: &Block, arguments: Vec<Value>, at: u32) -> Outcome {
+    /// A block takes no notice of arguments that it has no parameters for.
+    pub fn call_block(&mut self, block: &Block, mut arguments: Vec<Value>, at: u32) -> Outcome {
+        arguments.truncate(block.arity().1);
         self.enter(&block.lambda, arguments, block.scope.clone(), at)
     }
 

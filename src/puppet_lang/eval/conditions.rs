@@ -83,10 +83,8 @@ impl Evaluator<'_> {
                 }
                 is_match
             }
-            (Value::Type(option), _) => {
-                let is_same = matches!(subject, Value::Type(subject) if option.is_same(subject));
-                is_same || option.accepts(subject)
-            }
+            (Value::Regexp(_), _) => false,
+            (Value::Type(option), _) => option.accepts(subject),
             (Value::SemVerRange(range), Value::SemVer(version)) => range.includes(version),
             (Value::Array(options), Value::Array(items)) => {
                 options.len() == items.len()

@@ -79,6 +79,9 @@ impl Evaluator<'_> {
             };
             return Ok(wide.includes(narrow) && (may_be_same || !narrow.includes(wide)));
         }
+        if matches!(left, Value::Type(_)) {
+            return Ok(false);
+        }
         match left.order(right) {
             Some(order) => Ok(match operator {
                 Operator::Less => order == Ordering::Less,
@@ -106,7 +109,8 @@ impl Evaluator<'_> {
             Value::SemVer(version) => {
                 return Ok(match left {
                     Value::String(text) => SemVerRange::parse(text).is_some_and(|range| range.includes(version)),
-                    other => other.equals(right),
+                    Value::SemVer(_) => left.equals(right),
+                    _ => return self.fail(at, format!("`=~` expects a version on its left, got {}", described(left))),
                 });
             }
             Value::Regexp(pattern) => pattern.clone(),

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 
 use super::{Arguments, Function};
-use crate::limits::PUPPET_VALUE_DEPTH_MAX;
 use crate::puppet_lang::eval::{Evaluator, Outcome};
 use crate::puppet_lang::types::Type;
 use crate::puppet_lang::value::{Hash, Value};
@@ -33,7 +32,7 @@ pub const TABLE: &[Function] = &[
     Function { name: "range", signatures: &["Integer, Integer, Optional[Integer[1]], 2, 3"], doc: "The integers from one to another.", run: range },
     Function { name: "zip", signatures: &["Array, Array"], doc: "Pairs of the elements with the same index.", run: zip },
     Function { name: "any2array", signatures: &["Any, 0, default"], doc: "The value as an array.", run: any2array },
-    Function { name: "unwrap", signatures: &["Any, Optional[Callable[1, 1]]"], doc: "What a `Sensitive` hides; with a block, the block's value, hidden again.", run: unwrap },
+    Function { name: "unwrap", signatures: &["Any, Optional[Callable[1, 1]]"], doc: "What a `Sensitive` hides; with a block, the block's value for it.", run: unwrap },
 ];
 
 fn items(value: &Value) -> &[Value] {
@@ -321,15 +320,12 @@ fn any2array(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
 }
 
 fn unwrap(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
-    let (inner, is_secret) = match arguments.value(0) {
-        Value::Sensitive(inner) => ((*inner).clone(), true),
-        plain => (plain, false),
+    let inner = match arguments.value(0) {
+        Value::Sensitive(inner) => (*inner).clone(),
+        plain => plain,
     };
     match arguments.block.clone() {
-        Some(block) => {
-            let value = evaluator.call_block(&block, vec![inner], arguments.at)?;
-            Ok(if is_secret && value.depth() < PUPPET_VALUE_DEPTH_MAX { Value::sensitive(value) } else { value })
-        }
+        Some(block) => evaluator.call_block(&block, vec![inner], arguments.at),
         None => Ok(inner),
     }
 }

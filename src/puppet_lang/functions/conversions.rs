@@ -6,7 +6,7 @@ use super::{Arguments, Function};
 use crate::puppet_lang::base64;
 use crate::puppet_lang::eval::{Evaluator, Failure, Outcome};
 use crate::puppet_lang::types::Type;
-use crate::puppet_lang::value::{SemVer, SemVerRange, Value, parse_span, parse_time};
+use crate::puppet_lang::value::{Plain, SemVer, SemVerRange, Value, parse_span, parse_time};
 
 pub const TABLE: &[Function] = &[
     Function { name: "type", signatures: &["Any, Optional[Enum['detailed', 'reduced', 'generalized']], 1, 2"], doc: "The type of a value: with all that is known, with one type per array, or without sizes and ranges.", run: type_of },
@@ -110,6 +110,15 @@ fn made(evaluator: &mut Evaluator<'_>, wanted: &Type, from: &[Value], at: u32) -
         Type::Alias(alias) if alias.body.get().is_some() => {
             return made(evaluator, alias.body.get().unwrap_or(&Type::Any), from, at);
         }
+        Type::Variant(_) if wanted.accepts(first) => Ok(first.clone()),
+        Type::Variant(types) => {
+            for one in types {
+                if let Ok(made) = made(evaluator, one, from, at) {
+                    return Ok(made);
+                }
+            }
+            Err(format!("{} cannot become any of {wanted}", shown(first)))
+        }
         Type::Object(class, _) if **class == *"Error" => error(from),
         Type::Object(class, _) if **class == *"Target" => return evaluator.call_host("Target.new", from.to_vec(), at),
         other => Err(format!("there are no new values of {other}")),
@@ -164,6 +173,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn integer_text(text: &str, radix: Option<i64>) -> Option<i64> {
+    let text = text.trim_start();
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => ("-", text[1..].trim_start()),
         b'+' => ("", text[1..].trim_start()),
@@ -246,8 +256,9 @@ fn string(first: &Value, format: Option<&Value>) -> Result<Value, String> {
 
 fn plain_text(value: &Value) -> String {
     match value {
-        Value::Undef => String::new(),
-        other => other.to_string(),
+        Value::Float(value) if value.abs() < 1e16 => format!("{value:.6}"),
+        Value::Regexp(pattern) => pattern.text.clone(),
+        other => Plain(other).to_string(),
     }
 }
 
@@ -256,11 +267,10 @@ fn array(evaluator: &mut Evaluator<'_>, first: &Value, from: &[Value], at: u32) 
     Ok(match first {
         Value::Array(_) => first.clone(),
         _ if wraps => Value::array([first.clone()]),
-        Value::Undef | Value::Boolean(_) | Value::Float(_) => {
-            return evaluator.fail(at, format!("{} cannot become an Array", shown(first)));
-        }
         Value::Binary(bytes) => Value::array(bytes.iter().map(|byte| Value::Integer(i64::from(*byte)))),
-        other => Value::array(evaluator.elements(other, at)?),
+        Value::Integer(value) if *value < 0 => return evaluator.fail(at, "an Array has no elements below 0"),
+        Value::String(_) | Value::Hash(_) | Value::Integer(_) => Value::array(evaluator.elements(first, at)?),
+        other => return evaluator.fail(at, format!("{} cannot become an Array", shown(other))),
     })
 }
 

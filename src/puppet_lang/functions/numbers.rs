@@ -51,7 +51,10 @@ fn extreme(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments, wanted: std
                 Value::Integer(order) => Some(order.cmp(&0)),
                 _ => None,
             },
-            None => value.order(best),
+            None => match (&value, best) {
+                (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+                _ => value.order(best),
+            },
         };
         match order {
             Some(order) if order == wanted => found = Some(value),

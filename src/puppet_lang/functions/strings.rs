@@ -95,8 +95,6 @@ fn split(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
     evaluator.spend(arguments.at, text.len() as u64 * 16)?;
     let mut parts: Vec<String> = if pattern.text.is_empty() {
         text.chars().map(String::from).collect()
-    } else if pattern.text == " " {
-        text.split_whitespace().map(str::to_owned).collect()
     } else {
         split_by(&pattern, &text)
     };

@@ -31,6 +31,7 @@ fn point(nanoseconds: i128, format: &str, zone: &str) -> Result<String, String> 
     };
     let millisecond = format!("{:03}", nanoseconds.rem_euclid(1_000_000_000) / 1_000_000);
     let format = format.replace("%L", &millisecond).replace("%N", "%9f").replace("%3N", &millisecond);
+    let format = format.replace("%c", "%a %b %e %H:%M:%S %Y");
     let zoned = time.to_zoned(zone);
     jiff::fmt::strtime::format(&format, &zoned).map_err(|error| format!("the format cannot be used: {error}"))
 }

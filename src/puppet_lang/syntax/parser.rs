@@ -159,6 +159,11 @@ impl<'a> Parser<'a> {
             return Ok(Expr { at, kind: Kind::Call(Box::new(call)) });
         }
         let expression = self.expression(0)?;
+        match &expression.kind {
+            Kind::Name(name) if self.is("{") => return self.not_offered(at, &format!("a resource of the type `{name}`")),
+            Kind::TypeName(name) if self.is("{") => return self.not_offered(at, &format!("defaults of `{name}`")),
+            _ => {}
+        }
         if let (Kind::Name(name), true) = (&expression.kind, self.begins_argument(self.peek())) {
             return Err((self.at(), format!("expected parentheses around the arguments of `{name}`")));
         }
@@ -332,12 +337,7 @@ impl<'a> Parser<'a> {
         let at = token.at;
         let kind = match token.kind {
             TokenKind::Name(name) => return self.word(&name, at),
-            TokenKind::TypeName(name) => {
-                if self.is("{") && self.second_is_resource_body() {
-                    return self.not_offered(at, "defaults of resources");
-                }
-                Kind::TypeName(name.into())
-            }
+            TokenKind::TypeName(name) => Kind::TypeName(name.into()),
             TokenKind::Variable(name) => Kind::Variable(name.into()),
             TokenKind::Integer(value) => Kind::Integer(value),
             TokenKind::Float(value) => Kind::Float(value),
@@ -373,6 +373,12 @@ impl<'a> Parser<'a> {
         let mut entries = Vec::new();
         while !self.accept("}") {
             let key = self.expression(ASSIGNMENT)?;
+            if let Kind::Text(text) | Kind::Name(text) = &key.kind {
+                let is_same = |(other, _): &(Expr, Expr)| matches!(&other.kind, Kind::Text(o) | Kind::Name(o) if o == text);
+                if entries.iter().any(is_same) {
+                    return Err((key.at, format!("the key `{text}` is there twice")));
+                }
+            }
             self.expect("=>", "after the key of a hash")?;
             entries.push((key, self.expression(ASSIGNMENT)?));
             if !self.accept(",") {
@@ -381,11 +387,6 @@ impl<'a> Parser<'a> {
             }
         }
         Ok(entries)
-    }
-
-    fn second_is_resource_body(&self) -> bool {
-        // `Type { name => value` sets defaults; a block follows a type nowhere else.
-        matches!(self.second().kind, TokenKind::Name(_) | TokenKind::Mark("}" | "*"))
     }
 
     fn word(&mut self, name: &str, at: u32) -> Parsed<Expr> {
@@ -402,7 +403,6 @@ impl<'a> Parser<'a> {
             }
             "function" => return Err((at, "a function is defined at the top of a file, not within code".to_owned())),
             _ if self.is("(") => self.call(name, at)?,
-            _ if self.is("{") => return self.not_offered(at, &format!("a resource of the type `{name}`")),
             _ if name.contains('-') => Kind::Text(name.into()),
             _ => Kind::Name(name.trim_start_matches("::").into()),
         };
@@ -468,12 +468,20 @@ impl<'a> Parser<'a> {
             if self.peek().kind == TokenKind::End {
                 return Err((at, "the `case` that begins here has no `}`".to_owned()));
             }
+            let option_at = self.at();
             let mut values = vec![self.expression(ASSIGNMENT)?];
             while self.accept(",") && !self.is(":") {
                 values.push(self.expression(ASSIGNMENT)?);
             }
             self.expect(":", "after the values of an option")?;
+            let is_default = |values: &Vec<Expr>| values.iter().any(|value| matches!(value.kind, Kind::Default));
+            if is_default(&values) && options.iter().any(|(values, _)| is_default(values)) {
+                return Err((option_at, "this `case` has a `default` already".to_owned()));
+            }
             options.push((values, self.braced("after the `:` of an option")?));
+        }
+        if options.is_empty() {
+            return Err((at, "a `case` needs at least one option".to_owned()));
         }
         Ok(Kind::Case(Box::new(Case { subject, options })))
     }

@@ -41,7 +41,7 @@ fn with_variable(mut expression: Expr) -> Expr {
 fn name_to_variable(first: &mut Expr) {
     let name = match &mut first.kind {
         Kind::Name(name) => name.clone(),
-        Kind::Integer(number) => number.to_string().into(),
+        Kind::Integer(number) if *number >= 0 => number.to_string().into(),
         Kind::Access(inner, _) => return name_to_variable(inner),
         Kind::Call(call) if call.is_chained => return name_to_variable(&mut call.arguments[0]),
         _ => return,

@@ -74,6 +74,8 @@ fn others(name: &str, arguments: &[Value]) -> Option<Built<Type>> {
         "Tuple" => types_and_size(name, arguments, usize::MAX).map(|(types, size)| Type::Tuple(types, size)),
         "Struct" => structure(arguments),
         "Variant" => variant(arguments),
+        // Alone it has the one value that every Optional has.
+        "Optional" if arguments.is_empty() => Ok(Type::Optional(Arc::new(Type::Undef))),
         "Optional" => one(name, arguments).map(|inner| Type::Optional(Arc::new(inner))),
         "NotUndef" => one(name, arguments).map(|inner| Type::NotUndef(Arc::new(inner))),
         "Sensitive" => one(name, arguments).map(|inner| Type::Sensitive(Arc::new(inner))),

@@ -45,6 +45,7 @@ impl fmt::Display for Type {
             Self::Struct(members) => {
                 write!(f, "Struct[{{{}}}]", members.iter().map(member).collect::<Vec<_>>().join(", "))
             }
+            Self::Optional(inner) if matches!(**inner, Self::Undef) => f.write_str("Optional"),
             Self::Optional(inner) => with_one(f, "Optional", inner),
             Self::NotUndef(inner) => with_one(f, "NotUndef", inner),
             Self::Variant(types) => named(f, "Variant", list(types)),

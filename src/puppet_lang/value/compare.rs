@@ -26,7 +26,7 @@ impl Value {
         match (self, other) {
             (Self::Undef, Self::Undef) | (Self::Default, Self::Default) => true,
             (Self::Boolean(a), Self::Boolean(b)) => a == b,
-            (Self::String(a), Self::String(b)) => a == b || equals_folded(a, b),
+            (Self::String(a), Self::String(b)) => a.eq_ignore_ascii_case(b),
             (Self::Integer(_) | Self::Float(_), Self::Integer(_) | Self::Float(_)) => {
                 number_order(self, other) == Some(Ordering::Equal)
             }
@@ -68,10 +68,6 @@ impl Value {
 /// In lower case as far as ASCII goes, which is as far as the language's comparisons go.
 fn fold(text: &str) -> String {
     text.to_ascii_lowercase()
-}
-
-fn equals_folded(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase())
 }
 
 fn number_order(a: &Value, b: &Value) -> Option<Ordering> {

@@ -257,6 +257,15 @@ impl fmt::Display for Value {
     }
 }
 
+/// A value as `String(value)` has it: strings in quotes within arrays and hashes.
+pub(super) struct Plain<'a>(pub &'a Value);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(self.0, f, text::Style::Plain)
+    }
+}
+
 /// A value as the language writes it: strings in quotes.
 pub(super) struct Literal<'a>(pub &'a Value);
 

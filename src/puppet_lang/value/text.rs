@@ -7,29 +7,32 @@ use super::{Value, format_span, format_time};
 /// Of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// Without quotes, for the outermost value.
+    /// Without quotes, even within arrays and hashes: as strings show values.
     Bare,
+    /// Without quotes for the outermost value only.
+    Plain,
     /// In quotes.
     Quoted,
 }
 
 /// Writes `value`; secrets are not shown.
 pub fn write(value: &Value, f: &mut fmt::Formatter<'_>, style: Style) -> fmt::Result {
+    let inner = if style == Style::Bare { Style::Bare } else { Style::Quoted };
     match value {
-        Value::Undef if style == Style::Bare => Ok(()),
+        Value::Undef if style != Style::Quoted => Ok(()),
         Value::Undef => f.write_str("undef"),
         Value::Default => f.write_str("default"),
         Value::Boolean(value) => write!(f, "{value}"),
         Value::Integer(value) => write!(f, "{value}"),
         Value::Float(value) => f.write_str(&float(*value)),
-        Value::String(text) if style == Style::Bare => f.write_str(text),
+        Value::String(text) if style != Style::Quoted => f.write_str(text),
         Value::String(text) => f.write_str(&quoted(text)),
         Value::Regexp(pattern) => write!(f, "/{}/", pattern.text.replace('/', "\\/")),
         Value::Array(items) => {
             f.write_char('[')?;
             for (index, item) in items.iter().enumerate() {
                 f.write_str(if index > 0 { ", " } else { "" })?;
-                write(item, f, Style::Quoted)?;
+                write(item, f, inner)?;
             }
             f.write_char(']')
         }
@@ -37,9 +40,9 @@ pub fn write(value: &Value, f: &mut fmt::Formatter<'_>, style: Style) -> fmt::Re
             f.write_char('{')?;
             for (index, (key, value)) in hash.iter().enumerate() {
                 f.write_str(if index > 0 { ", " } else { "" })?;
-                write(key, f, Style::Quoted)?;
+                write(key, f, inner)?;
                 f.write_str(" => ")?;
-                write(value, f, Style::Quoted)?;
+                write(value, f, inner)?;
             }
             f.write_char('}')
         }
