@@ -12,7 +12,7 @@ pub const PUPPET_NESTING_MAX: usize = 96;
 pub const PUPPET_VALUE_DEPTH_MAX: usize = 256;
 
 /// Expressions evaluated from start to end, replayed ones included: some seconds of one core.
-pub const PUPPET_STEPS_MAX: u64 = 20_000_000;
+pub const PUPPET_STEPS_MAX: u64 = 5_000_000;
 
 /// Expressions within each other that are being evaluated, calls included: about 8 KiB of stack each in a build without
 /// optimisation, so that all of them fit into a thread's 2 MiB.

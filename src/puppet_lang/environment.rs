@@ -106,7 +106,10 @@ impl Environment {
             _ => None,
         });
         let Some((name, lambda)) = plan else {
-            return Progress::Failed(Failure::new("podium/no-plan", format!("{} defines no plan", program.0.source.name)));
+            return Progress::Failed(Failure::new(
+                "podium/no-plan",
+                format!("{} defines no plan", program.0.source.name),
+            ));
         };
         let mut evaluator = Evaluator::new(self, host, program.0.source.clone());
         let outcome = evaluator.run_plan(&name, &lambda, parameters);
@@ -122,12 +125,14 @@ impl Environment {
             }
         }
         let mut evaluator = Evaluator::new(self, host, program.0.source.clone());
-        let outcome = self.define_all(&program.0).map_err(|message| {
-            Control::Failed(Box::new(Failure::new("puppetlabs.tasks/evaluation-error", message)))
-        });
+        let outcome = self
+            .define_all(&program.0)
+            .map_err(|message| Control::Failed(Box::new(Failure::new("puppetlabs.tasks/evaluation-error", message))));
         let outcome = outcome.and_then(|()| evaluator.eval(&program.0.body, &scope));
         let outcome = match outcome {
-            Err(Control::Return(_) | Control::Next(_)) => evaluator.fail(0, "`return` and `next` belong into a function, a plan or a block"),
+            Err(Control::Return(_) | Control::Next(_)) => {
+                evaluator.fail(0, "`return` and `next` belong into a function, a plan or a block")
+            }
             other => other,
         };
         ended(&evaluator, outcome)

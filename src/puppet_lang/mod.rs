@@ -11,6 +11,8 @@ mod functions;
 mod pattern;
 mod source;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod types;
 mod value;
 

@@ -28,9 +28,7 @@ impl Evaluator<'_> {
                     Some(Value::Array(results)) => self.part_of_array(results, &keys, at),
                     _ => Ok(Value::Undef),
                 },
-                (_, _, [Value::String(name)]) => {
-                    Ok(object.attributes.get_text(name).cloned().unwrap_or(Value::Undef))
-                }
+                (_, _, [Value::String(name)]) => Ok(object.attributes.get_text(name).cloned().unwrap_or(Value::Undef)),
                 _ => self.fail(at, format!("a {} has no parts in brackets", object.class)),
             },
             Value::Type(data_type) => self.arguments_of(data_type, &keys, at),
@@ -87,7 +85,9 @@ impl Evaluator<'_> {
     fn values_of(&self, hash: &Hash, keys: &[Value], _at: u32) -> Outcome {
         Ok(match keys {
             [only] => hash.get(only).cloned().unwrap_or(Value::Undef),
-            many => Value::array(many.iter().filter_map(|key| hash.get(key).cloned()).filter(|v| !matches!(v, Value::Undef))),
+            many => Value::array(
+                many.iter().filter_map(|key| hash.get(key).cloned()).filter(|v| !matches!(v, Value::Undef)),
+            ),
         })
     }
 }

@@ -131,7 +131,8 @@ impl Evaluator<'_> {
             let data_type = parameter.data_type.as_ref().map(|data_type| self.type_of(data_type, scope)).transpose()?;
             let value = if parameter.takes_rest {
                 let rest = Value::array(arguments.by_ref());
-                let whole = data_type.as_ref().map(|one| Type::Array(one.clone(), crate::puppet_lang::types::Size::ALL));
+                let whole =
+                    data_type.as_ref().map(|one| Type::Array(one.clone(), crate::puppet_lang::types::Size::ALL));
                 self.check_parameter(&parameter.name, whole.as_ref(), &rest, parameter.at)?;
                 rest
             } else {

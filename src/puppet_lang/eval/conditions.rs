@@ -54,7 +54,9 @@ impl Evaluator<'_> {
         }
         let result = match chosen {
             Some(result) => self.eval(result, scope),
-            None => self.fail(at, format!("no option of the selector matches {}", super::super::value::Literal(&subject))),
+            None => {
+                self.fail(at, format!("no option of the selector matches {}", super::super::value::Literal(&subject)))
+            }
         };
         scope.forget_matches(mark);
         result
@@ -88,12 +90,14 @@ impl Evaluator<'_> {
             (Value::SemVerRange(range), Value::SemVer(version)) => range.includes(version),
             (Value::Array(options), Value::Array(items)) => {
                 options.len() == items.len()
-                    && options.iter().zip(items.iter()).all(|(option, item)| {
-                        matches!(option, Value::Default) || self.matches(option, item, scope)
-                    })
+                    && options
+                        .iter()
+                        .zip(items.iter())
+                        .all(|(option, item)| matches!(option, Value::Default) || self.matches(option, item, scope))
             }
             (Value::Hash(options), Value::Hash(hash)) => options.iter().all(|(key, option)| {
-                hash.get(key).is_some_and(|value| matches!(option, Value::Default) || self.matches(option, value, scope))
+                hash.get(key)
+                    .is_some_and(|value| matches!(option, Value::Default) || self.matches(option, value, scope))
             }),
             _ => option.equals(subject),
         }

@@ -60,7 +60,8 @@ impl Failure {
 
     /// From an `Error`, or a hash like it.
     pub fn from_error(attributes: &Hash) -> Self {
-        let text = |names: &[&str]| names.iter().find_map(|name| attributes.get_text(name)?.as_text().map(str::to_owned));
+        let text =
+            |names: &[&str]| names.iter().find_map(|name| attributes.get_text(name)?.as_text().map(str::to_owned));
         Self {
             message: text(&["msg", "message"]).unwrap_or_else(|| "the error has no message".to_owned()),
             kind: text(&["kind"]).unwrap_or_else(|| "puppetlabs.tasks/evaluation-error".to_owned()),

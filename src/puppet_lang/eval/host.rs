@@ -129,7 +129,8 @@ pub struct Numbers {
 impl Evaluator<'_> {
     fn next_id(&mut self, at: u32) -> Outcome<String> {
         if self.calls.total >= PUPPET_HOST_CALLS_MAX {
-            return self.fail(at, format!("this has called functions that act more than {PUPPET_HOST_CALLS_MAX} times"));
+            return self
+                .fail(at, format!("this has called functions that act more than {PUPPET_HOST_CALLS_MAX} times"));
         }
         self.calls.total += 1;
         let id = format!("{}{}", self.calls.branch, self.calls.next);

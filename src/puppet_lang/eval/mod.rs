@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 pub use failure::Failure;
 pub(super) use failure::{Control, Outcome};
-pub(super) use operators::pairs;
 pub use host::{Answer, Host, HostCall, Progress, Recorded, Replay};
+pub(super) use operators::pairs;
 pub(super) use scope::{Block, Scope};
 
 use super::environment::Environment;
@@ -62,7 +62,8 @@ impl<'e> Evaluator<'e> {
     pub fn step(&mut self, at: u32) -> Outcome<()> {
         self.steps += 1;
         if self.steps > PUPPET_STEPS_MAX {
-            return self.fail(at, format!("this has taken more than {PUPPET_STEPS_MAX} steps: does it go on without end?"));
+            return self
+                .fail(at, format!("this has taken more than {PUPPET_STEPS_MAX} steps: does it go on without end?"));
         }
         Ok(())
     }
@@ -182,7 +183,9 @@ impl<'e> Evaluator<'e> {
     fn splat(&mut self, inner: &Expr, scope: &Rc<Scope>) -> Outcome {
         Ok(match self.eval(inner, scope)? {
             Value::Undef => Value::array([]),
-            Value::Hash(hash) => Value::array(hash.iter().map(|(key, value)| Value::array([key.clone(), value.clone()]))),
+            Value::Hash(hash) => {
+                Value::array(hash.iter().map(|(key, value)| Value::array([key.clone(), value.clone()])))
+            }
             Value::Array(items) => Value::Array(items),
             other => Value::array([other]),
         })

@@ -8,31 +8,124 @@ use crate::puppet_lang::types::Type;
 use crate::puppet_lang::value::{Hash, Value};
 
 pub const TABLE: &[Function] = &[
-    Function { name: "length", signatures: &["Variant[Collection, String, Binary]", "ResultSet"], doc: "How many elements or characters there are.", run: length },
-    Function { name: "size", signatures: &["Variant[Collection, String, Binary]", "ResultSet"], doc: "The same as `length`.", run: length },
-    Function { name: "empty", signatures: &["Variant[Collection, String, Binary, Undef, Numeric]", "ResultSet"], doc: "Whether there is nothing in it.", run: empty },
+    Function {
+        name: "length",
+        signatures: &["Variant[Collection, String, Binary]", "ResultSet"],
+        doc: "How many elements or characters there are.",
+        run: length,
+    },
+    Function {
+        name: "size",
+        signatures: &["Variant[Collection, String, Binary]", "ResultSet"],
+        doc: "The same as `length`.",
+        run: length,
+    },
+    Function {
+        name: "empty",
+        signatures: &["Variant[Collection, String, Binary, Undef, Numeric]", "ResultSet"],
+        doc: "Whether there is nothing in it.",
+        run: empty,
+    },
     Function { name: "keys", signatures: &["Hash"], doc: "The keys of a hash.", run: keys },
     Function { name: "values", signatures: &["Hash"], doc: "The values of a hash.", run: values },
-    Function { name: "merge", signatures: &["Variant[Hash, Undef, String[0, 0]], 0, default"], doc: "One hash of all entries; the last of a key counts.", run: merge },
-    Function { name: "deep_merge", signatures: &["Variant[Hash, String[0, 0]], 2, default"], doc: "One hash of all entries; hashes within are merged too.", run: deep_merge },
-    Function { name: "flatten", signatures: &["Any, 0, default"], doc: "One array of what is in the arrays within each other.", run: flatten },
-    Function { name: "unique", signatures: &["Variant[Iterable, String], Optional[Callable[1, 1]]"], doc: "The elements, each once; with a block, each value of it once.", run: unique },
-    Function { name: "sort", signatures: &["Variant[Array, String], Optional[Callable[2, 2]]"], doc: "The elements in order: of numbers or of strings, or as the block's -1, 0 and 1 say.", run: sort },
-    Function { name: "join", signatures: &["Array, Optional[String], 1, 2"], doc: "The elements as one string, with another between them.", run: join },
-    Function { name: "concat", signatures: &["Array, Any, 1, default"], doc: "One array of all elements.", run: concat },
-    Function { name: "delete", signatures: &["Variant[Array, String, Hash], Any"], doc: "Without the elements, parts or keys that are equal.", run: delete },
-    Function { name: "delete_undef_values", signatures: &["Variant[Array, Hash]"], doc: "Without elements or values that are undef.", run: delete_undef },
-    Function { name: "intersection", signatures: &["Array, Array"], doc: "The elements that are in both.", run: intersection },
-    Function { name: "union", signatures: &["Array, 0, default"], doc: "The elements of all arrays, each once.", run: union },
-    Function { name: "difference", signatures: &["Array, Array"], doc: "The elements of the first that are not in the second.", run: difference },
-    Function { name: "member", signatures: &["Array, Any"], doc: "Whether the element, or all of an array, are in it.", run: member },
+    Function {
+        name: "merge",
+        signatures: &["Variant[Hash, Undef, String[0, 0]], 0, default"],
+        doc: "One hash of all entries; the last of a key counts.",
+        run: merge,
+    },
+    Function {
+        name: "deep_merge",
+        signatures: &["Variant[Hash, String[0, 0]], 2, default"],
+        doc: "One hash of all entries; hashes within are merged too.",
+        run: deep_merge,
+    },
+    Function {
+        name: "flatten",
+        signatures: &["Any, 0, default"],
+        doc: "One array of what is in the arrays within each other.",
+        run: flatten,
+    },
+    Function {
+        name: "unique",
+        signatures: &["Variant[Iterable, String], Optional[Callable[1, 1]]"],
+        doc: "The elements, each once; with a block, each value of it once.",
+        run: unique,
+    },
+    Function {
+        name: "sort",
+        signatures: &["Variant[Array, String], Optional[Callable[2, 2]]"],
+        doc: "The elements in order: of numbers or of strings, or as the block's -1, 0 and 1 say.",
+        run: sort,
+    },
+    Function {
+        name: "join",
+        signatures: &["Array, Optional[String], 1, 2"],
+        doc: "The elements as one string, with another between them.",
+        run: join,
+    },
+    Function {
+        name: "concat",
+        signatures: &["Array, Any, 1, default"],
+        doc: "One array of all elements.",
+        run: concat,
+    },
+    Function {
+        name: "delete",
+        signatures: &["Variant[Array, String, Hash], Any"],
+        doc: "Without the elements, parts or keys that are equal.",
+        run: delete,
+    },
+    Function {
+        name: "delete_undef_values",
+        signatures: &["Variant[Array, Hash]"],
+        doc: "Without elements or values that are undef.",
+        run: delete_undef,
+    },
+    Function {
+        name: "intersection",
+        signatures: &["Array, Array"],
+        doc: "The elements that are in both.",
+        run: intersection,
+    },
+    Function {
+        name: "union",
+        signatures: &["Array, 0, default"],
+        doc: "The elements of all arrays, each once.",
+        run: union,
+    },
+    Function {
+        name: "difference",
+        signatures: &["Array, Array"],
+        doc: "The elements of the first that are not in the second.",
+        run: difference,
+    },
+    Function {
+        name: "member",
+        signatures: &["Array, Any"],
+        doc: "Whether the element, or all of an array, are in it.",
+        run: member,
+    },
     Function { name: "has_key", signatures: &["Hash, Any"], doc: "Whether a hash has a key.", run: has_key },
-    Function { name: "first", signatures: &["Array"], doc: "The first element.", run: first },
-    Function { name: "last", signatures: &["Array"], doc: "The last element.", run: last },
-    Function { name: "range", signatures: &["Integer, Integer, Optional[Integer[1]], 2, 3"], doc: "The integers from one to another.", run: range },
-    Function { name: "zip", signatures: &["Array, Array"], doc: "Pairs of the elements with the same index.", run: zip },
+    Function {
+        name: "range",
+        signatures: &["Integer, Integer, Optional[Integer[1]], 2, 3"],
+        doc: "The integers from one to another.",
+        run: range,
+    },
+    Function {
+        name: "zip",
+        signatures: &["Array, Array"],
+        doc: "Pairs of the elements with the same index.",
+        run: zip,
+    },
     Function { name: "any2array", signatures: &["Any, 0, default"], doc: "The value as an array.", run: any2array },
-    Function { name: "unwrap", signatures: &["Any, Optional[Callable[1, 1]]"], doc: "What a `Sensitive` hides; with a block, the block's value for it.", run: unwrap },
+    Function {
+        name: "unwrap",
+        signatures: &["Any, Optional[Callable[1, 1]]"],
+        doc: "What a `Sensitive` hides; with a block, the block's value for it.",
+        run: unwrap,
+    },
 ];
 
 fn items(value: &Value) -> &[Value] {
@@ -141,14 +234,14 @@ fn sort(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
     let of = arguments.value(0);
     let mut elements = evaluator.elements(&of, arguments.at)?;
     elements = match arguments.block.clone() {
-        Some(block) => sorted(elements, &mut |a, b| {
-            match evaluator.call_block(&block, vec![a.clone(), b.clone()], arguments.at)? {
-                Value::Integer(order) => Ok(order.cmp(&0)),
-                other => evaluator.fail(
-                    arguments.at,
-                    format!("the block of `sort` must return -1, 0 or 1, not {}", Type::of(&other)),
-                ),
-            }
+        Some(block) => sorted(elements, &mut |a, b| match evaluator.call_block(
+            &block,
+            vec![a.clone(), b.clone()],
+            arguments.at,
+        )? {
+            Value::Integer(order) => Ok(order.cmp(&0)),
+            other => evaluator
+                .fail(arguments.at, format!("the block of `sort` must return -1, 0 or 1, not {}", Type::of(&other))),
         })?,
         None => sorted(elements, &mut |a, b| match natural_order(a, b) {
             Some(order) => Ok(order),
@@ -282,14 +375,6 @@ fn member(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
 fn has_key(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
     let key = arguments.value(1);
     Ok(Value::Boolean(matches!(arguments.value(0), Value::Hash(hash) if hash.get(&key).is_some())))
-}
-
-fn first(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
-    Ok(items(&arguments.value(0)).first().cloned().unwrap_or(Value::Undef))
-}
-
-fn last(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
-    Ok(items(&arguments.value(0)).last().cloned().unwrap_or(Value::Undef))
 }
 
 fn range(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {

@@ -5,14 +5,49 @@ use crate::puppet_lang::eval::{Control, Evaluator, Failure, Outcome};
 use crate::puppet_lang::value::Value;
 
 pub const TABLE: &[Function] = &[
-    Function { name: "return", signatures: &["Any, 0, 1"], doc: "Ends the function or plan with a value.", run: |_, a| Err(Control::Return(a.value(0))) },
-    Function { name: "next", signatures: &["Any, 0, 1"], doc: "Ends this call of the block with a value.", run: |_, a| Err(Control::Next(a.value(0))) },
-    Function { name: "break", signatures: &["0, 0"], doc: "Ends the iteration.", run: |_, a| Err(Control::Break(a.at)) },
+    Function {
+        name: "return",
+        signatures: &["Any, 0, 1"],
+        doc: "Ends the function or plan with a value.",
+        run: |_, a| Err(Control::Return(a.value(0))),
+    },
+    Function {
+        name: "next",
+        signatures: &["Any, 0, 1"],
+        doc: "Ends this call of the block with a value.",
+        run: |_, a| Err(Control::Next(a.value(0))),
+    },
+    Function {
+        name: "break",
+        signatures: &["0, 0"],
+        doc: "Ends the iteration.",
+        run: |_, a| Err(Control::Break(a.at)),
+    },
     Function { name: "fail", signatures: &["Any, 0, default"], doc: "Ends the evaluation with an error.", run: fail },
-    Function { name: "fail_plan", signatures: &["Variant[String, Error], Optional[String], Optional[Hash], Optional[String], 1, 4"], doc: "Ends the plan with an error that has a kind and details.", run: fail_plan },
-    Function { name: "catch_errors", signatures: &["Optional[Array[String]], 0, 1, Callable[0, 0]"], doc: "The block's value, or the error that ended it.", run: catch_errors },
-    Function { name: "parallelize", signatures: &["Variant[Array, Hash, Target, ResultSet], Callable[1, 1]"], doc: "Calls the block for all elements beside each other; the values in their order.", run: parallelize },
-    Function { name: "call", signatures: &["String, Any, 1, default, Optional[Callable]"], doc: "Calls the function of a name.", run: call },
+    Function {
+        name: "fail_plan",
+        signatures: &["Variant[String, Error], Optional[String], Optional[Hash], Optional[String], 1, 4"],
+        doc: "Ends the plan with an error that has a kind and details.",
+        run: fail_plan,
+    },
+    Function {
+        name: "catch_errors",
+        signatures: &["Optional[Array[String]], 0, 1, Callable[0, 0]"],
+        doc: "The block's value, or the error that ended it.",
+        run: catch_errors,
+    },
+    Function {
+        name: "parallelize",
+        signatures: &["Variant[Array, Hash, Target, ResultSet], Callable[1, 1]"],
+        doc: "Calls the block for all elements beside each other; the values in their order.",
+        run: parallelize,
+    },
+    Function {
+        name: "call",
+        signatures: &["String, Any, 1, default, Optional[Callable]"],
+        doc: "Calls the function of a name.",
+        run: call,
+    },
 ];
 
 fn fail(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
@@ -70,9 +105,8 @@ fn parallelize(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outc
     let mut failed = None;
     for (branch, element) in elements.into_iter().enumerate() {
         let source = evaluator.source.clone();
-        let outcome = evaluator.in_branch(&call, branch, |evaluator| {
-            evaluator.call_block(&block, vec![element], arguments.at)
-        });
+        let outcome =
+            evaluator.in_branch(&call, branch, |evaluator| evaluator.call_block(&block, vec![element], arguments.at));
         evaluator.source = source;
         match outcome {
             Ok(value) | Err(Control::Return(value)) => values.push(value),

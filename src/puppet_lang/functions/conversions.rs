@@ -9,13 +9,48 @@ use crate::puppet_lang::types::Type;
 use crate::puppet_lang::value::{Plain, SemVer, SemVerRange, Value, parse_span, parse_time};
 
 pub const TABLE: &[Function] = &[
-    Function { name: "type", signatures: &["Any, Optional[Enum['detailed', 'reduced', 'generalized']], 1, 2"], doc: "The type of a value: with all that is known, with one type per array, or without sizes and ranges.", run: type_of },
-    Function { name: "assert_type", signatures: &["Variant[Type, String], Any, Optional[Callable[2, 2]]"], doc: "The value if it is of the type; otherwise an error, or the block's value.", run: assert_type },
-    Function { name: "new", signatures: &["Variant[Type, String], Any, 1, default, Optional[Callable]"], doc: "A value of a type from other values.", run: new },
-    Function { name: "convert_to", signatures: &["Any, Type, Any, 2, default, Optional[Callable[1, 1]]"], doc: "The value as one of the type; with a block, the block's value.", run: convert_to },
-    Function { name: "num2bool", signatures: &["Variant[Numeric, String, Boolean]"], doc: "Whether a number is above 0.", run: num2bool },
-    Function { name: "str2bool", signatures: &["Variant[String, Boolean]"], doc: "Whether a string means yes.", run: str2bool },
-    Function { name: "bool2str", signatures: &["Boolean, String, 1, 3"], doc: "A boolean as `true` or `false`, or as one of two strings.", run: bool2str },
+    Function {
+        name: "type",
+        signatures: &["Any, Optional[Enum['detailed', 'reduced', 'generalized']], 1, 2"],
+        doc: "The type of a value: with all that is known, with one type per array, or without sizes and ranges.",
+        run: type_of,
+    },
+    Function {
+        name: "assert_type",
+        signatures: &["Variant[Type, String], Any, Optional[Callable[2, 2]]"],
+        doc: "The value if it is of the type; otherwise an error, or the block's value.",
+        run: assert_type,
+    },
+    Function {
+        name: "new",
+        signatures: &["Variant[Type, String], Any, 1, default, Optional[Callable]"],
+        doc: "A value of a type from other values.",
+        run: new,
+    },
+    Function {
+        name: "convert_to",
+        signatures: &["Any, Type, Any, 2, default, Optional[Callable[1, 1]]"],
+        doc: "The value as one of the type; with a block, the block's value.",
+        run: convert_to,
+    },
+    Function {
+        name: "num2bool",
+        signatures: &["Variant[Numeric, String, Boolean]"],
+        doc: "Whether a number is above 0.",
+        run: num2bool,
+    },
+    Function {
+        name: "str2bool",
+        signatures: &["Variant[String, Boolean]"],
+        doc: "Whether a string means yes.",
+        run: str2bool,
+    },
+    Function {
+        name: "bool2str",
+        signatures: &["Boolean, String, 1, 3"],
+        doc: "A boolean as `true` or `false`, or as one of two strings.",
+        run: bool2str,
+    },
 ];
 
 fn type_of(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
@@ -34,9 +69,9 @@ fn as_type(evaluator: &mut Evaluator<'_>, value: &Value, at: u32) -> Outcome<Arc
         Value::Type(data_type) => Ok(data_type.clone()),
         other => {
             let name = other.to_string();
-            let name = name.strip_prefix(|c: char| c.is_ascii_lowercase()).map_or(name.clone(), |rest| {
-                format!("{}{rest}", name[..1].to_uppercase())
-            });
+            let name = name
+                .strip_prefix(|c: char| c.is_ascii_lowercase())
+                .map_or(name.clone(), |rest| format!("{}{rest}", name[..1].to_uppercase()));
             evaluator.named_type(&name, &[], at).map(Arc::new)
         }
     }
@@ -96,7 +131,9 @@ fn made(evaluator: &mut Evaluator<'_>, wanted: &Type, from: &[Value], at: u32) -
         Type::SemVer(_) => version(from),
         Type::SemVerRange => match first {
             Value::SemVerRange(_) => Ok(first.clone()),
-            other => SemVerRange::parse(&other.to_string()).map(|range| Value::SemVerRange(range.into())).ok_or_else(|| format!("`{other}` is no range of versions")),
+            other => SemVerRange::parse(&other.to_string())
+                .map(|range| Value::SemVerRange(range.into()))
+                .ok_or_else(|| format!("`{other}` is no range of versions")),
         },
         Type::Timestamp(_) => timestamp(first),
         Type::Timespan(_) => timespan(from),
@@ -248,7 +285,9 @@ fn string(first: &Value, format: Option<&Value>) -> Result<Value, String> {
         (Value::Boolean(value), "d") => Ok(if *value { "1" } else { "0" }.into()),
         (Value::String(text), "u") => Ok(text.to_uppercase().into()),
         (Value::String(text), "d") => Ok(text.to_lowercase().into()),
-        (Value::String(text), "c") => Ok(text.chars().take(1).flat_map(char::to_uppercase).chain(text.chars().skip(1)).collect::<String>().into()),
+        (Value::String(text), "c") => {
+            Ok(text.chars().take(1).flat_map(char::to_uppercase).chain(text.chars().skip(1)).collect::<String>().into())
+        }
         (Value::String(text), "t") => Ok(text.trim().into()),
         _ => super::format::format(&format, std::slice::from_ref(first)).map(Value::from),
     }
@@ -333,7 +372,9 @@ fn timespan(from: &[Value]) -> Result<Value, String> {
         [Value::Float(seconds)] => Some((seconds * 1e9) as i128),
         [Value::String(text)] => parse_span(text),
         [Value::Hash(parts)] => {
-            let part = |(name, unit): (&&str, &i128)| parts.get_text(name).map_or(Some(0), |value| Some(number(value)? * unit));
+            let part = |(name, unit): (&&str, &i128)| {
+                parts.get_text(name).map_or(Some(0), |value| Some(number(value)? * unit))
+            };
             names.iter().zip(&units).map(part).sum::<Option<i128>>()
         }
         many if many.len() >= 4 => many.iter().zip(&units).map(|(value, unit)| Some(number(value)? * unit)).sum(),
@@ -347,9 +388,10 @@ fn binary(first: &Value, format: Option<&str>) -> Result<Value, String> {
         (Value::Binary(_), _) => return Ok(first.clone()),
         (Value::String(text), None | Some("%b" | "%u" | "%B")) => base64::decode(text, format == Some("%B")),
         (Value::String(text), Some("%s" | "%r")) => Some(text.as_bytes().to_vec()),
-        (Value::Array(items), _) => {
-            items.iter().map(|item| if let Value::Integer(byte) = item { u8::try_from(*byte).ok() } else { None }).collect()
-        }
+        (Value::Array(items), _) => items
+            .iter()
+            .map(|item| if let Value::Integer(byte) = item { u8::try_from(*byte).ok() } else { None })
+            .collect(),
         _ => None,
     };
     bytes.map(|bytes| Value::Binary(bytes.into())).ok_or_else(|| format!("{} cannot become a Binary", shown(first)))
@@ -374,7 +416,8 @@ fn str2bool(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome
             _ => None,
         },
     };
-    evaluator.at(arguments.at, found.map(Value::Boolean).ok_or_else(|| "this string means neither yes nor no".to_owned()))
+    evaluator
+        .at(arguments.at, found.map(Value::Boolean).ok_or_else(|| "this string means neither yes nor no".to_owned()))
 }
 
 fn bool2str(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {

@@ -6,10 +6,25 @@ use crate::puppet_lang::eval::{Evaluator, Outcome};
 use crate::puppet_lang::value::{Secrets, Value};
 
 pub const TABLE: &[Function] = &[
-    Function { name: "parsejson", signatures: &["String, Any, 1, 2"], doc: "The value of a text in JSON, or a default if it is none.", run: parsejson },
+    Function {
+        name: "parsejson",
+        signatures: &["String, Any, 1, 2"],
+        doc: "The value of a text in JSON, or a default if it is none.",
+        run: parsejson,
+    },
     Function { name: "to_json", signatures: &["Any"], doc: "A value as JSON on one line.", run: to_json },
-    Function { name: "to_json_pretty", signatures: &["Any"], doc: "A value as JSON on many lines.", run: to_json_pretty },
-    Function { name: "base64", signatures: &["Enum['encode', 'decode'], String, Optional[Enum['default', 'strict', 'urlsafe']], 2, 3"], doc: "A text as base64, or back.", run: base64_function },
+    Function {
+        name: "to_json_pretty",
+        signatures: &["Any"],
+        doc: "A value as JSON on many lines.",
+        run: to_json_pretty,
+    },
+    Function {
+        name: "base64",
+        signatures: &["Enum['encode', 'decode'], String, Optional[Enum['default', 'strict', 'urlsafe']], 2, 3"],
+        doc: "A text as base64, or back.",
+        run: base64_function,
+    },
 ];
 
 fn parsejson(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
@@ -22,7 +37,8 @@ fn parsejson(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcom
 
 fn to_json(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
     let json = arguments.value(0).to_json(Secrets::Hidden);
-    let text = evaluator.at(arguments.at, json.map(|json| json.to_string()).ok_or_else(|| "this is nested too deep".to_owned()))?;
+    let text = evaluator
+        .at(arguments.at, json.map(|json| json.to_string()).ok_or_else(|| "this is nested too deep".to_owned()))?;
     evaluator.account(arguments.at, text.into())
 }
 

@@ -178,7 +178,8 @@ impl Field {
             return pad + &body;
         }
         let head = body.len() - body.trim_start_matches(['+', '-', ' ']).len();
-        let prefix = ["0x", "0X", "0b", "0B"].iter().find(|prefix| body[head..].starts_with(**prefix)).map_or(0, |p| p.len());
+        let prefix =
+            ["0x", "0X", "0b", "0B"].iter().find(|prefix| body[head..].starts_with(**prefix)).map_or(0, |p| p.len());
         format!("{}{}{}", &body[..head + prefix], "0".repeat(missing), &body[head + prefix..])
     }
 }

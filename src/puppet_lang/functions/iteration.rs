@@ -7,21 +7,100 @@ use crate::puppet_lang::types::Type;
 use crate::puppet_lang::value::Value;
 
 pub const TABLE: &[Function] = &[
-    Function { name: "each", signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "ResultSet, Callable[1, 1]"], doc: "Calls the block for every element; returns what it iterated over.", run: each },
-    Function { name: "map", signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "ResultSet, Callable[1, 1]"], doc: "The block's values for every element.", run: map },
-    Function { name: "filter", signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "ResultSet, Callable[1, 1]"], doc: "The elements for which the block's value is true.", run: filter },
-    Function { name: "reduce", signatures: &["Iterable, Callable[2, 2]", "Iterable, Any, Callable[2, 2]", "ResultSet, Any, 1, 2, Callable[2, 2]"], doc: "One value from all elements: the block gets the value so far and the next element.", run: reduce },
-    Function { name: "any", signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]"], doc: "Whether the block's value is true for an element.", run: any },
-    Function { name: "all", signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]"], doc: "Whether the block's value is true for every element.", run: all },
-    Function { name: "index", signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "Iterable, Any"], doc: "The index or key of the first element for which the block's value is true, or that is equal.", run: index },
-    Function { name: "partition", signatures: &["Collection, Callable[1, 1]", "Collection, Callable[2, 2]"], doc: "Two arrays: the elements for which the block's value is true, and the others.", run: partition },
-    Function { name: "group_by", signatures: &["Collection, Callable[1, 1]", "Collection, Callable[2, 2]"], doc: "A hash of the block's values with the elements that have them.", run: group_by },
-    Function { name: "slice", signatures: &["Iterable, Integer[1], Optional[Callable]"], doc: "The elements in arrays of so many, or the block called with each of these.", run: slice },
-    Function { name: "step", signatures: &["Iterable, Integer[1], Optional[Callable[1, 1]]"], doc: "Every so-manyth element, or the block called with each of these.", run: step },
-    Function { name: "reverse_each", signatures: &["Iterable, Optional[Callable[1, 1]]"], doc: "The elements from the last to the first, or the block called with each.", run: reverse_each },
-    Function { name: "with", signatures: &["Any, 0, default, Callable"], doc: "Calls the block with the arguments.", run: with },
-    Function { name: "then", signatures: &["Any, Callable[1, 1]"], doc: "Calls the block with the value unless that is undef.", run: then },
-    Function { name: "lest", signatures: &["Any, Callable[0, 0]"], doc: "The value, or the block's if it is undef.", run: lest },
+    Function {
+        name: "each",
+        signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "ResultSet, Callable[1, 1]"],
+        doc: "Calls the block for every element; returns what it iterated over.",
+        run: each,
+    },
+    Function {
+        name: "map",
+        signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "ResultSet, Callable[1, 1]"],
+        doc: "The block's values for every element.",
+        run: map,
+    },
+    Function {
+        name: "filter",
+        signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "ResultSet, Callable[1, 1]"],
+        doc: "The elements for which the block's value is true.",
+        run: filter,
+    },
+    Function {
+        name: "reduce",
+        signatures: &[
+            "Iterable, Callable[2, 2]",
+            "Iterable, Any, Callable[2, 2]",
+            "ResultSet, Any, 1, 2, Callable[2, 2]",
+        ],
+        doc: "One value from all elements: the block gets the value so far and the next element.",
+        run: reduce,
+    },
+    Function {
+        name: "any",
+        signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]"],
+        doc: "Whether the block's value is true for an element.",
+        run: any,
+    },
+    Function {
+        name: "all",
+        signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]"],
+        doc: "Whether the block's value is true for every element.",
+        run: all,
+    },
+    Function {
+        name: "index",
+        signatures: &["Iterable, Callable[1, 1]", "Iterable, Callable[2, 2]", "Iterable, Any"],
+        doc: "The index or key of the first element for which the block's value is true, or that is equal.",
+        run: index,
+    },
+    Function {
+        name: "partition",
+        signatures: &["Collection, Callable[1, 1]", "Collection, Callable[2, 2]"],
+        doc: "Two arrays: the elements for which the block's value is true, and the others.",
+        run: partition,
+    },
+    Function {
+        name: "group_by",
+        signatures: &["Collection, Callable[1, 1]", "Collection, Callable[2, 2]"],
+        doc: "A hash of the block's values with the elements that have them.",
+        run: group_by,
+    },
+    Function {
+        name: "slice",
+        signatures: &["Iterable, Integer[1], Optional[Callable]"],
+        doc: "The elements in arrays of so many, or the block called with each of these.",
+        run: slice,
+    },
+    Function {
+        name: "step",
+        signatures: &["Iterable, Integer[1], Optional[Callable[1, 1]]"],
+        doc: "Every so-manyth element, or the block called with each of these.",
+        run: step,
+    },
+    Function {
+        name: "reverse_each",
+        signatures: &["Iterable, Optional[Callable[1, 1]]"],
+        doc: "The elements from the last to the first, or the block called with each.",
+        run: reverse_each,
+    },
+    Function {
+        name: "with",
+        signatures: &["Any, 0, default, Callable"],
+        doc: "Calls the block with the arguments.",
+        run: with,
+    },
+    Function {
+        name: "then",
+        signatures: &["Any, Callable[1, 1]"],
+        doc: "Calls the block with the value unless that is undef.",
+        run: then,
+    },
+    Function {
+        name: "lest",
+        signatures: &["Any, Callable[0, 0]"],
+        doc: "The value, or the block's if it is undef.",
+        run: lest,
+    },
 ];
 
 impl Evaluator<'_> {
@@ -30,9 +109,7 @@ impl Evaluator<'_> {
         let range = |from: i64, to: i64| (from..=to).map(Value::Integer).collect::<Vec<_>>();
         let elements = match value {
             Value::Array(items) => items.to_vec(),
-            Value::Hash(hash) => {
-                hash.iter().map(|(key, value)| Value::array([key.clone(), value.clone()])).collect()
-            }
+            Value::Hash(hash) => hash.iter().map(|(key, value)| Value::array([key.clone(), value.clone()])).collect(),
             Value::String(text) => text.chars().map(|c| Value::from(c.to_string())).collect(),
             Value::Integer(count) => {
                 self.check_range(0, *count, at)?;

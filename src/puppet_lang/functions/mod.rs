@@ -139,8 +139,10 @@ impl Function {
         match (problems.as_slice(), signatures) {
             ([only], _) => Err(format!("`{}` {only}", self.name)),
             (_, signatures) => {
-                let texts: Vec<_> =
-                    signatures.iter().map(|one| Type::Callable(Some(one.clone())).to_string().replacen("Callable", "", 1)).collect();
+                let texts: Vec<_> = signatures
+                    .iter()
+                    .map(|one| Type::Callable(Some(one.clone())).to_string().replacen("Callable", "", 1))
+                    .collect();
                 let got: Vec<_> = arguments.values.iter().map(|one| Type::of(one).generalized().to_string()).collect();
                 let block = arguments.block.as_ref().map(|_| ", and a block").unwrap_or_default();
                 Err(format!("`{}` expects one of {}, got [{}]{block}", self.name, texts.join(" "), got.join(", ")))
@@ -160,10 +162,9 @@ fn problem(signature: &Signature, arguments: &Arguments) -> Option<String> {
         return Some(format!("expects {expected}, got {}", arguments.values.len()));
     }
     let positions = signature.parameters.iter().chain(signature.parameters.last().into_iter().cycle());
-    let wrong = positions
-        .zip(&arguments.values)
-        .enumerate()
-        .find_map(|(index, (one, value))| one.problem(value).map(|problem| format!("argument {} {problem}", index + 1)));
+    let wrong = positions.zip(&arguments.values).enumerate().find_map(|(index, (one, value))| {
+        one.problem(value).map(|problem| format!("argument {} {problem}", index + 1))
+    });
     wrong.or_else(|| block_problem(signature.block.as_ref(), arguments.block.as_ref()))
 }
 

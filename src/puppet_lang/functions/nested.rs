@@ -6,9 +6,24 @@ use crate::puppet_lang::types::Type;
 use crate::puppet_lang::value::Value;
 
 pub const TABLE: &[Function] = &[
-    Function { name: "dig", signatures: &["Optional[Collection], Any, 1, default"], doc: "The value under a key or index, under the next one in that, and so on; undef where there is none.", run: dig },
-    Function { name: "get", signatures: &["Any, String, Any, 2, 3, Optional[Callable[1, 1]]"], doc: "The value at a path like `a.0.b`, or a default.", run: get },
-    Function { name: "getvar", signatures: &["String, Any, 1, 2, Optional[Callable[1, 1]]"], doc: "The value of a variable, or at a path within it, or a default.", run: getvar },
+    Function {
+        name: "dig",
+        signatures: &["Optional[Collection], Any, 1, default"],
+        doc: "The value under a key or index, under the next one in that, and so on; undef where there is none.",
+        run: dig,
+    },
+    Function {
+        name: "get",
+        signatures: &["Any, String, Any, 2, 3, Optional[Callable[1, 1]]"],
+        doc: "The value at a path like `a.0.b`, or a default.",
+        run: get,
+    },
+    Function {
+        name: "getvar",
+        signatures: &["String, Any, 1, 2, Optional[Callable[1, 1]]"],
+        doc: "The value of a variable, or at a path within it, or a default.",
+        run: getvar,
+    },
 ];
 
 /// A step into a value: `None` if nothing can be under a key there.
@@ -38,7 +53,8 @@ fn dig(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
             Some(found) => found,
             None => {
                 let kind = Type::of(&value).generalized();
-                return evaluator.fail(arguments.at, format!("`dig` finds a {kind} where it expects an array or a hash"));
+                return evaluator
+                    .fail(arguments.at, format!("`dig` finds a {kind} where it expects an array or a hash"));
             }
         };
     }

@@ -6,11 +6,36 @@ use crate::puppet_lang::value::Value;
 
 pub const TABLE: &[Function] = &[
     Function { name: "abs", signatures: &["Numeric"], doc: "The number without its sign.", run: abs },
-    Function { name: "ceiling", signatures: &["Numeric"], doc: "The smallest integer that is not below the number.", run: |e, a| rounded(e, a, f64::ceil) },
-    Function { name: "floor", signatures: &["Numeric"], doc: "The largest integer that is not above the number.", run: |e, a| rounded(e, a, f64::floor) },
-    Function { name: "round", signatures: &["Numeric"], doc: "The nearest integer; halves go away from 0.", run: |e, a| rounded(e, a, f64::round) },
-    Function { name: "max", signatures: &["Any, 1, default", "Array, Optional[Callable[2, 2]]"], doc: "The largest of numbers, strings or others that can be compared.", run: |e, a| extreme(e, a, std::cmp::Ordering::Greater) },
-    Function { name: "min", signatures: &["Any, 1, default", "Array, Optional[Callable[2, 2]]"], doc: "The smallest of numbers, strings or others that can be compared.", run: |e, a| extreme(e, a, std::cmp::Ordering::Less) },
+    Function {
+        name: "ceiling",
+        signatures: &["Numeric"],
+        doc: "The smallest integer that is not below the number.",
+        run: |e, a| rounded(e, a, f64::ceil),
+    },
+    Function {
+        name: "floor",
+        signatures: &["Numeric"],
+        doc: "The largest integer that is not above the number.",
+        run: |e, a| rounded(e, a, f64::floor),
+    },
+    Function {
+        name: "round",
+        signatures: &["Numeric"],
+        doc: "The nearest integer; halves go away from 0.",
+        run: |e, a| rounded(e, a, f64::round),
+    },
+    Function {
+        name: "max",
+        signatures: &["Any, 1, default", "Array, Optional[Callable[2, 2]]"],
+        doc: "The largest of numbers, strings or others that can be compared.",
+        run: |e, a| extreme(e, a, std::cmp::Ordering::Greater),
+    },
+    Function {
+        name: "min",
+        signatures: &["Any, 1, default", "Array, Optional[Callable[2, 2]]"],
+        doc: "The smallest of numbers, strings or others that can be compared.",
+        run: |e, a| extreme(e, a, std::cmp::Ordering::Less),
+    },
 ];
 
 fn abs(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {

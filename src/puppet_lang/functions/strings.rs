@@ -7,22 +7,117 @@ use crate::puppet_lang::types::Type;
 use crate::puppet_lang::value::Value;
 
 pub const TABLE: &[Function] = &[
-    Function { name: "upcase", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "In upper case.", run: |e, a| each_text(e, a, |text| text.to_uppercase()) },
-    Function { name: "downcase", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "In lower case.", run: |e, a| each_text(e, a, |text| text.to_lowercase()) },
-    Function { name: "capitalize", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "With its first letter in upper case and the others in lower case.", run: |e, a| each_text(e, a, capitalized) },
-    Function { name: "camelcase", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "`some_words` as `SomeWords`.", run: |e, a| each_text(e, a, camel) },
-    Function { name: "strip", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "Without white space at both ends.", run: |e, a| each_text(e, a, |text| text.trim_matches(is_blank).to_owned()) },
-    Function { name: "lstrip", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "Without white space at its beginning.", run: |e, a| each_text(e, a, |text| text.trim_start_matches(is_blank).to_owned()) },
-    Function { name: "rstrip", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "Without white space at its end.", run: |e, a| each_text(e, a, |text| text.trim_end_matches(is_blank).to_owned()) },
-    Function { name: "chomp", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "Without the line break at its end.", run: |e, a| each_text(e, a, chomped) },
-    Function { name: "chop", signatures: &["Variant[Numeric, String]", "Iterable"], doc: "Without its last character.", run: |e, a| each_text(e, a, chopped) },
-    Function { name: "split", signatures: &["String, Variant[String, Regexp, Type[Regexp]]", "Sensitive[String], Variant[String, Regexp, Type[Regexp]]"], doc: "The parts between the matches of a regular expression.", run: split },
-    Function { name: "match", signatures: &["String, Variant[String, Regexp, Type[Pattern], Type[Regexp]]", "Array[String], Variant[String, Regexp, Type[Pattern], Type[Regexp]]"], doc: "The whole match and its groups, or undef.", run: matched },
-    Function { name: "regsubst", signatures: &["Variant[Array[String], String], Variant[String, Regexp, Type[Regexp]], String, Pattern[/^[GEIM]*$/], 3, 4", "Variant[Array[String], String], Variant[String, Regexp, Type[Regexp]], Hash, Pattern[/^[GEIM]*$/], 3, 4"], doc: "With the first match, or with `G` every one, replaced; `\\\\1` stands for the first group.", run: regsubst },
-    Function { name: "sprintf", signatures: &["String, Any, 1, default"], doc: "A text with values in the places of `%s`, `%d`, `%<name>s` and so on.", run: sprintf },
-    Function { name: "versioncmp", signatures: &["String, String, Optional[Boolean], 2, 3"], doc: "-1, 0 or 1: which version is older.", run: versioncmp },
-    Function { name: "compare", signatures: &["Numeric, Numeric", "String, String, Optional[Boolean], 2, 3", "SemVer, SemVer", "Timestamp, Variant[Timestamp, Numeric]", "Timespan, Variant[Timespan, Numeric]"], doc: "-1, 0 or 1: which value is smaller.", run: compare },
-    Function { name: "shellquote", signatures: &["Any, 0, default"], doc: "The words as a shell reads them.", run: shellquote },
+    Function {
+        name: "upcase",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "In upper case.",
+        run: |e, a| each_text(e, a, |text| text.to_uppercase()),
+    },
+    Function {
+        name: "downcase",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "In lower case.",
+        run: |e, a| each_text(e, a, |text| text.to_lowercase()),
+    },
+    Function {
+        name: "capitalize",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "With its first letter in upper case and the others in lower case.",
+        run: |e, a| each_text(e, a, capitalized),
+    },
+    Function {
+        name: "camelcase",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "`some_words` as `SomeWords`.",
+        run: |e, a| each_text(e, a, camel),
+    },
+    Function {
+        name: "strip",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "Without white space at both ends.",
+        run: |e, a| each_text(e, a, |text| text.trim_matches(is_blank).to_owned()),
+    },
+    Function {
+        name: "lstrip",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "Without white space at its beginning.",
+        run: |e, a| each_text(e, a, |text| text.trim_start_matches(is_blank).to_owned()),
+    },
+    Function {
+        name: "rstrip",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "Without white space at its end.",
+        run: |e, a| each_text(e, a, |text| text.trim_end_matches(is_blank).to_owned()),
+    },
+    Function {
+        name: "chomp",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "Without the line break at its end.",
+        run: |e, a| each_text(e, a, chomped),
+    },
+    Function {
+        name: "chop",
+        signatures: &["Variant[Numeric, String]", "Iterable"],
+        doc: "Without its last character.",
+        run: |e, a| each_text(e, a, chopped),
+    },
+    Function {
+        name: "split",
+        signatures: &[
+            "String, Variant[String, Regexp, Type[Regexp]]",
+            "Sensitive[String], Variant[String, Regexp, Type[Regexp]]",
+        ],
+        doc: "The parts between the matches of a regular expression.",
+        run: split,
+    },
+    Function {
+        name: "match",
+        signatures: &[
+            "String, Variant[String, Regexp, Type[Pattern], Type[Regexp]]",
+            "Array[String], Variant[String, Regexp, Type[Pattern], Type[Regexp]]",
+        ],
+        doc: "The whole match and its groups, or undef.",
+        run: matched,
+    },
+    Function {
+        name: "regsubst",
+        signatures: &[
+            "Variant[Array[String], String], Variant[String, Regexp, Type[Regexp]], String, Pattern[/^[GEIM]*$/], 3, 4",
+            "Variant[Array[String], String], Variant[String, Regexp, Type[Regexp]], Hash, Pattern[/^[GEIM]*$/], 3, 4",
+        ],
+        doc: "With the first match, or with `G` every one, replaced; `\\\\1` stands for the first group.",
+        run: regsubst,
+    },
+    Function {
+        name: "sprintf",
+        signatures: &["String, Any, 1, default"],
+        doc: "A text with values in the places of `%s`, `%d`, `%<name>s` and so on.",
+        run: sprintf,
+    },
+    Function {
+        name: "versioncmp",
+        signatures: &["String, String, Optional[Boolean], 2, 3"],
+        doc: "-1, 0 or 1: which version is older.",
+        run: versioncmp,
+    },
+    Function {
+        name: "compare",
+        signatures: &[
+            "Numeric, Numeric",
+            "String, String, Optional[Boolean], 2, 3",
+            "SemVer, SemVer",
+            "Timestamp, Variant[Timestamp, Numeric]",
+            "Timespan, Variant[Timespan, Numeric]",
+        ],
+        doc: "-1, 0 or 1: which value is smaller.",
+        run: compare,
+    },
+    Function {
+        name: "shellquote",
+        signatures: &["Any, 0, default"],
+        doc: "The words as a shell reads them.",
+        run: shellquote,
+    },
 ];
 
 fn is_blank(c: char) -> bool {
@@ -52,7 +147,10 @@ fn each_text(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments, change: f
 
 fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
+        .unwrap_or_default()
 }
 
 fn camel(text: &str) -> String {
@@ -60,7 +158,11 @@ fn camel(text: &str) -> String {
 }
 
 fn chomped(text: &str) -> String {
-    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).or_else(|| text.strip_suffix('\r')).unwrap_or(text).to_owned()
+    text.strip_suffix("\r\n")
+        .or_else(|| text.strip_suffix('\n'))
+        .or_else(|| text.strip_suffix('\r'))
+        .unwrap_or(text)
+        .to_owned()
 }
 
 fn chopped(text: &str) -> String {
@@ -93,11 +195,8 @@ fn split(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
         text => (text.to_string(), false),
     };
     evaluator.spend(arguments.at, text.len() as u64 * 16)?;
-    let mut parts: Vec<String> = if pattern.text.is_empty() {
-        text.chars().map(String::from).collect()
-    } else {
-        split_by(&pattern, &text)
-    };
+    let mut parts: Vec<String> =
+        if pattern.text.is_empty() { text.chars().map(String::from).collect() } else { split_by(&pattern, &text) };
     while parts.last().is_some_and(String::is_empty) {
         parts.pop();
     }
@@ -127,7 +226,9 @@ fn split_by(pattern: &Pattern, text: &str) -> Vec<String> {
 fn matched(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
     let pattern = evaluator.at(arguments.at, pattern(&arguments.value(1)))?;
     let one = |text: &Value| match pattern.compiled.captures(text.as_text().unwrap_or_default()) {
-        Some(groups) => Value::array(groups.iter().map(|group| group.map_or(Value::Undef, |group| group.as_str().into()))),
+        Some(groups) => {
+            Value::array(groups.iter().map(|group| group.map_or(Value::Undef, |group| group.as_str().into())))
+        }
         None => Value::Undef,
     };
     Ok(match arguments.value(0) {
@@ -139,7 +240,11 @@ fn matched(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome 
 fn regsubst(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
     let flags = arguments.text(3).to_owned();
     let mut text = evaluator.at(arguments.at, pattern(&arguments.value(1)))?.text.clone();
-    let options: String = [('I', 'i'), ('E', 'x'), ('M', 'm')].iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, o)| *o).collect();
+    let options: String = [('I', 'i'), ('E', 'x'), ('M', 'm')]
+        .iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, o)| *o)
+        .collect();
     if !options.is_empty() {
         text = format!("(?{options}:{text})");
     }
@@ -147,7 +252,9 @@ fn regsubst(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome
     let replacement = arguments.value(2);
     let replace = |text: &str| -> String {
         let by = |found: &regex::Captures<'_>| match &replacement {
-            Value::Hash(hash) => hash.get_text(found.get(0).map_or("", |whole| whole.as_str())).map(Value::to_string).unwrap_or_default(),
+            Value::Hash(hash) => {
+                hash.get_text(found.get(0).map_or("", |whole| whole.as_str())).map(Value::to_string).unwrap_or_default()
+            }
             other => expanded(other.as_text().unwrap_or_default(), found),
         };
         let limit = usize::from(!flags.contains('G'));

@@ -27,7 +27,9 @@ fn point(nanoseconds: i128, format: &str, zone: &str) -> Result<String, String> 
     let time = jiff::Timestamp::from_nanosecond(nanoseconds).map_err(|error| error.to_string())?;
     let zone = match zone {
         "" | "default" | "UTC" | "GMT" | "Z" => jiff::tz::TimeZone::UTC,
-        name => offset(name).or_else(|| jiff::tz::TimeZone::get(name).ok()).ok_or_else(|| format!("there is no time zone `{name}`"))?,
+        name => offset(name)
+            .or_else(|| jiff::tz::TimeZone::get(name).ok())
+            .ok_or_else(|| format!("there is no time zone `{name}`"))?,
     };
     let millisecond = format!("{:03}", nanoseconds.rem_euclid(1_000_000_000) / 1_000_000);
     let format = format.replace("%L", &millisecond).replace("%N", "%9f").replace("%3N", &millisecond);
@@ -52,7 +54,9 @@ fn offset(text: &str) -> Option<jiff::tz::TimeZone> {
 /// The largest unit of the format takes all that is above it.
 fn length(nanoseconds: i128, format: &str) -> Result<String, String> {
     let units = [('D', 86_400_000_000_000), ('H', 3_600_000_000_000), ('M', 60_000_000_000), ('S', 1_000_000_000)];
-    let is_used = |letter: char| format.replace("%%", "").contains(&format!("%{letter}")) || format.contains(&format!("%-{letter}"));
+    let is_used = |letter: char| {
+        format.replace("%%", "").contains(&format!("%{letter}")) || format.contains(&format!("%-{letter}"))
+    };
     let mut text = String::from(if nanoseconds < 0 { "-" } else { "" });
     let span = nanoseconds.abs();
     let mut chars = format.chars();

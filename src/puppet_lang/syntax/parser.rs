@@ -160,7 +160,9 @@ impl<'a> Parser<'a> {
         }
         let expression = self.expression(0)?;
         match &expression.kind {
-            Kind::Name(name) if self.is("{") => return self.not_offered(at, &format!("a resource of the type `{name}`")),
+            Kind::Name(name) if self.is("{") => {
+                return self.not_offered(at, &format!("a resource of the type `{name}`"));
+            }
             Kind::TypeName(name) if self.is("{") => return self.not_offered(at, &format!("defaults of `{name}`")),
             _ => {}
         }
@@ -374,7 +376,8 @@ impl<'a> Parser<'a> {
         while !self.accept("}") {
             let key = self.expression(ASSIGNMENT)?;
             if let Kind::Text(text) | Kind::Name(text) = &key.kind {
-                let is_same = |(other, _): &(Expr, Expr)| matches!(&other.kind, Kind::Text(o) | Kind::Name(o) if o == text);
+                let is_same =
+                    |(other, _): &(Expr, Expr)| matches!(&other.kind, Kind::Text(o) | Kind::Name(o) if o == text);
                 if entries.iter().any(is_same) {
                     return Err((key.at, format!("the key `{text}` is there twice")));
                 }

@@ -161,6 +161,17 @@ impl Aliases {
 
 /// An alias that stands for itself, without an array or hash between, stands for nothing.
 fn real(name: &str, body: Type) -> Result<Type, TypeError> {
+    // One of several that stands for the whole says nothing, and is left out.
+    let body = match body {
+        Type::Variant(types) => {
+            let is_whole = |one: &Type| matches!(one, Type::Within(alias) if alias.upgrade().is_some_and(|alias| *alias.name == *name));
+            Type::Variant(types.into_iter().filter(|one| !is_whole(one)).collect())
+        }
+        other => other,
+    };
+    if matches!(&body, Type::Variant(types) if types.is_empty()) {
+        return Err(TypeError::Syntax(format!("the alias {name} stands for itself and for nothing else")));
+    }
     if is_circular(name, &body) {
         return Err(TypeError::Syntax(format!("the alias {name} stands for itself and for nothing else")));
     }

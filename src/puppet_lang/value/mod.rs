@@ -175,7 +175,7 @@ impl Value {
         }
     }
 
-    /// Bytes that it takes by itself, for the limit of an evaluation.
+    /// Bytes that it takes beside itself, for the limit of an evaluation.
     pub(super) fn weight(&self) -> u64 {
         let inner = match self {
             Self::String(text) | Self::Uri(text) => text.len(),
@@ -184,7 +184,7 @@ impl Value {
             Self::Binary(bytes) => bytes.len(),
             _ => 0,
         };
-        (size_of::<Self>() + inner) as u64
+        inner as u64
     }
 
     /// An array.

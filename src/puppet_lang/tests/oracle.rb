@@ -28,7 +28,7 @@ Puppet[:strict_variables] = true
 Puppet[:tasks] = false
 Puppet[:log_level] = 'emerg'
 cases = JSON.parse($stdin.read)
-answers = Puppet::Pal.in_tmp_environment('oracle', modulepath: []) do |pal|
+answers = Puppet::Pal.in_tmp_environment('oracle', modulepath: ['/usr/share/puppet/modules']) do |pal|
   cases.map do |text|
     begin
       pal.with_script_compiler { |compiler| { value: canonical(compiler.evaluate_string(text)) } }
