@@ -21,7 +21,7 @@ pub fn decode(text: &str, is_strict: bool) -> Option<Vec<u8>> {
     let blank = |byte: &u8| !is_strict && matches!(byte, b'\n' | b'\r' | b' ');
     let letters: Vec<u8> = text.bytes().filter(|byte| !blank(byte)).collect();
     let padding = letters.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 || (is_strict && letters.len() % 4 != 0) {
+    if padding > 2 || (is_strict && !letters.len().is_multiple_of(4)) {
         return None;
     }
     let mut bytes = Vec::with_capacity(letters.len() / 4 * 3 + 2);

@@ -106,10 +106,8 @@ impl Environment {
             _ => None,
         });
         let Some((name, lambda)) = plan else {
-            return Progress::Failed(Failure::new(
-                "podium/no-plan",
-                format!("{} defines no plan", program.0.source.name),
-            ));
+            let message = format!("{} defines no plan", program.0.source.name);
+            return Progress::Failed(Box::new(Failure::new("podium/no-plan", message)));
         };
         let mut evaluator = Evaluator::new(self, host, program.0.source.clone());
         let outcome = evaluator.run_plan(&name, &lambda, parameters);
@@ -121,7 +119,7 @@ impl Environment {
         let scope = Scope::below(None);
         for (name, value) in variables {
             if let Err(message) = scope.set(&name.as_str().into(), value.clone()) {
-                return Progress::Failed(Failure::new("podium/variables", message));
+                return Progress::Failed(Box::new(Failure::new("podium/variables", message)));
             }
         }
         let mut evaluator = Evaluator::new(self, host, program.0.source.clone());
@@ -197,12 +195,12 @@ fn read(kind: Definitions, name: &str, source: &Arc<Source>) -> Result<Arc<Lambd
 fn ended(evaluator: &Evaluator<'_>, outcome: Result<Value, Control>) -> Progress {
     match outcome {
         Ok(value) | Err(Control::Next(value) | Control::Return(value)) => Progress::Finished(value),
-        Err(Control::Failed(failure)) => Progress::Failed(*failure),
+        Err(Control::Failed(failure)) => Progress::Failed(failure),
         Err(Control::Break(at)) => {
             let message = "`break` is in no block of an iteration";
             let mut failure = Failure::new("puppetlabs.tasks/evaluation-error", message);
             failure.place = Some(evaluator.source.diagnostic(at, message));
-            Progress::Failed(failure)
+            Progress::Failed(Box::new(failure))
         }
         Err(Control::Waiting) => Progress::Waiting,
     }

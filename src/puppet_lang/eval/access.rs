@@ -19,10 +19,10 @@ impl Evaluator<'_> {
         match &value {
             Value::String(text) => self.part_of_text(text, &keys, at),
             Value::Array(items) => self.part_of_array(items, &keys, at),
-            Value::Hash(hash) => self.values_of(hash, &keys, at),
+            Value::Hash(hash) => Ok(values_of(hash, &keys)),
             Value::Object(object) => match (&*object.class, object.attributes.get_text("value"), keys.as_slice()) {
                 ("Result" | "ApplyResult" | "ResourceInstance", Some(Value::Hash(hash)), _) => {
-                    self.values_of(hash, &keys, at)
+                    Ok(values_of(hash, &keys))
                 }
                 ("ResultSet", ..) => match object.attributes.get_text("results") {
                     Some(Value::Array(results)) => self.part_of_array(results, &keys, at),
@@ -81,14 +81,15 @@ impl Evaluator<'_> {
             other => self.fail(at, format!("expected an integer as index, got {}", Type::of(other).generalized())),
         }
     }
+}
 
-    fn values_of(&self, hash: &Hash, keys: &[Value], _at: u32) -> Outcome {
-        Ok(match keys {
-            [only] => hash.get(only).cloned().unwrap_or(Value::Undef),
-            many => Value::array(
-                many.iter().filter_map(|key| hash.get(key).cloned()).filter(|v| !matches!(v, Value::Undef)),
-            ),
-        })
+fn values_of(hash: &Hash, keys: &[Value]) -> Value {
+    match keys {
+        [only] => hash.get(only).cloned().unwrap_or(Value::Undef),
+        many => {
+            let found = many.iter().filter_map(|key| hash.get(key)).filter(|value| !matches!(value, Value::Undef));
+            Value::array(found.cloned())
+        }
     }
 }
 

@@ -86,9 +86,9 @@ impl Evaluator<'_> {
 
     /// A function in the Puppet language sees no variables but its own.
     fn call_function(&mut self, name: &str, lambda: &Arc<Lambda>, arguments: Vec<Value>, at: u32) -> Outcome {
-        match self.enter(lambda, arguments, Scope::below(None), at) {
+        match self.enter(lambda, arguments, Scope::below(None)) {
             Err(Control::Return(value)) => match &lambda.returns {
-                Some(returns) => self.check_returned(returns, value, &Scope::below(None), at),
+                Some(returns) => self.check_returned(returns, value, &Scope::below(None)),
                 None => Ok(value),
             },
             Err(Control::Break(_)) => self.fail(at, format!("`break` in `{name}` is in no block of an iteration")),
@@ -99,13 +99,13 @@ impl Evaluator<'_> {
     /// Calls a block; `break` within it goes to whoever iterates.
     /// A block takes no notice of arguments that it has no parameters for.
     pub fn call_block(&mut self, block: &Block, mut arguments: Vec<Value>, at: u32) -> Outcome {
+        self.step(at)?;
         arguments.truncate(block.arity().1);
-        self.enter(&block.lambda, arguments, block.scope.clone(), at)
+        self.enter(&block.lambda, arguments, block.scope.clone())
     }
 
     /// Calls a block of an iteration; `None` if it ended the iteration.
     pub fn iterate(&mut self, block: &Block, arguments: Vec<Value>, at: u32) -> Outcome<Option<Value>> {
-        self.step(at)?;
         match self.call_block(block, arguments, at) {
             Ok(value) => Ok(Some(value)),
             Err(Control::Break(_)) => Ok(None),

@@ -32,7 +32,7 @@ pub enum Answer {
     /// It has this value.
     Value(Value),
     /// It has failed.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// There is no answer yet: the evaluation stops, and starts again from the beginning when there is.
     Waiting,
 }
@@ -52,7 +52,7 @@ pub enum Progress {
     /// To its end.
     Finished(Value),
     /// To an error.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// To calls that have no answer yet; [`Replay::take_waiting`] has them.
     Waiting,
 }
@@ -63,7 +63,7 @@ pub struct Recorded {
     /// Of the call that it answers.
     pub fingerprint: String,
     /// The value, or the error.
-    pub answer: Result<Value, Failure>,
+    pub answer: Result<Value, Box<Failure>>,
 }
 
 /// A host that knows recorded answers and gathers the calls that have none.
@@ -109,7 +109,7 @@ impl Host for Replay {
                 recorded.fingerprint,
                 call.fingerprint()
             );
-            return Answer::Failed(Failure::new("podium/replay-differs", message));
+            return Answer::Failed(Box::new(Failure::new("podium/replay-differs", message)));
         }
         match &recorded.answer {
             Ok(value) => Answer::Value(value.clone()),
@@ -146,7 +146,7 @@ impl Evaluator<'_> {
             Answer::Failed(mut failure) => {
                 let place = self.source.diagnostic(at, failure.message.clone());
                 failure.place.get_or_insert(place);
-                Err(Control::Failed(Box::new(failure)))
+                Err(Control::Failed(failure))
             }
             Answer::Waiting => Err(Control::Waiting),
         }

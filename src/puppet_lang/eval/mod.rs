@@ -260,12 +260,12 @@ impl<'e> Evaluator<'e> {
     }
 
     /// The body of a function or block with its arguments, in a scope of its own below `parent`.
-    pub fn enter(&mut self, lambda: &Arc<Lambda>, arguments: Vec<Value>, parent: Rc<Scope>, at: u32) -> Outcome {
+    pub fn enter(&mut self, lambda: &Arc<Lambda>, arguments: Vec<Value>, parent: Rc<Scope>) -> Outcome {
         let scope = Scope::below(Some(parent));
         let caller = std::mem::replace(&mut self.source, lambda.source.clone());
         let result = self.bind(lambda, arguments, &scope).and_then(|()| self.eval(&lambda.body, &scope));
         let result = match (result, &lambda.returns) {
-            (Ok(value) | Err(Control::Next(value)), Some(returns)) => self.check_returned(returns, value, &scope, at),
+            (Ok(value) | Err(Control::Next(value)), Some(returns)) => self.check_returned(returns, value, &scope),
             (Err(Control::Next(value)), None) => Ok(value),
             (other, _) => other,
         };
@@ -273,7 +273,7 @@ impl<'e> Evaluator<'e> {
         result
     }
 
-    fn check_returned(&mut self, returns: &Expr, value: Value, scope: &Rc<Scope>, at: u32) -> Outcome {
+    fn check_returned(&mut self, returns: &Expr, value: Value, scope: &Rc<Scope>) -> Outcome {
         let expected = self.type_of(returns, scope)?;
         match expected.problem(&value) {
             None => Ok(value),

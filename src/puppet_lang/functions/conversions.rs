@@ -67,13 +67,7 @@ fn type_of(_: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
 fn as_type(evaluator: &mut Evaluator<'_>, value: &Value, at: u32) -> Outcome<Arc<Type>> {
     match value {
         Value::Type(data_type) => Ok(data_type.clone()),
-        other => {
-            let name = other.to_string();
-            let name = name
-                .strip_prefix(|c: char| c.is_ascii_lowercase())
-                .map_or(name.clone(), |rest| format!("{}{rest}", name[..1].to_uppercase()));
-            evaluator.named_type(&name, &[], at).map(Arc::new)
-        }
+        other => evaluator.named_type(&other.to_string(), &[], at).map(Arc::new),
     }
 }
 

@@ -173,7 +173,7 @@ impl Field {
         if self.has('-') {
             return body + &pad;
         }
-        let is_number = !matches!(letter, 's' | 'p' | 'c') && !(letter == 'd' && self.precision.is_some());
+        let is_number = !matches!((letter, self.precision), ('s' | 'p' | 'c', _) | ('d', Some(_)));
         if !self.has('0') || !is_number {
             return pad + &body;
         }

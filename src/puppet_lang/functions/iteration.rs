@@ -303,7 +303,8 @@ fn slice(evaluator: &mut Evaluator<'_>, arguments: &mut Arguments) -> Outcome {
         let values = match max {
             1 => vec![Value::array(chunk.iter().cloned())],
             usize::MAX => chunk.to_vec(),
-            _ => chunk.iter().cloned().chain(std::iter::repeat_n(Value::Undef, size - chunk.len())).collect(),
+            // What is missing at the end is undef, as far as the block has parameters for it.
+            max => (0..max.min(size)).map(|index| chunk.get(index).cloned().unwrap_or(Value::Undef)).collect(),
         };
         if evaluator.iterate(block, values, arguments.at)?.is_none() {
             break;

@@ -1,6 +1,7 @@
 //! From text to syntax tree (Puppet language specification, "Lexical Structure" and "Grammar").
 
 pub(super) mod ast;
+mod choices;
 mod definitions;
 mod heredoc;
 mod lexer;

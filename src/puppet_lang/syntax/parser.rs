@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::ast::{Branches, Call, Callee, Case, CatalogBlock, Expr, File, Kind, Operator, Selector};
+use super::ast::{Call, Callee, CatalogBlock, Expr, File, Kind, Operator};
 use super::lexer::tokens;
 use super::token::{Token, TokenKind};
 use crate::limits::PUPPET_NESTING_MAX;
@@ -12,7 +12,7 @@ use crate::puppet_lang::source::{Diagnostic, Source};
 pub(super) type Parsed<T> = Result<T, (u32, String)>;
 
 /// How strongly `=` binds, and `?`, and what stands before an operand.
-const ASSIGNMENT: u8 = 1;
+pub(super) const ASSIGNMENT: u8 = 1;
 const SELECTOR: u8 = 5;
 const MINUS: u8 = 13;
 const SPLAT: u8 = 14;
@@ -223,7 +223,7 @@ impl<'a> Parser<'a> {
         Ok(left)
     }
 
-    fn check_height(&self, height: usize) -> Parsed<()> {
+    pub fn check_height(&self, height: usize) -> Parsed<()> {
         if height <= PUPPET_NESTING_MAX {
             return Ok(());
         }
@@ -371,7 +371,7 @@ impl<'a> Parser<'a> {
         Ok(items.into_iter().flat_map(split).collect())
     }
 
-    fn hash(&mut self, opened: u32) -> Parsed<Vec<(Expr, Expr)>> {
+    pub fn hash(&mut self, opened: u32) -> Parsed<Vec<(Expr, Expr)>> {
         let mut entries = Vec::new();
         while !self.accept("}") {
             let key = self.expression(ASSIGNMENT)?;
@@ -440,65 +440,6 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
         }
-    }
-
-    fn branches(&mut self, is_unless: bool) -> Parsed<Kind> {
-        let condition = self.expression(ASSIGNMENT)?;
-        let then = self.braced("after the condition")?;
-        let at = self.at();
-        let otherwise = if self.is_word("else") {
-            self.skip();
-            Some(self.braced("after `else`")?)
-        } else if self.is_word("elsif") && !is_unless {
-            self.skip();
-            self.depth += 1;
-            self.check_height(self.depth)?;
-            let kind = self.branches(false)?;
-            self.depth -= 1;
-            self.height += 1;
-            Some(Expr { at, kind })
-        } else {
-            None
-        };
-        Ok(Kind::If(Box::new(Branches { condition, is_unless, then, otherwise })))
-    }
-
-    fn case(&mut self, at: u32) -> Parsed<Kind> {
-        let subject = self.expression(ASSIGNMENT)?;
-        self.expect("{", "after the value of `case`")?;
-        let mut options = Vec::new();
-        while !self.accept("}") {
-            if self.peek().kind == TokenKind::End {
-                return Err((at, "the `case` that begins here has no `}`".to_owned()));
-            }
-            let option_at = self.at();
-            let mut values = vec![self.expression(ASSIGNMENT)?];
-            while self.accept(",") && !self.is(":") {
-                values.push(self.expression(ASSIGNMENT)?);
-            }
-            self.expect(":", "after the values of an option")?;
-            let is_default = |values: &Vec<Expr>| values.iter().any(|value| matches!(value.kind, Kind::Default));
-            if is_default(&values) && options.iter().any(|(values, _)| is_default(values)) {
-                return Err((option_at, "this `case` has a `default` already".to_owned()));
-            }
-            options.push((values, self.braced("after the `:` of an option")?));
-        }
-        if options.is_empty() {
-            return Err((at, "a `case` needs at least one option".to_owned()));
-        }
-        Ok(Kind::Case(Box::new(Case { subject, options })))
-    }
-
-    fn selector(&mut self, subject: Expr) -> Parsed<Expr> {
-        let at = self.at();
-        self.skip();
-        let opened = self.at();
-        self.expect("{", "after `?`")?;
-        let options = self.hash(opened)?;
-        if options.is_empty() {
-            return Err((opened, "expected at least one option".to_owned()));
-        }
-        Ok(Expr { at, kind: Kind::Selector(Box::new(Selector { subject, options })) })
     }
 }
 

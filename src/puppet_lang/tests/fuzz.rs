@@ -177,8 +177,6 @@ fn check(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn any_text_is_code_or_an_error(text in any::<String>()) {
         check(&text);

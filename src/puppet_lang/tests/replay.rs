@@ -28,7 +28,7 @@ fn replay() -> Replay {
 
 fn answer(call: &HostCall) -> Recorded {
     let answer = match call.function.as_str() {
-        "run_command" => Err(Failure::new("demo/failed", "it failed")),
+        "run_command" => Err(Box::new(Failure::new("demo/failed", "it failed"))),
         _ => Ok(Value::from(call.id.as_str())),
     };
     Recorded { fingerprint: call.fingerprint(), answer }
@@ -214,6 +214,7 @@ fn every_limit_ends_an_evaluation() {
         ("Integer[1, 1000].reduce(Integer) |$m, $i| { Array[$m] }", "deep"),
         ("Integer[0, 9000000000000000000]", ""),
         ("Integer[0, 9000000000000000000].map |$x| { 1 }", "elements at most"),
+        ("[1].slice(9223372036854775807) |$a, $b| { $b }", ""),
         ("sprintf('%99999999s', 1)", "wide at most"),
         (deep.as_str(), "nested"),
         (long.as_str(), "goes on"),

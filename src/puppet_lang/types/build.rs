@@ -58,8 +58,8 @@ fn numbers_and_texts(name: &str, arguments: &[Value]) -> Option<Built<Type>> {
         ("Regexp", []) => Ok(Type::Regexp(None)),
         ("Regexp", [one]) => pattern(name, one).map(|pattern| Type::Regexp(Some(pattern))),
         ("Collection", _) => size(name, arguments).map(Type::Collection),
-        ("Timestamp", _) => times(arguments, |text| parse_time(text)).map(Type::Timestamp),
-        ("Timespan", _) => times(arguments, |text| parse_span(text)).map(Type::Timespan),
+        ("Timestamp", _) => times(arguments, parse_time).map(Type::Timestamp),
+        ("Timespan", _) => times(arguments, parse_span).map(Type::Timespan),
         ("SemVer", _) => arguments.iter().map(version_range).collect::<Built<_>>().map(Type::SemVer),
         _ => return None,
     })
