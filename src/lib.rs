@@ -18,6 +18,7 @@
 //!     https          requests over TLS with our certificate: task files, the operator's client, Puppet Server, PuppetDB
 //!  1  link           the contract between the shell and what runs on it                       PURE
 //!     pcp  pxp       the protocols                                                            PURE
+//!     puppet_lang    the Puppet language: types, syntax, evaluation, functions                       PURE
 //!     ca             certificates for labs and tests, Puppet's directory layout
 //!  0  config  limits  clock  observe
 //!     backlog        bytes that wait between threads
@@ -86,6 +87,7 @@ pub mod observe;
 pub mod orchestrator;
 pub mod pcp;
 pub mod percent;
+pub mod puppet_lang;
 pub mod pxp;
 pub mod random;
 pub mod reactor;

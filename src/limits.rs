@@ -11,6 +11,7 @@ mod client;
 mod graph;
 mod load;
 mod orchestrator;
+mod puppet_lang;
 mod query;
 mod schedule;
 
@@ -23,6 +24,7 @@ pub use client::*;
 pub use graph::*;
 pub use load::*;
 pub use orchestrator::*;
+pub use puppet_lang::*;
 pub use query::*;
 pub use schedule::*;
 

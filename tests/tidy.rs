@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("link", 1),
     ("pcp", 1),
     ("pxp", 1),
+    ("puppet_lang", 1),
     ("ca", 1),
     ("config", 0),
     ("limits", 0),
@@ -50,10 +51,11 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("pcp", &["link", "pxp", "ca"]),
     ("pxp", &["link", "pcp", "ca"]),
     ("ca", &["link", "pcp", "pxp"]),
+    ("puppet_lang", &["link", "pcp", "pxp", "ca"]),
 ];
 
 /// No socket, no clock, no thread, no randomness of their own.
-const PURE: &[&str] = &["pcp", "pxp", "link", "broker"];
+const PURE: &[&str] = &["pcp", "pxp", "link", "broker", "puppet_lang"];
 
 const IMPURE: &[&str] = &[
     "TcpStream",

@@ -135,21 +135,6 @@ pub const STORE_ANSWER_BYTES_MAX: usize = CLIENT_ANSWER_BYTES_MAX;
 /// Events in one answer; the rest is found from the answer's next number on.
 pub const EVENTS_PAGE_MAX: u32 = 10_000;
 
-/// Depth of a Puppet data type, aliases followed.
-pub const TYPE_DEPTH_MAX: usize = 32;
-
-/// Nodes of a Puppet data type, aliases followed.
-pub const TYPE_NODES_MAX: usize = 4096;
-
-/// Bytes of a Puppet data type's text, or of the file of an alias.
-pub const TYPE_BYTES_MAX: usize = 64 * 1024;
-
-/// Nodes that a pattern of a data type counts for: at most 128 patterns, 128 MiB when compiled.
-pub const TYPE_PATTERN_NODES: usize = TYPE_NODES_MAX / 128;
-
-/// Bytes that a compiled pattern of a data type may take.
-pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
-
 /// Bytes of a task's metadata file, or of an `environment.conf`.
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
 

@@ -3,7 +3,7 @@
 use podium::limits::TYPE_DEPTH_MAX;
 use podium::orchestrator::tasks::metadata::TaskMetadata;
 use podium::orchestrator::tasks::parameters::check;
-use podium::orchestrator::tasks::types::parse;
+use podium::puppet_lang::parse;
 use serde_json::{Map, Value, json};
 
 use super::cases;
@@ -72,7 +72,11 @@ fn types() {
         Ok(data_type) => {
             for _ in 0..5 {
                 let value = any_json(random, 3);
-                assert_eq!(data_type.accepts(&value), data_type.problem(&value).is_none(), "{data_type:?} {value}");
+                assert_eq!(
+                    data_type.accepts_json(&value),
+                    data_type.problem_json(&value).is_none(),
+                    "{data_type:?} {value}"
+                );
             }
         }
     });

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::metadata::{Parameter, TaskMetadata};
-use super::types::{self, Resolver, Type};
+use crate::puppet_lang::{Resolver, Type, parse};
 
 /// Parameters that passed the check.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ pub fn check(
         .map(|name| format!("has no parameter named '{name}'"))
         .collect();
     for (name, parameter) in parameters {
-        let data_type = match types::parse(parameter.data_type.as_deref().unwrap_or("Any"), resolver) {
+        let data_type = match parse(parameter.data_type.as_deref().unwrap_or("Any"), resolver) {
             Ok(data_type) => data_type,
             Err(error) => {
                 problems.push(format!("parameter '{name}' has a type in its metadata that cannot be used: {error}"));
@@ -59,10 +59,10 @@ fn check_one(
     input: &mut Map<String, Value>,
 ) -> Option<String> {
     match (given, &parameter.default) {
-        (Some(value), _) if is_sensitive && !data_type.accepts(value) => Some(format!(
+        (Some(value), _) if is_sensitive && !data_type.accepts_json(value) => Some(format!(
             "parameter '{name}' does not match its type {data_type} (its value is sensitive and not shown)"
         )),
-        (Some(value), _) => data_type.problem(value).map(|problem| format!("parameter '{name}' {problem}")),
+        (Some(value), _) => data_type.problem_json(value).map(|problem| format!("parameter '{name}' {problem}")),
         (None, Some(default)) => {
             input.insert(name.to_owned(), default.clone());
             None
