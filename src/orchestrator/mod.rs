@@ -158,21 +158,16 @@ impl Orchestrator {
             clock,
             unfinished_nodes: unfinished_nodes.clone(),
         })
-        .map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the dispatcher's thread cannot be started: {error}"))
-        })?;
-        let upkeep = Upkeep::start(store.clone(), settings.keep_jobs).map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the thread for old jobs cannot be started: {error}"))
-        })?;
+        .map_err(not_started("the dispatcher's thread"))?;
+        let upkeep =
+            Upkeep::start(store.clone(), settings.keep_jobs).map_err(not_started("the thread for old jobs"))?;
         let takeover = Takeover::start(TakeoverParts {
             store: store.clone(),
             vault: vault.clone(),
             commands: commands.clone(),
             unfinished_nodes: unfinished_nodes.clone(),
         })
-        .map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the thread for other servers cannot be started: {error}"))
-        })?;
+        .map_err(not_started("the thread for other servers"))?;
         let puppetdb = settings.puppetdb.clone().map(|puppetdb| Arc::new(PuppetDb::new(puppetdb, identity.clone())));
         let classifier = Arc::new(Classifier::new(store.clone()));
         let groups = NodeGroups::Embedded(classifier.clone());
@@ -373,6 +368,11 @@ impl Orchestrator {
         thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
+    /// Why this server may write nothing any more, if another one on the same database has taken its place.
+    pub fn fenced(&self) -> Option<String> {
+        self.inner.store.fenced()
+    }
+
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {
@@ -387,6 +387,10 @@ impl Orchestrator {
         }
         self.inner.store.close();
     }
+}
+
+fn not_started(what: &'static str) -> impl Fn(std::io::Error) -> Refusal {
+    move |error| Refusal::new(RefusalKind::UnknownError, format!("{what} cannot be started: {error}"))
 }
 
 fn known<T>(id: JobId, found: Result<Option<T>, StoreError>) -> Result<T, Refusal> {
