@@ -86,7 +86,12 @@ impl Cluster {
         if rustix::process::geteuid().is_root() {
             command.uid(SOMEBODY).gid(SOMEBODY);
         }
-        command.current_dir(self.dir.path()).env("PGPASSWORD", "secret").stdin(Stdio::null());
+        // A home that psql may look for certificates in.
+        command
+            .current_dir(self.dir.path())
+            .env("HOME", self.dir.path())
+            .env("PGPASSWORD", "secret")
+            .stdin(Stdio::null());
         command
     }
 
