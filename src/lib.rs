@@ -55,7 +55,7 @@
 //! * A stop: `cli::supervise` returns at the signal; no new clients, the API ends with its links, `broker::drain` sends the
 //!   clients away evenly, those who watch the inventory last, and then the orchestrator ends.
 //! * A crash: every acknowledged job is in the store; at start the dispatcher asks the agents about everything that was
-//!   running by its transaction id.
+//!   running by its transaction id. With several servers on one PostgreSQL another one does (`orchestrator::takeover`).
 //!
 //! # Invariants
 //!

@@ -74,6 +74,7 @@ fn serve(settings: &BrokerNodeSettings, config: &Path, signals: Signals) -> Resu
     }
     let hooks = Hooks {
         is_alive: &|| true,
+        must_end: &|| None,
         read_again: &|| {
             host.reload(load_broker(config), |now| restart::broker_node(settings, now), |now| (&now.log, &now.broker))
         },

@@ -138,6 +138,9 @@ impl Appliance {
         info!(name = tls.name, "the server is up");
         let hooks = Hooks {
             is_alive: &|| orchestrator.is_dispatching(),
+            must_end: &|| {
+                orchestrator.fenced().map(|why| format!("another server has taken the place of this one: {why}"))
+            },
             read_again: &|| {
                 audit.reopen();
                 orchestrator.rbac().allowlist().reload();

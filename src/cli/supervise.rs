@@ -21,10 +21,15 @@ const RETRY: Duration = Duration::from_millis(100);
 /// What may be added to the time of the drain: the API's requests, the last frames, the store.
 const BESIDE_DRAIN: Duration = Duration::from_secs(15);
 
+/// How often it is asked whether the process has to end.
+const END_CHECK: Duration = Duration::from_secs(1);
+
 /// What else there is in the process.
 pub(super) struct Hooks<'a> {
     /// Whether everything besides the workers is as it should be.
     pub(super) is_alive: &'a dyn Fn() -> bool,
+    /// Why the process has to end, if it has to.
+    pub(super) must_end: &'a dyn Fn() -> Option<String>,
     /// Reads the configuration again; says whether the policy is a new one.
     pub(super) read_again: &'a dyn Fn() -> bool,
     /// Certificates that were good are not any more.
@@ -63,7 +68,12 @@ pub(super) fn until_stopped(
                 supervisor.notifier.stopping(settings.drain_timeout + BESIDE_DRAIN);
                 return Ok(());
             }
-            Err(RecvTimeoutError::Timeout) => supervisor.due(),
+            Err(RecvTimeoutError::Timeout) => {
+                supervisor.due();
+                if let Some(why) = (hooks.must_end)() {
+                    return Err(why);
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => return Err("the thread for signals has ended".to_owned()),
         }
     }
@@ -107,6 +117,7 @@ impl Supervisor<'_> {
     /// When there is something to do without a signal.
     fn next(&self) -> Instant {
         let next = self.next_beat.map_or(self.next_look, |beat| beat.min(self.next_look));
+        let next = next.min(Instant::now() + END_CHECK);
         if self.untold.is_empty() { next } else { next.min(Instant::now() + RETRY) }
     }
 

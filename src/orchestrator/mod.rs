@@ -385,6 +385,11 @@ impl Orchestrator {
         &self.inner.webhooks
     }
 
+    /// Why this server may write nothing any more, if another one on the same database has taken its place.
+    pub fn fenced(&self) -> Option<String> {
+        self.inner.store.fenced()
+    }
+
     /// Stops the threads after what is acknowledged has been written. Later commands are refused; jobs go on at the
     /// next start.
     pub fn stop(&self) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,20 +61,58 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// Starts one that takes nobody without TLS and the password `secret`.
+    pub fn start_secured(certificate: &Path, key: &Path) -> Option<Self> {
+        let mut cluster = Self::start()?;
+        cluster.execute("postgres", "ALTER ROLE podium PASSWORD 'secret'").unwrap();
+        let data = cluster.dir.path().join("data");
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = data.join(name);
+            fs::copy(from, &to).unwrap();
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+            if rustix::process::geteuid().is_root() {
+                chown(&to, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+            }
+        }
+        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+        cluster.execute("postgres", "ALTER SYSTEM SET ssl = on").unwrap();
+        cluster.stop();
+        cluster.resume();
+        Some(cluster)
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         if rustix::process::geteuid().is_root() {
             command.uid(SOMEBODY).gid(SOMEBODY);
         }
-        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        // A home that psql may look for certificates in.
+        command
+            .current_dir(self.dir.path())
+            .env("HOME", self.dir.path())
+            .env("PGPASSWORD", "secret")
+            .stdin(Stdio::null());
         command
     }
 
     /// Starts the server on what there is, and waits until it answers.
     pub fn resume(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        self.server = Some(self.launch());
+        while self.execute("postgres", "SELECT 1").is_err() {
+            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", log());
+            thread::sleep(Duration::from_millis(50));
+            // It does not start as long as a process of a killed one is left; those end once they notice.
+            if self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_some()) {
+                self.server = Some(self.launch());
+            }
+        }
+    }
+
+    fn launch(&self) -> Child {
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
-        let server = self
-            .command("postgres")
+        self.command("postgres")
             .arg("-D")
             .arg(self.dir.path().join("data"))
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port), "-c"])
@@ -83,23 +121,21 @@ impl Cluster {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap();
-        self.server = Some(server);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while self.execute("postgres", "SELECT 1").is_err() {
-            let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", log());
-            thread::sleep(Duration::from_millis(50));
-        }
+            .unwrap()
     }
 
-    /// Kills it with SIGKILL, and its children with it, as a loss of power would.
+    /// Kills it with SIGKILL: its log is all that it has to go on with.
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         server.kill().unwrap();
         server.wait().unwrap();
-        // Backends end by themselves once they notice; the port is free again when they have.
-        let _ = fs::remove_file(self.dir.path().join("data/postmaster.pid"));
+    }
+
+    fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        // The quick way down, which takes the backends along.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::QUIT);
+        let _ = server.wait();
     }
 
     /// What `psql` prints for statements; its complaint if they fail.
@@ -129,11 +165,6 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            // The quick way down, which takes the backends along.
-            let pid = rustix::process::Pid::from_child(&server);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
-            let _ = server.wait();
-        }
+        self.stop();
     }
 }

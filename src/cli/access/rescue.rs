@@ -23,7 +23,8 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if !arguments.data_dir.join("podium.db").exists() {
         let directory = arguments.data_dir.display();
         return Err(Failure::Usage(format!(
-            "{directory}: there is no podium.db; give the server's data-dir with --data-dir"
+            "{directory}: there is no podium.db; give the server's data-dir with --data-dir. Where users are in PostgreSQL, \
+             another administrator can offer a new password"
         )));
     }
     // Before anything is typed: a server that runs holds it.

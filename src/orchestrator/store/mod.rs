@@ -1,5 +1,9 @@
 //! What the orchestrator keeps: jobs, nodes, events, names of the inventory, users and tokens. The trait is the contract;
 //! `conformance.rs` is the test suite that every implementation runs.
+//!
+//! `events` is an append-only log, and what clients read. The states of jobs and nodes are projections of it, written in the
+//! same transactions; `check` folds the log again and compares. Statements are written once (`tables`) for whatever database
+//! there is a driver for (`sql`): SQLite in a file, or PostgreSQL, which several servers may share (`servers`).
 
 pub mod access;
 pub mod check;

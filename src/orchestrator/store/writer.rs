@@ -99,7 +99,7 @@ impl Queue {
     ) -> std::io::Result<Self> {
         let (requests, queue) = bounded(STORE_QUEUE_MAX);
         let telling = Arc::new(Mutex::new(()));
-        let mut writer = Writer { database, unclaimed, telling: telling.clone() };
+        let mut writer = Writer { database, unclaimed, telling: telling.clone(), reach: Reach::There };
         let thread = thread::Builder::new().name("store".into()).spawn(move || writer.run(&queue))?;
         Ok(Self { writer: Mutex::new(Some((requests, thread))), patience, telling })
     }
@@ -150,6 +150,14 @@ struct Writer {
     database: Box<dyn Database>,
     unclaimed: Sender<JobId>,
     telling: Arc<Mutex<()>>,
+    reach: Reach,
+}
+
+/// Whether the database answered when it was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    There,
+    Away,
 }
 
 /// What comes next for the writer.
@@ -193,12 +201,28 @@ impl Writer {
             Err(Failed::Undone(error)) => Some(error),
             Err(Failed::InDoubt) => self.settle(),
         };
+        self.note(undone.as_ref());
         match undone {
             None => {
                 batch.into_iter().zip(outcomes).for_each(|(write, outcome)| self.tell(write, outcome));
                 Vec::new()
             }
             Some(error) => batch.into_iter().filter_map(|write| refuse(write, &error)).collect(),
+        }
+    }
+
+    /// Says once when the database has gone, and once when it is back.
+    fn note(&mut self, undone: Option<&StoreError>) {
+        match (self.reach, undone) {
+            (Reach::There, Some(error @ StoreError::Unreachable { .. })) => {
+                tracing::error!(%error, "nothing can be written; tried again until it can");
+                self.reach = Reach::Away;
+            }
+            (Reach::Away, None) => {
+                tracing::info!("the database is back");
+                self.reach = Reach::There;
+            }
+            _ => {}
         }
     }
 
@@ -348,6 +372,7 @@ mod tests {
             database: Box::new(SqliteDatabase(connection)),
             unclaimed: unbounded().0,
             telling: Arc::default(),
+            reach: Reach::There,
         };
         let (outcomes, batch): (Vec<_>, Vec<_>) = ["before", "full", "after"]
             .map(|name| {
@@ -427,6 +452,7 @@ mod tests {
             database: Box::new(Shaky { failures, doubts }),
             unclaimed: unbounded().0,
             telling: Arc::default(),
+            reach: Reach::There,
         };
         let seen = || vec![Change::NodesSeen(vec!["a".to_owned()])];
         let (to, told) = bounded(1);

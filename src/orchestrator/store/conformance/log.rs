@@ -92,7 +92,7 @@ impl Model {
         now: i64,
         event: Option<crate::orchestrator::store::NewEvent>,
     ) -> Option<Change> {
-        let is_new = self.state != state && !(self.state == JobState::Stopping && !state.is_final());
+        let is_new = self.state != state && (self.state != JobState::Stopping || state.is_final());
         is_new.then(|| {
             self.state = state;
             Change::JobEntered { job: self.id, state, at: at(now), event }

@@ -122,8 +122,8 @@ fn within<T>(
 fn told(error: &Error) -> SqlError {
     let Some(db) = error.as_db_error() else { return lost(error) };
     let code = db.code().code();
-    // Connections, too many of them, an end of the server, time: none of it is for good.
-    let passes = ["08", "53300", "57", "55P03", "25P03", "25006", "40", "28", "3D000"];
+    // Connections, a full disk, an end of the server, time, a standby: none of it is for good.
+    let passes = ["08", "53", "57", "55P03", "25P03", "25006", "40", "28", "3D000"];
     let words = format!("{} ({code})", db.message());
     match code {
         "53100" => SqlError::Full(words),

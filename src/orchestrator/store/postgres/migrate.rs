@@ -1,9 +1,14 @@
 //! The schema in PostgreSQL: all steps in one transaction, so that servers that start at once do it once.
 
+use super::database::WRITER_LOCK;
+use super::fence::NOW;
 use super::link::Link;
 use crate::orchestrator::store::StoreError;
 use crate::orchestrator::store::sql::schema::{MIGRATIONS, for_postgres, newest};
 use crate::orchestrator::store::sql::{Session, SqlError, values};
+
+/// The version from which on the database knows its servers.
+const SERVERS_SINCE: i64 = 6;
 
 /// Held by whoever changes the schema.
 const SCHEMA_LOCK: i64 = 0x706f_6469_756d_0002;
@@ -26,7 +31,7 @@ pub fn migrate_to(link: &mut Link, wanted: i64) -> Result<(), StoreError> {
 /// Does what is missing; the version that was found.
 fn steps(link: &mut Link, wanted: i64) -> Result<i64, SqlError> {
     link.batch(&format!(
-        "BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); \
+        "BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); SELECT pg_advisory_xact_lock({WRITER_LOCK}); \
          CREATE TABLE IF NOT EXISTS podium_schema (version BIGINT NOT NULL)"
     ))?;
     let session: &mut dyn Session = link;
@@ -39,6 +44,12 @@ fn steps(link: &mut Link, wanted: i64) -> Result<i64, SqlError> {
     for (version, step) in missing {
         link.batch(&for_postgres(step))?;
         Session::execute(link, "INSERT INTO podium_schema (version) VALUES (?1)", values![version])?;
+    }
+    if (SERVERS_SINCE..wanted).contains(&found) {
+        // They do not know what they would write to.
+        let sql = format!("UPDATE servers SET ended = {NOW}, ended_why = ?1 WHERE ended IS NULL");
+        let why = format!("a newer version of the program has brought the database to schema version {wanted}");
+        Session::execute(link, &sql, values![why])?;
     }
     link.batch("COMMIT")?;
     Ok(found)

@@ -1,7 +1,5 @@
 //! What servers on one database want of each other.
 
-use crossbeam_channel::TryRecvError;
-
 use super::PostgresStore;
 use super::database::WRITER_LOCK;
 use super::fence::NOW;
@@ -30,13 +28,7 @@ impl Servers for PostgresStore {
     }
 
     fn take_over(&self) -> Result<Vec<UnfinishedJob>, StoreError> {
-        let mut unclaimed = Vec::new();
-        loop {
-            match self.unclaimed.try_recv() {
-                Ok(job) => unclaimed.push(job),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
+        let unclaimed: Vec<JobId> = self.unclaimed.try_iter().collect();
         let server = self.fence.server;
         // Most of the time there is nothing to be done, and nothing need be written.
         let is_left = self.read("look for jobs that were left behind", |session| {

@@ -10,6 +10,7 @@ use super::testing::Cluster;
 use super::*;
 use crate::clock::WallTime;
 use crate::orchestrator::model::{JobState, NodeState};
+use crate::tls::testing::Pki;
 
 fn nobody() -> Arc<ArcSwap<ClientConfig>> {
     Arc::new(ArcSwap::new(crate::orchestrator::tests::identity().tls.load_full()))
@@ -189,4 +190,33 @@ fn the_database_goes_away(cluster: &mut Cluster, dir: &Path) {
     assert_eq!(store.events(job, 0).unwrap().unwrap().len(), 1);
     assert_eq!(store.create_job(conformance::new_job("t", &["a"])).unwrap().0, 2, "what was refused used up no number");
     assert_eq!(store.fenced(), None);
+}
+
+#[test]
+fn the_database_s_certificate_and_the_password_must_be_right() {
+    let pki = Pki::new("ca");
+    let files = pki.paths(&pki.issue("localhost"));
+    let Some(cluster) = Cluster::start_secured(&files.certificate, &files.key) else { return };
+    cluster.database("secured");
+    let dir = tempfile::tempdir().unwrap();
+    let password_file = dir.path().join("password");
+    std::fs::write(&password_file, "secret\n").unwrap();
+    let attempt = |tls: DatabaseTls, host: &str, own: &Pki| {
+        let url = cluster.url("secured").replace("127.0.0.1", host);
+        let settings = DatabaseSettings { url, tls, password_file: Some(password_file.clone()) };
+        let own = Arc::new(ArcSwap::new(own.material("orch.example").client_config().unwrap()));
+        PostgresStore::open(&dir.path().join("data"), &settings, "a", &own).map(drop).map_err(|error| error.to_string())
+    };
+    let other = Pki::new("another ca");
+    assert_eq!(attempt(DatabaseTls::Own, "localhost", &pki), Ok(()));
+    assert_eq!(attempt(DatabaseTls::Authorities(pki.ca()), "localhost", &other), Ok(()));
+    let untrusted = attempt(DatabaseTls::Own, "localhost", &other).unwrap_err();
+    assert!(untrusted.contains("UnknownIssuer"), "{untrusted}");
+    let misnamed = attempt(DatabaseTls::Own, "127.0.0.1", &pki).unwrap_err();
+    assert!(misnamed.contains("not valid for name"), "{misnamed}");
+    let open = attempt(DatabaseTls::Off, "localhost", &pki).unwrap_err();
+    assert!(open.contains("no encryption"), "{open}");
+    std::fs::write(&password_file, "wrong").unwrap();
+    let refused = attempt(DatabaseTls::Own, "localhost", &pki).unwrap_err();
+    assert!(refused.contains("password authentication failed") && !refused.contains("wrong"), "{refused}");
 }

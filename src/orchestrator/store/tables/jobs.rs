@@ -226,19 +226,27 @@ pub fn create(session: &mut dyn Session, job: &NewJob) -> Result<JobId, StoreErr
     let status = "INSERT INTO job_status (job, seq, state, enter, exit) VALUES (?1, ?2, ?3, ?4, ?5)";
     execute(session, status, values![id, 0_i64, JobState::New.word(), created, created])?;
     execute(session, status, values![id, 1_i64, JobState::Ready.word(), created, None::<i64>])?;
-    let nodes: Vec<Vec<Value<'_>>> = job
-        .nodes
-        .iter()
-        .zip(0_u32..)
-        .map(|(node, position)| {
-            let transaction = node.transaction.to_string();
-            values![id, position, &node.name, transaction, NodeState::Ready.word(), created].to_vec()
-        })
-        .collect();
-    let insert = "INSERT INTO nodes (job, position, name, transaction_id, state, timestamp)";
-    session.insert(insert, &nodes).map_err(written)?;
+    insert_nodes(session, id, job).map_err(written)?;
     order::add(session, id, &job.order)?;
     Ok(JobId(id))
+}
+
+/// Nodes whose values are held at once.
+const NODES_AT_ONCE: usize = 1024;
+
+fn insert_nodes(session: &mut dyn Session, id: i64, job: &NewJob) -> Result<(), SqlError> {
+    let insert = "INSERT INTO nodes (job, position, name, transaction_id, state, timestamp)";
+    let mut positions = 0_u32..;
+    for nodes in job.nodes.chunks(NODES_AT_ONCE) {
+        let mut rows = Vec::with_capacity(nodes.len());
+        for (node, position) in nodes.iter().zip(positions.by_ref()) {
+            let transaction = node.transaction.to_string();
+            let state = NodeState::Ready.word();
+            rows.push(values![id, position, &node.name, transaction, state, job.created].to_vec());
+        }
+        session.insert(insert, &rows)?;
+    }
+    Ok(())
 }
 
 /// Makes one of the changes of jobs, nodes and the inventory's names.
