@@ -119,9 +119,10 @@ fn events_arrive_in_order_from_when_it_was_added_and_go_on_after_a_restart() {
     site.nodes_end(130, NodeState::Finished);
     until("the delivery", || site.taken.lock().unwrap().len() == 130);
     webhooks.stop();
-    site.nodes_end(20, NodeState::Finished);
+    // More than one delivery takes.
+    site.nodes_end(120, NodeState::Finished);
     let webhooks = site.start();
-    until("the rest", || site.taken.lock().unwrap().len() == 150);
+    until("the rest", || site.taken.lock().unwrap().len() == 250);
     assert_eq!(*site.taken.lock().unwrap(), site.all()[1..]);
     webhooks.remove(&ada(), &hook.id).unwrap();
     assert_eq!(webhooks.one(&hook.id).unwrap_err().kind, RefusalKind::UnknownWebhook);
