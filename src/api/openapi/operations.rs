@@ -78,6 +78,15 @@ const PLAN_JOBS: &[Param] = &[
     param("min_finish_timestamp", "time"),
     param("max_finish_timestamp", "time"),
 ];
+const SCHEDULES: &[Param] = &[
+    param("limit", "integer"),
+    param("offset", "integer"),
+    param("order_by", "enum:next_run_time|environment|owner|name|type"),
+    param("order", "enum:asc|desc"),
+    param("type", "enum:deploy|task|plan"),
+];
+const USAGE: &[Param] =
+    &[param("start_date", "string"), param("end_date", "string"), param("events", "enum:include|exclude")];
 const REVOKE: &[Param] = &[
     param("revoke_tokens", "string"),
     param("revoke_tokens_by_usernames", "string"),
@@ -104,6 +113,16 @@ const ORCHESTRATOR: &[Operation] = &[
     get("/orchestrator/v1/status", "How the services are", LEVEL, &[(200, "Services"), (503, "Services")]),
     other("POST", "/orchestrator/v1/command/task", "Runs a task", "TaskCommand", &[(202, "Accepted")]),
     other("POST", "/orchestrator/v1/command/deploy", "Runs Puppet", "DeployCommand", &[(202, "Accepted")]),
+    other("POST", "/orchestrator/v1/command/deploy_plan", "In which order Puppet would run; nothing is run", "DeployCommand", &[(200, "RunOrder")]),
+    other("POST", "/orchestrator/v1/command/schedule_deploy", "Schedules a run of Puppet", "ScheduleCommand", &[(202, "ScheduleAccepted")]),
+    other("POST", "/orchestrator/v1/command/schedule_task", "Schedules a task", "ScheduleCommand", &[(202, "ScheduleAccepted")]),
+    get("/orchestrator/v1/scheduled_jobs", "Scheduled jobs, as earlier versions list them", &[], &[(200, "EarlierSchedules")]),
+    other("DELETE", "/orchestrator/v1/scheduled_jobs/{id}", "Ends a scheduled job", "", &[(204, "")]),
+    get("/orchestrator/v1/scheduled_jobs/environment_jobs", "Scheduled jobs", SCHEDULES, &[(200, "Schedules")]),
+    other("POST", "/orchestrator/v1/scheduled_jobs/environment_jobs", "Schedules a task or a run of Puppet", "ScheduleCommand", &[(200, "ScheduleAccepted")]),
+    get("/orchestrator/v1/scheduled_jobs/environment_jobs/{id}", "A scheduled job", &[], &[(200, "Schedule")]),
+    other("PUT", "/orchestrator/v1/scheduled_jobs/environment_jobs/{id}", "Changes or ends a scheduled job", "ScheduleCommand", &[(200, "ScheduleAccepted")]),
+    get("/orchestrator/v1/usage", "Nodes of each day, and what was done on them", USAGE, &[(200, "Usage")]),
     other("POST", "/orchestrator/v1/command/stop", "Stops a job", "StopCommand", &[(202, "Stopped")]),
     other("POST", "/orchestrator/v1/command/task_target", "Names tasks and nodes for roles", "TaskTargetCommand", &[(200, "TaskTargetMade")]),
     other("POST", "/orchestrator/v1/command/plan_start", "Starts the job of a plan that runs elsewhere", "PlanStartCommand", &[(202, "Named")]),
@@ -129,8 +148,8 @@ const ORCHESTRATOR: &[Operation] = &[
     get("/orchestrator/v1/scopes/task_targets/{id}", "Tasks and nodes for roles", &[], &[(200, "TaskTarget")]),
     get("/orchestrator/v1/environments", "Environments", &[], &[(200, "Environments")]),
     get("/orchestrator/v1/environments/{environment}", "An environment", &[], &[(200, "Environment")]),
-    get("/orchestrator/v1/environments/{environment}/applications", "None: applications are of old versions", &[], &[(200, "Applications")]),
-    get("/orchestrator/v1/environments/{environment}/instances", "None: applications are of old versions", &[], &[(200, "Instances")]),
+    get("/orchestrator/v1/environments/{environment}/applications", "The graph of an environment as an application, if it has one", &[], &[(200, "Applications")]),
+    get("/orchestrator/v1/environments/{environment}/instances", "Which nodes' Puppet runs come after which others'", &[], &[(200, "Instances")]),
 ];
 
 #[rustfmt::skip]

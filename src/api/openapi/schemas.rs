@@ -1,6 +1,9 @@
 //! The shapes of bodies (JSON Schema 2020-12). A key that begins with `?` may be absent; an object has no other keys than
 //! are written here, unless it is said to be open.
 
+mod classifier;
+mod schedules;
+
 use serde_json::{Map, Value, json};
 
 use crate::orchestrator::model::{EventType, JobState, NodeState};
@@ -8,9 +11,9 @@ use crate::orchestrator::model::{EventType, JobState, NodeState};
 /// All of them by name.
 pub(super) fn all() -> Value {
     let mut all = Map::new();
-    for (name, schema) in
-        shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans()).chain(code()).chain(rest())
-    {
+    let groups = shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans()).chain(code());
+    let rest = rest().into_iter().chain(schedules::all());
+    for (name, schema) in groups.chain(rest) {
         let twice = all.insert(name.to_owned(), schema);
         debug_assert!(twice.is_none(), "{name}");
     }
@@ -438,7 +441,7 @@ fn rest() -> Vec<Named> {
         ("WebhookTested", object([("delivered", boolean()), ("message", text())])),
     ];
     rest.extend(rbac());
-    rest.extend(classifier());
+    rest.extend(classifier::all());
     rest
 }
 
@@ -483,32 +486,5 @@ fn rbac() -> [Named; 10] {
         ("Role", role),
         ("Roles", list(of("Role"))),
         ("PermissionTypes", list(permission_type)),
-    ]
-}
-
-fn classifier() -> [Named; 6] {
-    let group = object([
-        ("id", text()),
-        ("name", text()),
-        ("?description", text()),
-        ("environment", text()),
-        ("environment_trumps", boolean()),
-        ("parent", text()),
-        ("rule", json!({"type": ["array", "null"]})),
-        ("classes", open()),
-        ("config_data", open()),
-        ("variables", open()),
-        ("last_edited", text()),
-        ("serial_number", number()),
-        ("?inherited", open()),
-    ]);
-    let environment = || object([("name", text()), ("sync_succeeded", boolean())]);
-    [
-        ("Group", opened(group)),
-        ("Groups", list(of("Group"))),
-        ("GroupRules", open()),
-        ("Classified", open()),
-        ("ClassifierEnvironment", environment()),
-        ("ClassifierEnvironments", list(of("ClassifierEnvironment"))),
     ]
 }
