@@ -453,21 +453,6 @@ fn check_environment(environment: &str) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalKind::UnknownEnvironment, message).with("environment", environment))
 }
 
-fn ada() -> Subject {
-    Subject {
-        id: "2f6c1a52-7f6d-4d5c-8b43-0d0f8f0b1a11".into(),
-        login: "ada".into(),
-        display_name: "Ada".into(),
-        email: "ada@example.com".into(),
-        is_superuser: false,
-        is_remote: false,
-        is_revoked: false,
-        is_group: false,
-        last_login: Some("2026-03-01T09:00:00.000Z".into()),
-        role_ids: vec![2],
-    }
-}
-
 fn object(value: Value) -> Map<String, Value> {
     let Value::Object(object) = value else { panic!("not an object") };
     object

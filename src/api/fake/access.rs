@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{LOGIN, START, TOKEN, ada};
+use super::{LOGIN, START, TOKEN};
 use crate::clock::WallTime;
 use crate::orchestrator::model::Subject;
 use crate::orchestrator::rbac::Rbac;
@@ -63,4 +63,20 @@ pub(super) fn rbac(directory: &Path, store: &Arc<dyn Store>) -> Rbac {
     let changes = [AccessChange::RoleSet(operators), AccessChange::UserAdded(user.clone())];
     store.commit(changes.into_iter().chain(tokens).map(Change::Access).collect()).unwrap();
     rbac
+}
+
+/// Who owns the job that is there from the start.
+pub(super) fn ada() -> Subject {
+    Subject {
+        id: "2f6c1a52-7f6d-4d5c-8b43-0d0f8f0b1a11".into(),
+        login: "ada".into(),
+        display_name: "Ada".into(),
+        email: "ada@example.com".into(),
+        is_superuser: false,
+        is_remote: false,
+        is_revoked: false,
+        is_group: false,
+        last_login: Some("2026-03-01T09:00:00.000Z".into()),
+        role_ids: vec![2],
+    }
 }

@@ -1,5 +1,6 @@
 //! The job that the fake has from the start.
 
+use super::access::ada;
 use super::*;
 
 pub(super) fn old_job() -> Job {

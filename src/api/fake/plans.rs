@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{OLD_JOB, START, ada, object};
+use super::access::ada;
+use super::{OLD_JOB, START, object};
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
     JobState, JobStatus, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanJobId, PlanState,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, TryRecvError, bounded};
 
 use super::plans::{NewPlanJob, PlanFinish};
 use super::schedules::{Added, NewSchedule};
@@ -259,7 +259,14 @@ impl Writer {
             (Write::AddSchedule(_, _, to), Outcome::ScheduleAdded(result)) => drop(to.send(result)),
             (Write::Commit(_, to) | Write::CommitPatiently(_, to), Outcome::Committed(result)) => drop(to.send(result)),
             (Write::Prune(_, _, to), Outcome::Pruned(result)) => drop(to.send(result)),
-            (Write::Custom(_, to), Outcome::Custom(result)) => drop(to.send(result)),
+            (Write::Custom(_, to), Outcome::Custom(result)) => {
+                // Jobs that nobody takes would be this server's, and never be run.
+                if let Err(SendError(Ok(jobs))) = to.send(result) {
+                    for job in jobs {
+                        let _ = self.unclaimed.send(job.id);
+                    }
+                }
+            }
             _ => unreachable!("an outcome is that of its request"),
         }
     }
@@ -465,5 +472,18 @@ mod tests {
         assert_eq!((kept.len(), patient.try_recv()), (1, Err(TryRecvError::Empty)));
         assert!(writer.write_batch(kept).is_empty());
         assert_eq!(patient.recv().unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn jobs_that_nobody_takes_any_more_are_not_forgotten() {
+        let (unclaimed, found) = unbounded();
+        let database = Box::new(Shaky { failures: Vec::new(), doubts: Vec::new() });
+        let mut writer = Writer { database, unclaimed, telling: Arc::default(), reach: Reach::There };
+        let spec = crate::orchestrator::store::conformance::new_job("demo", &["a"]).spec;
+        let mut jobs = Some(vec![UnfinishedJob::new(JobId(7), spec, [])]);
+        let (to, given_up) = bounded(1);
+        drop(given_up);
+        writer.write_batch(vec![Write::Custom(Box::new(move |_| Ok(jobs.take().unwrap())), to)]);
+        assert_eq!(found.try_recv(), Ok(JobId(7)));
     }
 }

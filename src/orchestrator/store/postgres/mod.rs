@@ -13,6 +13,7 @@ mod testing;
 mod tests;
 mod tls;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -45,6 +46,8 @@ pub struct PostgresStore {
     queue: Queue,
     /// Committed when nobody waited for the answer any more.
     unclaimed: Receiver<JobId>,
+    /// Those of them that no dispatcher has been given yet.
+    waiting: Mutex<BTreeSet<JobId>>,
     heart: Mutex<Heart>,
     readers: Readers,
     answer_bytes_max: usize,
@@ -88,7 +91,8 @@ impl PostgresStore {
         let heart = Mutex::new(Heart::start(connector.clone(), fence.clone()).map_err(failed)?);
         let readers = Readers { pool: Mutex::new(Pool { idle: vec![link], in_use: 0 }), ..Readers::default() };
         let answer_bytes_max = STORE_ANSWER_BYTES_MAX;
-        Ok(Self { connector, fence, queue, unclaimed, heart, readers, answer_bytes_max, _lock: lock })
+        let waiting = Mutex::default();
+        Ok(Self { connector, fence, queue, unclaimed, waiting, heart, readers, answer_bytes_max, _lock: lock })
     }
 
     /// Asks on a connection that stands for nothing else meanwhile.

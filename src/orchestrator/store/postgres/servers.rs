@@ -1,5 +1,7 @@
 //! What servers on one database want of each other.
 
+use std::sync::PoisonError;
+
 use super::PostgresStore;
 use super::database::WRITER_LOCK;
 use super::fence::NOW;
@@ -28,7 +30,9 @@ impl Servers for PostgresStore {
     }
 
     fn take_over(&self) -> Result<Vec<UnfinishedJob>, StoreError> {
-        let unclaimed: Vec<JobId> = self.unclaimed.try_iter().collect();
+        // They are forgotten only once they have been handed over: each step may fail, and is tried again.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(self.unclaimed.try_iter());
         let server = self.fence.server;
         // Most of the time there is nothing to be done, and nothing need be written.
         let is_left = self.read("look for jobs that were left behind", |session| {
@@ -38,11 +42,14 @@ impl Servers for PostgresStore {
             );
             session.exists(&silent, values![server, lease()])
         })?;
-        if !is_left && unclaimed.is_empty() {
+        if !is_left && waiting.is_empty() {
             return Ok(Vec::new());
         }
+        let unclaimed: Vec<JobId> = waiting.iter().copied().collect();
         let work = move |session: &mut dyn Session| claim(session, server, &unclaimed);
-        self.queue.write(|done| Write::Custom(Box::new(work), done))
+        let jobs = self.queue.write(|done| Write::Custom(Box::new(work), done))?;
+        waiting.clear();
+        Ok(jobs)
     }
 
     fn other_owner(&self, job: JobId) -> Result<Option<String>, StoreError> {
