@@ -57,9 +57,9 @@ pub struct Workshop {
 
 /// Takes orders for the threads, which live as long as the process.
 pub struct Threads {
-    runs: Sender<RunOrder>,
-    queries: Sender<QueryOrder>,
-    stops: Sender<QueryOrder>,
+    runs: Sender<Box<RunOrder>>,
+    queries: Sender<Box<QueryOrder>>,
+    stops: Sender<Box<QueryOrder>>,
     workshop: Arc<Workshop>,
 }
 
@@ -122,7 +122,7 @@ impl Drop for Slot {
     }
 }
 
-fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<RunOrder>, slots: &Arc<AtomicUsize>) {
+fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<Box<RunOrder>>, slots: &Arc<AtomicUsize>) {
     for order in orders {
         if let Some(refusal) = admit(workshop, order, slots) {
             workshop.send(refusal);
@@ -131,8 +131,8 @@ fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<RunOrder>, slots: &Arc<
 }
 
 /// Starts a thread for a task, or says why not. What is known already is never started again.
-fn admit(workshop: &Arc<Workshop>, order: RunOrder, slots: &Arc<AtomicUsize>) -> Option<Reply> {
-    let RunOrder { origin, mode, .. } = &order;
+fn admit(workshop: &Arc<Workshop>, order: Box<RunOrder>, slots: &Arc<AtomicUsize>) -> Option<Reply> {
+    let RunOrder { origin, mode, .. } = &*order;
     let claim = match mode {
         Mode::Blocking => None,
         Mode::NonBlocking { id, .. } => match workshop.spool.claim(id) {
@@ -251,13 +251,13 @@ impl Workshop {
     }
 
     fn send(&self, reply: Reply) {
-        if let Err(Mail::Reply(reply)) = (self.post)(Mail::Reply(reply)) {
+        if let Err(Mail::Reply(reply)) = (self.post)(Mail::Reply(Box::new(reply))) {
             tracing::warn!("transaction {:?}: a reply is lost, the mailbox is full", reply.transaction_id);
         }
     }
 }
 
-fn answer_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
+fn answer_all(workshop: &Workshop, orders: &Receiver<Box<QueryOrder>>) {
     for order in orders {
         workshop.answer_query(&order);
     }

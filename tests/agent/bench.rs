@@ -189,7 +189,7 @@ impl Bench {
 
     pub fn reply(&self) -> Reply {
         match self.replies.recv_timeout(DEADLINE).expect("a reply") {
-            Mail::Reply(reply) => reply,
+            Mail::Reply(reply) => *reply,
             Mail::Start => unreachable!("nobody posts it here"),
         }
     }
