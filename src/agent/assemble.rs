@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use serde_json::Value;
 
 use super::access::AccessLog;
+use super::confine::{Confinement, Launcher};
 use super::connect::{Agent, data_max};
 use super::dialect::Dialect;
 use super::execute::WrapperCommand;
@@ -105,12 +106,18 @@ pub fn assemble(
         pause: std::thread::sleep,
     })
     .map_err(|error| unusable("task cache", &settings.cache_dir, &error))?;
+    let confinement = Confinement::of(&settings.tasks).map_err(AssemblyError)?;
+    if let Some(confinement) = &confinement {
+        confinement.open_to_tasks(&settings.cache_dir).map_err(AssemblyError)?;
+    }
+    let launcher = confinement.map(|confinement| Launcher { program: wrapper.program.clone(), confinement });
     let registry = Arc::new(registry(settings, &wrapper));
     let threads = Threads::start(Workshop {
         spool,
         cache,
         registry: registry.clone(),
         wrapper,
+        launcher,
         post,
         data_max,
         spool_ttl: settings.spool_ttl,
@@ -187,7 +194,7 @@ mod tests {
 
     use super::*;
     use crate::agent::registry::Found;
-    use crate::config::settings::{BrokerUri, CertificatePaths, LogLevel, LogSettings};
+    use crate::config::settings::{BrokerUri, CertificatePaths, LogLevel, LogSettings, TaskSettings};
 
     fn settings(root: &Path) -> AgentSettings {
         let certificates = CertificatePaths {
@@ -218,6 +225,7 @@ mod tests {
             spool_ttl: None,
             cache_ttl: None,
             message_bytes_max: 1000,
+            tasks: TaskSettings::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::confine::Launcher;
 use super::connect::{Executor, Mail};
 use super::execute::{WrapperCommand, run_detached, run_directly};
 use super::metadata::{Ending, Metadata, REDACTED, StoredStatus, timestamp};
@@ -45,6 +46,8 @@ pub struct Workshop {
     pub registry: Arc<Registry>,
     /// How to start the execution wrapper.
     pub wrapper: WrapperCommand,
+    /// What tasks are held to.
+    pub launcher: Option<Launcher>,
     /// Where replies go.
     pub post: Post,
     /// Bytes that the data of a message may have.
@@ -203,7 +206,7 @@ fn run_non_blocking(workshop: &Workshop, order: &RunOrder, claim: Claim) {
 }
 
 fn run_blocking(workshop: &Workshop, order: &RunOrder) {
-    let ending = run_directly(&workshop.cache, &order.label(), order, workshop.data_max);
+    let ending = run_directly(workshop, &order.label(), order);
     workshop.send(workshop.outcome(order, ending));
 }
 
