@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
+use serde_json::Value;
 
 use super::access::AccessLog;
+use super::confine::{Confinement, Launcher};
 use super::connect::{Agent, data_max};
 use super::dialect::Dialect;
 use super::execute::WrapperCommand;
@@ -104,12 +106,18 @@ pub fn assemble(
         pause: std::thread::sleep,
     })
     .map_err(|error| unusable("task cache", &settings.cache_dir, &error))?;
+    let confinement = Confinement::of(&settings.tasks).map_err(AssemblyError)?;
+    if let Some(confinement) = &confinement {
+        confinement.open_to_tasks(&settings.cache_dir).map_err(AssemblyError)?;
+    }
+    let launcher = confinement.map(|confinement| Launcher { program: wrapper.program.clone(), confinement });
     let registry = Arc::new(registry(settings, &wrapper));
     let threads = Threads::start(Workshop {
         spool,
         cache,
         registry: registry.clone(),
         wrapper,
+        launcher,
         post,
         data_max,
         spool_ttl: settings.spool_ttl,
@@ -135,33 +143,38 @@ pub fn assemble(
     Ok(agent.speaking(dialect).logging(access))
 }
 
-/// The names of the external modules, and what is wrong with those that are not used.
+/// The names of the external modules, and what is wrong with modules that are not used.
 pub fn external_modules(settings: &AgentSettings) -> (Vec<String>, Vec<String>) {
     let mut registry = Registry::new(Vec::new());
-    let problems = external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry);
+    let mut problems = external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry);
+    problems.extend(puppet_configuration(settings).err());
     (registry.external(), problems)
+}
+
+fn puppet_configuration(settings: &AgentSettings) -> Result<Option<Value>, String> {
+    let path = settings.modules_config_dir.join(format!("{}.conf", puppet_run::MODULE));
+    external::configuration(&path, Some(&modules::puppet::configuration_schema())).map_err(|error| {
+        format!(
+            "module {}: {error}; without it there are no Puppet runs: mend the file or remove it",
+            puppet_run::MODULE
+        )
+    })
 }
 
 /// All actions. What is wrong with a module is told, and the agent does without it.
 pub fn registry(settings: &AgentSettings, wrapper: &WrapperCommand) -> Registry {
-    let of_puppet = settings.modules_config_dir.join(format!("{}.conf", puppet_run::MODULE));
-    let puppet = external::configuration(&of_puppet, None).unwrap_or_else(|error| {
-        tracing::error!("module {}: {error}; going on without a configuration", puppet_run::MODULE);
-        None
-    });
     let mut work = modules::apply::entries(ApplySettings {
         certificates: settings.certificates.clone(),
         primaries: settings.primaries.clone(),
         proxy: settings.primary_proxy.as_ref().map(ToString::to_string),
         cache_dir: settings.cache_dir.clone(),
     });
-    work.extend([
-        modules::command::entry(),
-        modules::file::entry(),
-        modules::puppet::entry(wrapper.program.clone(), puppet),
-        modules::script::entry(),
-        modules::task::entry(),
-    ]);
+    work.extend([modules::command::entry(), modules::file::entry(), modules::script::entry(), modules::task::entry()]);
+    match puppet_configuration(settings) {
+        Ok(configuration) => work.push(modules::puppet::entry(wrapper.program.clone(), configuration)),
+        // As pxp-agent does: a Puppet of the wrong path would be worse than none.
+        Err(error) => tracing::error!("{error}"),
+    }
     let mut registry = Registry::new(work);
     for problem in external::load(&settings.modules_dir, &settings.modules_config_dir, &mut registry) {
         tracing::error!("{problem}");
@@ -180,7 +193,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::settings::{BrokerUri, CertificatePaths, LogLevel, LogSettings};
+    use crate::agent::registry::Found;
+    use crate::config::settings::{BrokerUri, CertificatePaths, LogLevel, LogSettings, TaskSettings};
 
     fn settings(root: &Path) -> AgentSettings {
         let certificates = CertificatePaths {
@@ -211,6 +225,7 @@ mod tests {
             spool_ttl: None,
             cache_ttl: None,
             message_bytes_max: 1000,
+            tasks: TaskSettings::default(),
         }
     }
 
@@ -238,6 +253,25 @@ mod tests {
         assert!(!Arc::ptr_eq(&before, &credentials.tls().load_full()));
         certify(root.path(), "other.example");
         assert!(credentials.reload(&settings).unwrap_err().to_string().contains("restart the agent"));
+    }
+
+    #[test]
+    fn puppet_with_a_broken_configuration_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let settings = settings(root.path());
+        std::fs::create_dir_all(&settings.modules_config_dir).unwrap();
+        let path = settings.modules_config_dir.join("pxp-module-puppet.conf");
+        let module = || registry(&settings, &WrapperCommand::own());
+        let problem = || external_modules(&settings).1.pop().unwrap();
+        for (text, expected) in
+            [("{puppet_bin", "it must be JSON"), (r#"{"puppet_bin": 1}"#, "its content"), ("", "JSON")]
+        {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(module().find("pxp-module-puppet", "run"), Found::UnknownModule), "{text}");
+            assert!(problem().contains(expected) && problem().contains("mend the file"), "{}", problem());
+        }
+        std::fs::write(&path, r#"{"puppet_bin": "/bin/true"}"#).unwrap();
+        assert!(matches!(module().find("pxp-module-puppet", "run"), Found::Entry(_)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use super::confine::{self, Launcher};
 use crate::limits::TASK_OUTPUT_BYTES_MAX;
 
 /// What to run.
@@ -22,6 +23,8 @@ pub struct Program<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// Its whole standard input.
     pub input: &'a str,
+    /// What it is held to.
+    pub launcher: Option<&'a Launcher>,
 }
 
 /// What the service manager tells the agent and nobody else: a task that took it for its own would speak for the agent.
@@ -51,14 +54,7 @@ const COPIER_STACK_BYTES: usize = 64 * 1024;
 pub fn run(program: &Program<'_>, stdout: &mut (impl Write + Send), stderr: &mut (impl Write + Send)) -> i32 {
     let mut child = match spawn(program) {
         Ok(child) => child,
-        Err(error) => {
-            let executable = program.executable.display();
-            let _ = writeln!(stderr, "Executable '{executable}' failed to run: {error}");
-            return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => NOT_EXECUTABLE,
-                _ => error.raw_os_error().unwrap_or(NOT_EXECUTABLE),
-            };
-        }
+        Err(error) => return not_run(program.executable, &error, stderr),
     };
     feed(&mut child, program.input);
     let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -77,6 +73,16 @@ pub fn run(program: &Program<'_>, stdout: &mut (impl Write + Send), stderr: &mut
     exit_code(status)
 }
 
+/// Says why a program does not run, and returns the exit code for that.
+pub(super) fn not_run(executable: &Path, error: &io::Error, stderr: &mut impl Write) -> i32 {
+    // Who does not read it has the exit code.
+    let _ = writeln!(stderr, "Executable '{}' failed to run: {error}", executable.display());
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => NOT_EXECUTABLE,
+        _ => error.raw_os_error().unwrap_or(NOT_EXECUTABLE),
+    }
+}
+
 fn exit_code(status: io::Result<ExitStatus>) -> i32 {
     match status {
         Ok(status) => status.code().or(status.signal()).unwrap_or(NOT_EXECUTABLE),
@@ -85,7 +91,15 @@ fn exit_code(status: io::Result<ExitStatus>) -> i32 {
 }
 
 fn spawn(program: &Program<'_>) -> io::Result<Child> {
-    let mut command = Command::new(program.executable);
+    let mut command = match program.launcher {
+        None => Command::new(program.executable),
+        Some(Launcher { program: launcher, confinement }) => {
+            let confinement = serde_json::to_string(confinement).expect("it has string keys only");
+            let mut command = Command::new(launcher);
+            command.arg0("podium").arg(confine::SUBCOMMAND).arg(confinement).arg(program.executable);
+            command
+        }
+    };
     let stdin = if program.input.is_empty() { Stdio::null() } else { Stdio::piped() };
     command.args(program.arguments).process_group(0);
     for name in OF_THE_SERVICE {
@@ -93,16 +107,20 @@ fn spawn(program: &Program<'_>) -> io::Result<Child> {
     }
     command.envs(program.environment);
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Another thread may have been between fork and exec while the file was still open for writing.
+    stubbornly(|| command.spawn())
+}
+
+/// Executes a file although another thread may have been between fork and exec while it was still open for writing.
+pub(super) fn stubbornly<T>(mut execute: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 0..100 {
-        match command.spawn() {
+        match execute() {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 thread::sleep(Duration::from_millis(10));
             }
             result => return result,
         }
     }
-    command.spawn()
+    execute()
 }
 
 /// Writes the input from a thread that nobody waits for: the child may end without having read it, and something it
@@ -159,7 +177,7 @@ mod tests {
 
     fn run_file(path: &Path, input: &str, environment: &[(&str, &str)]) -> (i32, String, String) {
         let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let program = Program { executable: path, arguments: &[], environment: &environment, input };
+        let program = Program { executable: path, arguments: &[], environment: &environment, input, launcher: None };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = run(&program, &mut out, &mut err);
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
@@ -197,6 +215,16 @@ mod tests {
     fn a_background_process_delays_the_end() {
         let (code, out, _) = run_script("#!/bin/sh\n(sleep 0.2; echo late) &\necho soon\nexit 1\n", "", &[]);
         assert_eq!((code, out.as_str()), (1, "soon\nlate\n"));
+    }
+
+    #[test]
+    fn output_beyond_the_limit_is_not_kept_and_read_all_the_same() {
+        let mut kept = io::sink();
+        let endless = |length: usize| io::repeat(b'x').take(length as u64);
+        assert_eq!(copy(endless(TASK_OUTPUT_BYTES_MAX), &mut kept), None);
+        let mut from = endless(TASK_OUTPUT_BYTES_MAX + 1_000_000);
+        assert_eq!(copy(&mut from, &mut kept), Some(format!("the limit is {TASK_OUTPUT_BYTES_MAX} bytes")));
+        assert_eq!(from.limit(), 0);
     }
 
     #[test]

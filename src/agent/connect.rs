@@ -40,8 +40,8 @@ pub trait Executor: Send + 'static {
 pub enum Mail {
     /// Begin to connect. Sent once, when the reactor runs.
     Start,
-    /// Send this.
-    Reply(Reply),
+    /// Send this. Boxed because the mailbox has thousands of places.
+    Reply(Box<Reply>),
 }
 
 /// A connection that lived for less than this counts as a failed attempt: a broker that closes right after the upgrade

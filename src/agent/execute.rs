@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::child::{self, Program};
+use super::confine::Launcher;
 use super::executor::Workshop;
 use super::files;
 use super::metadata::Ending;
+use super::passwd::User;
+use super::registry::Hold;
 use super::requests::RunOrder;
 use super::spool::{NO_OUTPUT, Spool};
 use super::stop::STOPPED_BEFORE;
-use super::task_cache::TaskCache;
 use super::transaction::{Label, TransactionId};
 use super::work::{Prepared, Room, Step};
 use super::wrapper::Job;
@@ -38,10 +40,14 @@ impl WrapperCommand {
 /// Does the work of a non-blocking request, what is executed under the wrapper. All that it leaves is in the spool.
 pub fn run_detached(workshop: &Workshop, id: &TransactionId, label: &Label<'_>, order: &RunOrder) -> Ending {
     let Workshop { spool, cache, wrapper, .. } = workshop;
+    let (launcher, task_user) = hold(workshop, order);
     let directory = spool.directory(id);
     let is_stopped = || spool.is_refused(id);
-    let install_dir = directory.join(files::random_name("temp_task_"));
-    let room = Room { cache, install_dir: &install_dir, is_stopped: &is_stopped };
+    // The user of tasks cannot read the spool, where the results of all tasks are.
+    let of_user = task_user.map(|_| Removed(cache.temporary("temp_task_")));
+    let of_agent = directory.join(files::random_name("temp_task_"));
+    let install_dir = of_user.as_ref().map_or(&of_agent, |directory| &directory.0);
+    let room = Room { cache, install_dir, task_user, is_stopped: &is_stopped };
     let prepared = match order.work.prepare(&room) {
         Ok(Step::Execute(prepared)) => prepared,
         Ok(Step::Done(results)) => {
@@ -58,6 +64,7 @@ pub fn run_detached(workshop: &Workshop, id: &TransactionId, label: &Label<'_>, 
         arguments,
         environment,
         input,
+        launcher: launcher.cloned(),
         stdout: directory.join("stdout"),
         stderr: directory.join("stderr"),
         exitcode: directory.join("exitcode"),
@@ -89,10 +96,23 @@ fn supervise(spool: &Spool, wrapper: &WrapperCommand, id: &TransactionId, job: &
     recorded.and(waited).map(|_| ())
 }
 
-/// Does the work of a blocking request, without a trace in the spool; the results have at most `data_max` bytes.
-pub fn run_directly(cache: &TaskCache, label: &Label<'_>, order: &RunOrder, data_max: usize) -> Ending {
+/// What the order's processes are held to, and whose rights they have by that.
+fn hold<'a>(workshop: &'a Workshop, order: &RunOrder) -> (Option<&'a Launcher>, Option<&'a User>) {
+    match order.entry.hold {
+        Hold::OfAgent => (None, None),
+        Hold::OfTasks => {
+            let launcher = workshop.launcher.as_ref();
+            (launcher, launcher.and_then(|launcher| launcher.confinement.user.as_ref()))
+        }
+    }
+}
+
+/// Does the work of a blocking request, without a trace in the spool; the results fit into a message.
+pub fn run_directly(workshop: &Workshop, label: &Label<'_>, order: &RunOrder) -> Ending {
+    let &Workshop { ref cache, data_max, .. } = workshop;
+    let (launcher, task_user) = hold(workshop, order);
     let install_dir = Removed(cache.temporary("temp_task_"));
-    let room = Room { cache, install_dir: &install_dir.0, is_stopped: &|| false };
+    let room = Room { cache, install_dir: &install_dir.0, task_user, is_stopped: &|| false };
     let prepared = match order.work.prepare(&room) {
         Ok(Step::Execute(prepared)) => prepared,
         Ok(Step::Done(results)) => return Ending::Valid(results.into()),
@@ -100,7 +120,8 @@ pub fn run_directly(cache: &TaskCache, label: &Label<'_>, order: &RunOrder, data
     };
     let Prepared { executable, arguments, environment, input } = &prepared;
     let (mut stdout, mut stderr) = (Bounded::new(data_max), Bounded::new(data_max));
-    let exitcode = child::run(&Program { executable, arguments, environment, input }, &mut stdout, &mut stderr);
+    let program = Program { executable, arguments, environment, input, launcher };
+    let exitcode = child::run(&program, &mut stdout, &mut stderr);
     let size = stdout.size + stderr.size;
     if size > data_max as u64 {
         return Ending::TooLarge(size);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::confine::Launcher;
 use super::connect::{Executor, Mail};
 use super::execute::{WrapperCommand, run_detached, run_directly};
 use super::metadata::{Ending, Metadata, REDACTED, StoredStatus, timestamp};
@@ -45,6 +46,8 @@ pub struct Workshop {
     pub registry: Arc<Registry>,
     /// How to start the execution wrapper.
     pub wrapper: WrapperCommand,
+    /// What tasks are held to.
+    pub launcher: Option<Launcher>,
     /// Where replies go.
     pub post: Post,
     /// Bytes that the data of a message may have.
@@ -57,9 +60,9 @@ pub struct Workshop {
 
 /// Takes orders for the threads, which live as long as the process.
 pub struct Threads {
-    runs: Sender<RunOrder>,
-    queries: Sender<QueryOrder>,
-    stops: Sender<QueryOrder>,
+    runs: Sender<Box<RunOrder>>,
+    queries: Sender<Box<QueryOrder>>,
+    stops: Sender<Box<QueryOrder>>,
     workshop: Arc<Workshop>,
 }
 
@@ -122,7 +125,7 @@ impl Drop for Slot {
     }
 }
 
-fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<RunOrder>, slots: &Arc<AtomicUsize>) {
+fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<Box<RunOrder>>, slots: &Arc<AtomicUsize>) {
     for order in orders {
         if let Some(refusal) = admit(workshop, order, slots) {
             workshop.send(refusal);
@@ -131,8 +134,8 @@ fn admit_all(workshop: &Arc<Workshop>, orders: &Receiver<RunOrder>, slots: &Arc<
 }
 
 /// Starts a thread for a task, or says why not. What is known already is never started again.
-fn admit(workshop: &Arc<Workshop>, order: RunOrder, slots: &Arc<AtomicUsize>) -> Option<Reply> {
-    let RunOrder { origin, mode, .. } = &order;
+fn admit(workshop: &Arc<Workshop>, order: Box<RunOrder>, slots: &Arc<AtomicUsize>) -> Option<Reply> {
+    let RunOrder { origin, mode, .. } = &*order;
     let claim = match mode {
         Mode::Blocking => None,
         Mode::NonBlocking { id, .. } => match workshop.spool.claim(id) {
@@ -203,7 +206,7 @@ fn run_non_blocking(workshop: &Workshop, order: &RunOrder, claim: Claim) {
 }
 
 fn run_blocking(workshop: &Workshop, order: &RunOrder) {
-    let ending = run_directly(&workshop.cache, &order.label(), order, workshop.data_max);
+    let ending = run_directly(workshop, &order.label(), order);
     workshop.send(workshop.outcome(order, ending));
 }
 
@@ -251,13 +254,13 @@ impl Workshop {
     }
 
     fn send(&self, reply: Reply) {
-        if let Err(Mail::Reply(reply)) = (self.post)(Mail::Reply(reply)) {
+        if let Err(Mail::Reply(reply)) = (self.post)(Mail::Reply(Box::new(reply))) {
             tracing::warn!("transaction {:?}: a reply is lost, the mailbox is full", reply.transaction_id);
         }
     }
 }
 
-fn answer_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
+fn answer_all(workshop: &Workshop, orders: &Receiver<Box<QueryOrder>>) {
     for order in orders {
         workshop.answer_query(&order);
     }

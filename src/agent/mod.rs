@@ -10,6 +10,7 @@
 //!   [`task_cache`] gets it.
 //! * [`execute`] runs it under the [`wrapper`], a process of its own that outlives the agent, and [`output`] reads what
 //!   it left, for external modules by a [`schema`].
+//! * [`confine`] holds tasks to a user, a nice value, a umask, a cgroup.
 //! * [`puppet`] is a Puppet run on demand, in a process of its own.
 //! * [`stop`] ends what runs by order; [`refusals`] remember what was stopped before it came.
 //! * [`spool`], [`metadata`] and [`status`] remember transactions on disk and answer questions about them.
@@ -18,6 +19,7 @@ pub mod access;
 pub mod assemble;
 pub mod backoff;
 pub mod child;
+pub mod confine;
 pub mod connect;
 pub mod dialect;
 pub mod execute;

@@ -27,6 +27,15 @@ pub enum Handling {
     },
 }
 
+/// What an action's processes are held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing: they act for the agent.
+    OfAgent,
+    /// What the settings say of tasks.
+    OfTasks,
+}
+
 /// One action of a module.
 pub struct Entry {
     /// The module's name.
@@ -35,6 +44,8 @@ pub struct Entry {
     pub action: Box<str>,
     /// What is done.
     pub handling: Handling,
+    /// What its processes are held to.
+    pub hold: Hold,
 }
 
 impl fmt::Debug for Entry {
@@ -45,7 +56,7 @@ impl fmt::Debug for Entry {
 
 impl Entry {
     fn at_once(module: &str, action: &str, handle: fn(&Asked, usize) -> Option<Verdict>) -> Self {
-        Self { module: module.into(), action: action.into(), handling: Handling::AtOnce(handle) }
+        Self { module: module.into(), action: action.into(), handling: Handling::AtOnce(handle), hold: Hold::OfAgent }
     }
 
     /// An action that is work for a thread.
@@ -56,7 +67,12 @@ impl Entry {
         read: impl Fn(Map<String, Value>) -> Option<Box<dyn Work>> + Send + Sync + 'static,
     ) -> Self {
         let handling = Handling::Work { read: Box::new(read), output };
-        Self { module: module.into(), action: action.into(), handling }
+        Self { module: module.into(), action: action.into(), handling, hold: Hold::OfAgent }
+    }
+
+    /// The same, held as tasks are.
+    pub fn held(self) -> Self {
+        Self { hold: Hold::OfTasks, ..self }
     }
 }
 

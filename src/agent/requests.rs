@@ -37,11 +37,11 @@ pub enum Verdict {
 #[derive(Debug)]
 pub enum Order {
     /// Do an action's work.
-    Run(RunOrder),
+    Run(Box<RunOrder>),
     /// Look up a transaction.
-    Query(QueryOrder),
+    Query(Box<QueryOrder>),
     /// End what runs for a transaction, and answer as to a query.
-    Stop(QueryOrder),
+    Stop(Box<QueryOrder>),
     /// Remove what is too old.
     Purge,
     /// Write down how the agent stands with its broker.
@@ -214,7 +214,7 @@ fn dispatch(asked: Asked, registry: &Registry, data_max: usize) -> Verdict {
                 (Kind::NonBlocking, Some(id)) => Mode::NonBlocking { id, notify_outcome },
                 (Kind::NonBlocking, None) => return Verdict::Answer(origin.error(TransactionId::RULE)),
             };
-            Verdict::Order(Order::Run(RunOrder { origin, mode, entry: entry.clone(), work }))
+            Verdict::Order(Order::Run(Box::new(RunOrder { origin, mode, entry: entry.clone(), work })))
         }
     }
 }
@@ -241,9 +241,9 @@ pub fn stop(asked: &Asked, _data_max: usize) -> Option<Verdict> {
     query_order(asked).map(|order| Verdict::Order(Order::Stop(order)))
 }
 
-fn query_order(asked: &Asked) -> Option<QueryOrder> {
+fn query_order(asked: &Asked) -> Option<Box<QueryOrder>> {
     let StatusQuery { transaction_id } = params(asked)?;
-    Some(QueryOrder { origin: asked.origin.clone(), transaction_id })
+    Some(Box::new(QueryOrder { origin: asked.origin.clone(), transaction_id }))
 }
 
 #[derive(Deserialize)]

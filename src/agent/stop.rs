@@ -35,7 +35,7 @@ impl Condemned {
 }
 
 /// Serves orders until all senders are gone.
-pub fn end_all(workshop: &Workshop, orders: &Receiver<QueryOrder>) {
+pub fn end_all(workshop: &Workshop, orders: &Receiver<Box<QueryOrder>>) {
     let mut condemned: Vec<Condemned> = workshop.spool.condemned().into_iter().map(Condemned::now).collect();
     for Condemned { id, .. } in &condemned {
         tracing::info!("transaction {id}: ended by an order that an earlier agent got");

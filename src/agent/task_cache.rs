@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
@@ -101,7 +101,14 @@ impl TaskCache {
         if self.sources.primaries.is_empty() {
             return Err(failed("Cannot download file. No master-uris were provided".into()));
         }
-        self.download(file, &sha256, destination).map_err(failed)
+        self.download(file, &sha256, destination).map_err(failed)?;
+        self.keep_from_tasks(destination).map_err(|error| format!("Failed to use {}: {error}", file.filename))
+    }
+
+    /// A cache that the user of tasks may read gives its group to what is created there.
+    fn keep_from_tasks(&self, path: &Path) -> io::Result<()> {
+        let own = rustix::process::getegid().as_raw();
+        if fs::metadata(&self.sources.directory)?.gid() == own { Ok(()) } else { chown(path, None, Some(own)) }
     }
 
     fn download_stubbornly(&self, file: &TaskFile, sha256: &str, path: &Path) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::passwd::User;
 use super::task_cache::TaskCache;
 use crate::pxp::response::ProcessResults;
 
@@ -21,8 +22,10 @@ pub trait Work: fmt::Debug + Send {
 pub struct Room<'a> {
     /// Files from the primary servers.
     pub cache: &'a TaskCache,
-    /// A directory that may be created; it goes when the results go.
+    /// A directory that may be created; it goes when the results go, or earlier.
     pub install_dir: &'a Path,
+    /// Whose rights it will have, if not the agent's.
+    pub task_user: Option<&'a User>,
     /// Whether the request has been stopped by now.
     pub is_stopped: &'a dyn Fn() -> bool,
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::child::{self, Program};
+use super::confine::Launcher;
 use super::files;
 
 /// What the wrapper is told.
@@ -28,6 +29,9 @@ pub struct Job {
     pub environment: BTreeMap<String, String>,
     /// Its standard input.
     pub input: String,
+    /// What it is held to.
+    #[serde(default)]
+    pub launcher: Option<Launcher>,
     /// File for its standard output.
     pub stdout: PathBuf,
     /// File for its standard error.
@@ -48,8 +52,9 @@ pub fn run(input: impl Read) -> io::Result<i32> {
 pub fn run_job(job: &Job) -> io::Result<i32> {
     let mut stdout = files::create(&job.stdout)?;
     let mut stderr = files::create(&job.stderr)?;
-    let Job { executable, arguments, environment, input, .. } = job;
-    let exit_code = child::run(&Program { executable, arguments, environment, input }, &mut stdout, &mut stderr);
+    let Job { executable, arguments, environment, input, launcher, .. } = job;
+    let program = Program { executable, arguments, environment, input, launcher: launcher.as_ref() };
+    let exit_code = child::run(&program, &mut stdout, &mut stderr);
     for file in [&stdout, &stderr] {
         File::sync_all(file)?;
     }
@@ -71,6 +76,7 @@ mod tests {
             arguments: vec!["-c".into(), "cat; echo \"$PT_x\" >&2; exit 4".into()],
             environment: [("PT_x".to_owned(), "y".to_owned())].into(),
             input: "in".into(),
+            launcher: None,
             stdout: directory.join("stdout"),
             stderr: directory.join("stderr"),
             exitcode: directory.join("exitcode"),

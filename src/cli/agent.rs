@@ -16,6 +16,7 @@ use self::flags::Flags;
 use self::process::PidFile;
 use super::service::{self, Failure};
 use crate::agent::assemble::{Credentials, assemble};
+use crate::agent::confine::Confinement;
 use crate::agent::connect::Mail;
 use crate::agent::execute::WrapperCommand;
 use crate::agent::executor::Post;
@@ -80,9 +81,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     service::run("agent", Ok(loaded), |settings| &settings.log, serve)
 }
 
+/// What the settings name must be there, and good for what it is named for.
+fn judge(settings: &AgentSettings) -> Result<Credentials, String> {
+    Confinement::of(&settings.tasks)?;
+    Credentials::load(settings).map_err(|error| error.to_string())
+}
+
 /// Goes on without a terminal, after a look at what would fail there without anybody seeing it.
 fn leave(flags: &Flags, settings: &AgentSettings) -> ExitCode {
-    if let Err(error) = Credentials::load(settings) {
+    if let Err(error) = judge(settings) {
         eprintln!("{error}");
         return ExitCode::from(INVALID);
     }
@@ -102,7 +109,7 @@ fn serve(settings: &AgentSettings, mut signals: Signals) -> Result<(), Failure> 
     for signal in [SIGQUIT, SIGUSR2] {
         signals.add_signal(signal).map_err(|error| Failure::Work(format!("signals cannot be handled: {error}")))?;
     }
-    let credentials = Credentials::load(settings).map_err(|error| Failure::Exit(error.to_string(), INVALID))?;
+    let credentials = judge(settings).map_err(|error| Failure::Exit(error, INVALID))?;
     let reactor = start(settings, &credentials).map_err(Failure::Work)?;
     for signal in signals.forever() {
         match signal {

@@ -15,6 +15,7 @@ pub mod client;
 pub mod client_settings;
 mod command;
 pub mod completions;
+pub mod execution_launcher;
 pub mod execution_wrapper;
 pub mod follow;
 mod host;
@@ -89,16 +90,29 @@ enum Command {
     Completions(completions::Arguments),
     /// Writes our manual pages
     Man(man::Arguments),
-    /// Runs one task for the agent and outlives it
-    #[command(hide = true)]
-    ExecutionWrapper(execution_wrapper::Arguments),
     /// Runs Puppet once for the agent
     #[command(hide = true)]
     PxpModulePuppet(puppet_module::Arguments),
 }
 
-/// Parses the process's arguments and runs the subcommand.
+/// Parses the process's arguments and runs the subcommand. What the agent starts for every task does without the parser,
+/// which would be most of what such a process does.
 pub fn run() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(name) if name == execution_wrapper::NAME => {
+            allow_huge_pages(true);
+            execution_wrapper::run()
+        }
+        Some(name) if name == execution_launcher::NAME => {
+            allow_huge_pages(true);
+            execution_launcher::run(arguments)
+        }
+        _ => run_parsed(),
+    }
+}
+
+fn run_parsed() -> ExitCode {
     allow_huge_pages(false);
     let command = CommandLine::parse().command;
     if !matches!(command, Command::Server(_) | Command::Broker(_) | Command::Agent(_)) {
@@ -121,7 +135,6 @@ pub fn run() -> ExitCode {
         Command::Quickstart(arguments) => quickstart::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, CommandLine::command()),
         Command::Man(arguments) => man::run(&arguments, CommandLine::command()),
-        Command::ExecutionWrapper(arguments) => execution_wrapper::run(&arguments),
         Command::PxpModulePuppet(arguments) => puppet_module::run(&arguments),
     }
 }

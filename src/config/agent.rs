@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::agent_flags::Overrides;
 use super::duration::Bare;
 use super::reader::{Reader, WithoutEffect};
-use super::settings::{AgentSettings, BrokerUri, CertificatePaths, LogSettings, PcpVersion, PrimaryUri};
+use super::settings::{AgentSettings, BrokerUri, CertificatePaths, LogSettings, PcpVersion, PrimaryUri, TaskSettings};
 use super::uri::{broker_uri, host_and_port, https_uri};
 use super::{Loaded, Problem, Problems, duration, hocon};
 use crate::limits;
@@ -131,6 +131,7 @@ fn agent(reader: &mut Reader<'_>, places: &Places) -> Option<AgentSettings> {
         spool_ttl: purge_ttl(reader, "spool-dir-purge-ttl"),
         cache_ttl: purge_ttl(reader, "task-cache-dir-purge-ttl"),
         message_bytes_max: reader.message_bytes("max-message-size", limits::AGENT_RECEIVE_BYTES_MAX),
+        tasks: tasks(reader),
         certificates: CertificatePaths { certificate: certificate?, key: key?, ca: ca?, crl },
     })
 }
@@ -151,6 +152,25 @@ fn pcp_version(reader: &mut Reader<'_>) -> PcpVersion {
             PcpVersion::Two
         }
     }
+}
+
+/// What pxp-agent does not have.
+fn tasks(reader: &mut Reader<'_>) -> TaskSettings {
+    let nice = reader.text("task-nice").and_then(|text| {
+        let nice = text.parse().ok().filter(|nice| (-20..=19).contains(nice));
+        if nice.is_none() {
+            reader.fail("task-nice", format!("must be a whole number from -20 to 19, found \"{text}\""));
+        }
+        nice
+    });
+    let umask = reader.text("task-umask").and_then(|text| {
+        let umask = u32::from_str_radix(&text, 8).ok().filter(|umask| *umask <= 0o777);
+        if umask.is_none() {
+            reader.fail("task-umask", format!("must be octal digits as in \"0027\", found \"{text}\""));
+        }
+        umask
+    });
+    TaskSettings { user: reader.text("task-user"), nice, umask, cgroup: reader.path("task-cgroup") }
 }
 
 /// `[http://]host:port`; empty is none.

@@ -357,6 +357,21 @@ pub struct AgentSettings {
     pub cache_ttl: Option<Duration>,
     /// Largest `data` that is sent, in bytes.
     pub message_bytes_max: usize,
+    /// What tasks, commands and scripts are held to.
+    pub tasks: TaskSettings,
+}
+
+/// What the processes of tasks are held to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskSettings {
+    /// Whose rights they have, by name or number.
+    pub user: Option<String>,
+    /// Their nice value.
+    pub nice: Option<i32>,
+    /// Their umask.
+    pub umask: Option<u32>,
+    /// The directory of their cgroup.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// A version of PCP, with what only it needs.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
+use podium::agent::confine::Launcher;
 use podium::agent::connect::{Executor, Mail};
 use podium::agent::execute::WrapperCommand;
 use podium::agent::executor::{Threads, Workshop};
@@ -66,7 +67,7 @@ impl Bench {
     }
 
     pub fn with_wrapper(wrapper: WrapperCommand) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), wrapper)
+        Self::at(tempfile::tempdir().unwrap(), wrapper, None)
     }
 
     /// The agent is started again over what it left.
@@ -76,10 +77,15 @@ impl Bench {
 
     /// An agent over what another one has left.
     pub fn over(root: TempDir) -> Self {
-        Self::at(root, wrapper())
+        Self::at(root, wrapper(), None)
     }
 
-    fn at(root: TempDir, wrapper: WrapperCommand) -> Self {
+    /// One whose tasks are held.
+    pub fn held(root: TempDir, launcher: Launcher) -> Self {
+        Self::at(root, wrapper(), Some(launcher))
+    }
+
+    fn at(root: TempDir, wrapper: WrapperCommand, launcher: Option<Launcher>) -> Self {
         let (post, replies) = crossbeam_channel::unbounded();
         let provider = podium::tls::material::provider();
         let tls = ClientConfig::builder_with_provider(provider)
@@ -102,6 +108,7 @@ impl Bench {
             spool: Spool::open(&root.path().join("spool"), DATA_MAX).unwrap(),
             cache: cache.unwrap(),
             wrapper,
+            launcher,
             post: Arc::new(move |mail| post.send(mail).map_err(|error| error.into_inner())),
             data_max: DATA_MAX,
             spool_ttl: None,
@@ -189,7 +196,7 @@ impl Bench {
 
     pub fn reply(&self) -> Reply {
         match self.replies.recv_timeout(DEADLINE).expect("a reply") {
-            Mail::Reply(reply) => reply,
+            Mail::Reply(reply) => *reply,
             Mail::Start => unreachable!("nobody posts it here"),
         }
     }

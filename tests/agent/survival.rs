@@ -42,6 +42,7 @@ fn left_running(root: &std::path::Path, name: &str, script: &str) -> Child {
         arguments: vec!["-c".into(), script.into()],
         environment: Default::default(),
         input: String::new(),
+        launcher: None,
         stdout: directory.join("stdout"),
         stderr: directory.join("stderr"),
         exitcode: directory.join("exitcode"),

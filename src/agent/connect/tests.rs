@@ -240,15 +240,15 @@ fn work_goes_to_the_executor_and_its_replies_out() {
     stage.open_last();
     stage.receive(&non_blocking("7", "task", "run", task_params()));
     let Some(Order::Run(order)) = stage.agent.executor.taken.lock().unwrap().pop() else { panic!() };
-    stage.handle(Event::Mail(Mail::Reply(order.origin.provisional())));
+    stage.handle(Event::Mail(Mail::Reply(order.origin.provisional().into())));
     assert_eq!(stage.shell.sent.pop().unwrap().1["data"], json!({"transaction_id": "7"}));
     stage.pass(SETTLED_AFTER);
     stage.lose();
-    stage.handle(Event::Mail(Mail::Reply(order.origin.provisional())));
+    stage.handle(Event::Mail(Mail::Reply(order.origin.provisional().into())));
     assert!(stage.shell.sent.is_empty(), "without a connection it is dropped, and nothing panics");
     stage.open_last();
     stage.shell.outcome = Some(SendOutcome::Full);
-    stage.handle(Event::Mail(Mail::Reply(order.origin.provisional())));
+    stage.handle(Event::Mail(Mail::Reply(order.origin.provisional().into())));
     assert!(stage.shell.sent.is_empty());
 }
 

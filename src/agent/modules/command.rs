@@ -1,4 +1,5 @@
-//! `command run`: a line for the login shell of the user that the agent runs as (pxp-agent, command module).
+//! `command run`: a line for the login shell of the user that the agent runs as, or tasks do (pxp-agent,
+//! command module).
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ pub fn entry() -> Entry {
         let command: CommandRun = super::read(params)?;
         Some(Box::new(command))
     })
+    .held()
 }
 
 #[derive(Debug, Deserialize)]
@@ -28,13 +30,18 @@ impl Work for CommandRun {
         "a command".into()
     }
 
-    fn prepare(&self, _room: &Room<'_>) -> Result<Step, String> {
-        let user = passwd::own_user().ok_or("there is no passwd entry for this agent's user, so no shell is known")?;
+    fn prepare(&self, room: &Room<'_>) -> Result<Step, String> {
+        let shell = match room.task_user {
+            Some(user) => user.working_shell(),
+            None => {
+                passwd::own_user().ok_or("there is no passwd entry for this agent's user, so no shell is known")?.shell
+            }
+        };
         if self.command.contains('\0') {
             return Err("a command cannot contain a NUL character".into());
         }
         Ok(Step::Execute(Prepared {
-            executable: user.shell,
+            executable: shell,
             arguments: vec!["-c".into(), self.command.clone()],
             environment: BTreeMap::new(),
             input: String::new(),

@@ -17,6 +17,12 @@ use crate::pxp::puppet_run::{ACTION, MODULE};
 /// The subcommand that does a run.
 pub const SUBCOMMAND: &str = MODULE;
 
+/// What the module demands of its configuration.
+pub fn configuration_schema() -> Schema {
+    let schema = json!({"type": "object", "properties": {"puppet_bin": {"type": "string"}}});
+    Schema::parse(&schema).expect("this schema is one")
+}
+
 /// The action. `program` is this program, `configuration` the module's, if it has one.
 pub fn entry(program: PathBuf, configuration: Option<Value>) -> Entry {
     let results = json!({

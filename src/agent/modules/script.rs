@@ -16,6 +16,7 @@ pub fn entry() -> Entry {
         let script: ScriptRun = super::read(params)?;
         Some(Box::new(script))
     })
+    .held()
 }
 
 #[derive(Debug, Deserialize)]

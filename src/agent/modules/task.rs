@@ -16,7 +16,7 @@ use crate::pxp::task::TaskRun;
 
 /// The action.
 pub fn entry() -> Entry {
-    Entry::work("task", "run", Output::Text, |params| Some(Box::new(task::read(params)?)))
+    Entry::work("task", "run", Output::Text, |params| Some(Box::new(task::read(params)?))).held()
 }
 
 impl Work for TaskRun {

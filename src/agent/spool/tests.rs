@@ -27,6 +27,16 @@ pub(crate) fn running(id: &TransactionId, start: WallTime) -> Metadata {
     }
 }
 
+#[test]
+fn a_disk_without_room_is_refused() {
+    // The kernel's own file system has no room for anybody.
+    let spool = Spool::open(Path::new("/proc/sys"), 1000).unwrap();
+    let Claimed::New(claim) = spool.claim(&id("no-such-file")) else { panic!() };
+    let error = spool.create(&claim, &running(claim.id(), WallTime::now())).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(error.to_string(), "the disk of /proc/sys has only 0 bytes left; make room on this node");
+}
+
 pub(crate) fn spool() -> (tempfile::TempDir, Spool) {
     let directory = tempfile::tempdir().unwrap();
     let spool = Spool::open(&directory.path().join("spool"), 1000).unwrap();

@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 
 use super::process::running;
 use crate::agent::assemble::{Credentials, external_modules};
+use crate::agent::confine::Confinement;
 use crate::agent::files;
 use crate::agent::puppet::run::state as puppet_state;
 use crate::agent::spool;
@@ -50,6 +51,7 @@ pub fn run(settings: &AgentSettings, warnings: &[Problem]) -> ExitCode {
     let (modules, problems) = external_modules(settings);
     page.good("external modules", if modules.is_empty() { "none".to_owned() } else { modules.join(", ") });
     problems.iter().for_each(|problem| page.bad("external modules", problem));
+    tasks(&mut page, settings);
     puppet(&mut page, settings);
     if let Some(path) = &settings.pidfile {
         page.good("process", running(path).map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}")));
@@ -147,6 +149,22 @@ fn transactions(page: &mut Page, spool_dir: &Path) {
                 format!("{line}, {unreadable} without readable metadata; remove their directories"),
             );
         }
+    }
+}
+
+fn tasks(page: &mut Page, settings: &AgentSettings) {
+    match Confinement::of(&settings.tasks) {
+        Ok(None) => page.good("tasks", "run as the agent's user"),
+        Ok(Some(confinement)) => {
+            let Confinement { user, nice, umask, cgroup } = confinement;
+            let mut words =
+                vec![user.map_or("run as the agent's user".to_owned(), |user| format!("run as {}", user.name))];
+            words.extend(nice.map(|nice| format!("nice {nice}")));
+            words.extend(umask.map(|umask| format!("umask {umask:04o}")));
+            words.extend(cgroup.map(|cgroup| format!("in {}", cgroup.display())));
+            page.good("tasks", words.join(", "));
+        }
+        Err(error) => page.bad("tasks", error),
     }
 }
 

@@ -8,7 +8,14 @@ use crate::config::Overrides;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Flags {
     /// Directory with pxp-agent.conf, or the file itself
-    #[arg(long, alias = "config-file", default_value = "/etc/puppetlabs/pxp-agent", global = true)]
+    // The last one counts: a process that leaves its terminal is told the whole path at the end.
+    #[arg(
+        long,
+        alias = "config-file",
+        default_value = "/etc/puppetlabs/pxp-agent",
+        global = true,
+        overrides_with = "config"
+    )]
     pub config: PathBuf,
     /// The broker; stands in place of the file's list of brokers
     #[arg(long, global = true, help_heading = SETTINGS)]

@@ -34,7 +34,8 @@ fn json_with_everything() {
             "pcp-version": "2", "connection-timeout": 7, "ping-interval": 60,
             "task-download-connect-timeout": 0, "task-download-timeout": 0, "spool-dir": "spool",
             "task-cache-dir": "/tmp/cache", "spool-dir-purge-ttl": "0d", "task-cache-dir-purge-ttl": "2h",
-            "loglevel": "warning", "logfile": "-", "max-message-size": 2048}"#,
+            "loglevel": "warning", "logfile": "-", "max-message-size": 2048, "task-user": "web", "task-nice": -5,
+            "task-umask": "0027", "task-cgroup": "/sys/fs/cgroup/tasks"}"#,
     );
     let loaded = load_agent(dir.path(), &Overrides::default()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
@@ -56,6 +57,13 @@ fn json_with_everything() {
     assert_eq!(settings.download_connect_timeout, CONNECT_TIMEOUT_OF_ZERO);
     assert_eq!(settings.download_timeout, DOWNLOAD_TIMEOUT_OF_ZERO);
     assert_eq!(settings.message_bytes_max, 2048);
+    let tasks = TaskSettings {
+        user: Some("web".into()),
+        nice: Some(-5),
+        umask: Some(0o027),
+        cgroup: Some("/sys/fs/cgroup/tasks".into()),
+    };
+    assert_eq!(settings.tasks, tasks);
 }
 
 #[test]
