@@ -29,8 +29,8 @@ impl Submit for Rest {
         Err(Refusal::new(RefusalKind::NotPermitted, "no"))
     }
 
-    fn permit_task(&self, _subject: &Subject, _task: &str, environment: &str) -> Result<(), Refusal> {
-        check_environment(environment)
+    fn permit_task(&self, _subject: &Subject, _task: &str, _environment: &str) -> Result<(), Refusal> {
+        Ok(())
     }
 
     fn resolve(&self, _subject: &Subject, _scope: &Scope, _environment: &str) -> Result<Vec<String>, Refusal> {
