@@ -79,7 +79,7 @@ struct Action {
 }
 
 fn describe(module: &str, path: &Path, configurations: &Path) -> Result<Vec<Entry>, String> {
-    files::check_private(path).map_err(|error| format!("{} is not used: {error}", path.display()))?;
+    files::check_program(path).map_err(|error| format!("{} is not used: {error}", path.display()))?;
     let text = ask(path, MODULE_METADATA_TIMEOUT)?;
     let description: Value =
         serde_json::from_str(&text).map_err(|error| format!("metadata is not in a valid JSON format: {error}"))?;
@@ -106,7 +106,8 @@ fn describe(module: &str, path: &Path, configurations: &Path) -> Result<Vec<Entr
     description.actions.into_iter().map(entry).collect()
 }
 
-/// The configuration of a module, if it has a file; `schema` is what the module demands of it.
+/// The configuration of a module, if it has a file; `schema` is what the module demands of it. It may name what is executed,
+/// so it is trusted no further than a program.
 pub fn configuration(path: &Path, schema: Option<&Schema>) -> Result<Option<Value>, String> {
     let failed = |error: &dyn std::fmt::Display| format!("Failed to configure {}; {error}", path.display());
     let mut text = String::new();
@@ -115,6 +116,7 @@ pub fn configuration(path: &Path, schema: Option<&Schema>) -> Result<Option<Valu
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(&error)),
     };
+    files::check_program(path).map_err(|error| failed(&error))?;
     let configuration = serde_json::from_str(&text).map_err(|error| failed(&format!("it must be JSON: {error}")))?;
     if let Some(schema) = schema {
         schema.check(&configuration).map_err(|error| failed(&format!("its content {error}")))?;
@@ -185,6 +187,8 @@ impl Work for Call {
     }
 
     fn prepare(&self, _room: &Room<'_>) -> Result<Step, String> {
+        let path = &self.program.path;
+        files::check_program(path).map_err(|error| format!("{} is not run: {error}", path.display()))?;
         let mut input = json!({"input": self.params});
         if let Some(configuration) = &self.program.configuration {
             input["configuration"] = configuration.clone();
@@ -289,5 +293,23 @@ mod tests {
         assert!(matches!(registry.find("e_config", "run"), Found::UnknownModule));
         fs::write(place.0.path().join("e_config.conf"), r#"{"y":1}"#).unwrap();
         assert!(matches!(place.load().0.find("e_config", "run"), Found::Entry(_)));
+        fs::set_permissions(place.0.path().join("e_config.conf"), fs::Permissions::from_mode(0o666)).unwrap();
+        let (registry, problems) = place.load();
+        assert!(matches!(registry.find("e_config", "run"), Found::UnknownModule));
+        assert!(problems.iter().any(|it| it.contains("e_config.conf is not safe: others may write")), "{problems:#?}");
+    }
+
+    #[test]
+    fn a_link_leads_only_to_where_nobody_else_can_write() {
+        let place = Place::new();
+        let outside = place.0.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        place.module("linked", &described(""));
+        fs::rename(place.0.path().join("modules/linked"), outside.join("linked")).unwrap();
+        std::os::unix::fs::symlink(outside.join("linked"), place.0.path().join("modules/linked")).unwrap();
+        assert_eq!(place.load().1, Vec::<String>::new());
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o777)).unwrap();
+        let problems = place.load().1;
+        assert!(problems[0].contains("outside is not safe: others may write"), "{problems:#?}");
     }
 }
