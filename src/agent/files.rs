@@ -49,6 +49,20 @@ pub fn check_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Refuses a program that anybody else could change or replace: its file, the directory that its name is in, and the one
+/// that it is in itself if the name is a link. To be asked before every run, because both may change.
+pub fn check_program(path: &Path) -> io::Result<()> {
+    if !path.is_absolute() {
+        return Err(io::Error::other("its path does not begin with /"));
+    }
+    let file = path.canonicalize()?;
+    for part in [Some(file.as_path()), file.parent(), path.parent()].into_iter().flatten() {
+        check_private(part)
+            .map_err(|error| io::Error::new(error.kind(), format!("{} is not safe: {error}", part.display())))?;
+    }
+    Ok(())
+}
+
 /// `prefix` and 64 random bits in groups: `temp_file_8f3c-...`.
 pub fn random_name(prefix: &str) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
@@ -59,9 +73,33 @@ pub fn random_name(prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    #[test]
+    fn a_program_that_others_may_change_or_replace_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let [inner, outer] = ["inner", "outer"].map(|name| root.path().join(name));
+        let (program, link) = (inner.join("program"), outer.join("link"));
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for directory in [&inner, &outer] {
+            fs::create_dir(directory).unwrap();
+            mode(directory, 0o755);
+        }
+        fs::write(&program, "").unwrap();
+        mode(&program, 0o755);
+        symlink(&program, &link).unwrap();
+        check_program(&link).unwrap();
+        for part in [&program, &inner, &outer] {
+            mode(part, 0o777);
+            let error = check_program(&link).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{} is not safe: others may write", part.display())), "{error}");
+            mode(part, 0o755);
+        }
+        assert!(check_program(Path::new("program")).is_err());
+        assert_eq!(check_program(&inner.join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn a_directory_that_others_may_write_to_is_refused() {

@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use rustix::fs::OFlags;
 use rustls::ClientConfig;
 
 use super::files;
@@ -77,8 +78,8 @@ impl TaskCache {
         // Before anything else, so that no purge takes it away.
         touch(&directory).map_err(|error| format!("Failed to use cache dir {}: {error}", directory.display()))?;
         let path = directory.join(basename);
-        if hash_of(&path).is_ok_and(|hash| hash == sha256) {
-            set_mode(&path).map_err(|error| format!("Failed to use {}: {error}", path.display()))?;
+        if let Some(found) = find(&path, &sha256, file.size_bytes) {
+            set_mode(&found).map_err(|error| format!("Failed to use {}: {error}", path.display()))?;
             return Ok(path);
         }
         let failed = |error: String| format!("Failed to download file with: {error}");
@@ -94,8 +95,11 @@ impl TaskCache {
     pub fn place(&self, file: &TaskFile, destination: &Path) -> Result<(), String> {
         let sha256 = plain_sha256(&file.sha256)
             .ok_or_else(|| format!("the sha256 of file \"{}\" is not 64 hexadecimal digits", file.filename))?;
-        if hash_of(destination).is_ok_and(|hash| hash == sha256) {
-            return set_mode(destination).map_err(|error| format!("Failed to use {}: {error}", file.filename));
+        if destination.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(format!("Destination {:?} already exists and is not a file!", destination.display()));
+        }
+        if let Some(found) = find(destination, &sha256, file.size_bytes) {
+            return set_mode(&found).map_err(|error| format!("Failed to use {}: {error}", file.filename));
         }
         let failed = |error: String| format!("Failed to download file with: {error}");
         if self.sources.primaries.is_empty() {
@@ -226,7 +230,7 @@ impl Arriving {
         if hexadecimal(&self.hash.clone().finish()) != sha256 {
             return Ok(Landing::WrongContent);
         }
-        set_mode(&self.path)?;
+        set_mode(&self.file)?;
         self.file.sync_all()?;
         path.parent().map_or(Ok(()), files::create_directory)?;
         match fs::rename(&self.path, path) {
@@ -241,8 +245,11 @@ impl Arriving {
     fn carry(&self, path: &Path) -> io::Result<()> {
         let beside = path.with_file_name(files::random_name(".podium-"));
         let carried = fs::copy(&self.path, &beside)
-            .and_then(|_| File::open(&beside)?.sync_all())
-            .and_then(|()| set_mode(&beside))
+            .and_then(|_| {
+                let carried = File::open(&beside)?;
+                carried.sync_all()?;
+                set_mode(&carried)
+            })
             .and_then(|()| fs::rename(&beside, path));
         carried.inspect_err(|_| {
             // The error is told; what is left of the file would not add to it.
@@ -275,14 +282,24 @@ fn plain_sha256(text: &str) -> Option<String> {
     plain.then(|| text.to_ascii_lowercase())
 }
 
-fn hash_of(path: &Path) -> io::Result<String> {
+/// The file with the content that is wanted, if it is there. A pipe would never open and a device never end, so neither is
+/// waited for nor read; nor is a file that is longer than what is wanted.
+fn find(path: &Path, sha256: &str, size: Option<u64>) -> Option<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags as i32).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let most = size.unwrap_or(TASK_FILE_BYTES_MAX).min(TASK_FILE_BYTES_MAX);
+    if !metadata.is_file() || metadata.len() > most {
+        return None;
+    }
     let mut hash = Sha256::default();
-    io::copy(&mut File::open(path)?, &mut hash)?;
-    Ok(hexadecimal(&hash.finish()))
+    // It may be growing.
+    io::copy(&mut Read::by_ref(&mut file).take(most), &mut hash).ok()?;
+    (hexadecimal(&hash.finish()) == sha256).then_some(file)
 }
 
-fn set_mode(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(files::DIRECTORY_MODE))
+fn set_mode(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(files::DIRECTORY_MODE))
 }
 
 fn touch(directory: &Path) -> io::Result<()> {
@@ -369,6 +386,27 @@ pub(crate) mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"content");
         assert_eq!(count.load(Ordering::SeqCst), 2);
         assert_eq!(fs::read_dir(&cache.sources.directory).unwrap().count(), 1, "nothing temporary is left");
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_waited_for_nor_read() {
+        let (root, cache) = cache(&Pki::new("ca"), &[]);
+        let [pipe, link, plain] = ["pipe", "link", "plain"].map(|name| root.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::write(&plain, "content").unwrap();
+        fs::set_permissions(&plain, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&plain, &link).unwrap();
+        let wanted = file(b"content");
+        for path in [&pipe, &link, Path::new("/dev/zero")] {
+            assert!(find(path, &wanted.sha256, None).is_none(), "{}", path.display());
+            let error = cache.place(&wanted, path).unwrap_err();
+            assert_eq!(error, format!("Destination {:?} already exists and is not a file!", path.display()));
+        }
+        assert_eq!(fs::metadata(&plain).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(find(&plain, &wanted.sha256, Some(6)).is_none());
+        assert!(find(&plain, &wanted.sha256, Some(7)).is_some());
+        cache.place(&wanted, &plain).unwrap();
+        assert_eq!(fs::metadata(&plain).unwrap().permissions().mode() & 0o777, 0o750);
     }
 
     #[test]

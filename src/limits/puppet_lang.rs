@@ -30,6 +30,10 @@ pub const PUPPET_RANGE_MAX: i64 = 1_000_000;
 /// Depth of a Puppet data type, aliases followed.
 pub const TYPE_DEPTH_MAX: usize = 32;
 
+/// Levels of types within each other that are being read, with the files of the aliases that they name: about 3 KiB of stack
+/// each in a build without optimisation.
+pub const TYPE_READ_DEPTH_MAX: usize = 256;
+
 /// Nodes of a Puppet data type, aliases followed.
 pub const TYPE_NODES_MAX: usize = 4096;
 
@@ -41,3 +45,11 @@ pub const TYPE_PATTERN_NODES: usize = TYPE_NODES_MAX / 128;
 
 /// Bytes that a compiled regular expression may take.
 pub const TYPE_REGEX_BYTES_MAX: usize = 1024 * 1024;
+
+/// Steps to tell whether a value is of a type, or a type within another: one for each part of the value that meets a part of the
+/// type, so an array of [`PUPPET_RANGE_MAX`] elements passes. Tenths of a second.
+pub const TYPE_JUDGED_STEPS_MAX: usize = 4_000_000;
+
+/// Types within each other on the way to a part of a value, aliases followed: those that contain themselves are as deep as the
+/// value. All of them fit into half of a thread's 2 MiB in a build without optimisation.
+pub const TYPE_JUDGED_DEPTH_MAX: usize = 200;

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,8 +79,8 @@ struct Action {
 }
 
 fn describe(module: &str, path: &Path, configurations: &Path) -> Result<Vec<Entry>, String> {
-    files::check_private(path).map_err(|error| format!("{} is not used: {error}", path.display()))?;
-    let text = ask(path)?;
+    files::check_program(path).map_err(|error| format!("{} is not used: {error}", path.display()))?;
+    let text = ask(path, MODULE_METADATA_TIMEOUT)?;
     let description: Value =
         serde_json::from_str(&text).map_err(|error| format!("metadata is not in a valid JSON format: {error}"))?;
     let description: Description =
@@ -105,7 +106,8 @@ fn describe(module: &str, path: &Path, configurations: &Path) -> Result<Vec<Entr
     description.actions.into_iter().map(entry).collect()
 }
 
-/// The configuration of a module, if it has a file; `schema` is what the module demands of it.
+/// The configuration of a module, if it has a file; `schema` is what the module demands of it. It may name what is executed,
+/// so it is trusted no further than a program.
 pub fn configuration(path: &Path, schema: Option<&Schema>) -> Result<Option<Value>, String> {
     let failed = |error: &dyn std::fmt::Display| format!("Failed to configure {}; {error}", path.display());
     let mut text = String::new();
@@ -114,6 +116,7 @@ pub fn configuration(path: &Path, schema: Option<&Schema>) -> Result<Option<Valu
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(&error)),
     };
+    files::check_program(path).map_err(|error| failed(&error))?;
     let configuration = serde_json::from_str(&text).map_err(|error| failed(&format!("it must be JSON: {error}")))?;
     if let Some(schema) = schema {
         schema.check(&configuration).map_err(|error| failed(&format!("its content {error}")))?;
@@ -121,39 +124,48 @@ pub fn configuration(path: &Path, schema: Option<&Schema>) -> Result<Option<Valu
     Ok(Some(configuration))
 }
 
-/// Has a module print its metadata. Whatever it prints as an error is a failure.
-fn ask(path: &Path) -> Result<String, String> {
+/// Has a module print its metadata within `patience`. Whatever it prints as an error is a failure.
+fn ask(path: &Path, patience: Duration) -> Result<String, String> {
     let failed = |error: &dyn std::fmt::Display| format!("failed to load external module metadata: {error}");
     let mut command = Command::new(path);
     command.arg("metadata").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(&error))?;
     let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let end = Instant::now() + MODULE_METADATA_TIMEOUT;
+    let end = Instant::now() + patience;
     while child.try_wait().map_err(|error| failed(&error))?.is_none() {
         if Instant::now() >= end {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(failed(&format!("it did not end within {} s", MODULE_METADATA_TIMEOUT.as_secs())));
+            return Err(failed(&format!("it did not end within {} s", patience.as_secs())));
         }
         thread::sleep(LOOK_INTERVAL);
     }
-    let text = |bytes: thread::JoinHandle<Vec<u8>>| String::from_utf8(bytes.join().unwrap_or_default());
-    match text(err) {
-        Ok(err) if err.is_empty() => text(out).map_err(|_| failed(&"it is not UTF-8")),
+    // Something that it has left behind may hold its output for ever; the thread that reads it is left behind as well.
+    let text = |bytes: Receiver<Vec<u8>>| {
+        let bytes = bytes.recv_timeout(end.saturating_duration_since(Instant::now()));
+        bytes.map(String::from_utf8).map_err(|_| {
+            failed(&format!("it ended, but something that it started held its output for {} s", patience.as_secs()))
+        })
+    };
+    match text(err)? {
+        Ok(err) if err.is_empty() => text(out)?.map_err(|_| failed(&"it is not UTF-8")),
         Ok(err) => Err(failed(&err.trim())),
         Err(_) => Err(failed(&"it printed an error that is not UTF-8")),
     }
 }
 
-fn collect(from: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+fn collect(from: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(from) = from {
             // Half of a description is no description.
             let _ = from.take(MODULE_METADATA_BYTES_MAX).read_to_end(&mut bytes);
         }
-        bytes
-    })
+        // Nobody may be waiting any more.
+        let _ = sender.send(bytes);
+    });
+    receiver
 }
 
 #[derive(Debug)]
@@ -175,6 +187,8 @@ impl Work for Call {
     }
 
     fn prepare(&self, _room: &Room<'_>) -> Result<Step, String> {
+        let path = &self.program.path;
+        files::check_program(path).map_err(|error| format!("{} is not run: {error}", path.display()))?;
         let mut input = json!({"input": self.params});
         if let Some(configuration) = &self.program.configuration {
             input["configuration"] = configuration.clone();
@@ -237,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_module_leaves_behind_does_not_hold_up_the_agent() {
+        let place = Place::new();
+        // It reads from a pipe that stays open until the test has ended.
+        let fifo = place.0.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let held = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+        place.module("parent", &format!("cat {} &\n{}", fifo.display(), described("")));
+        let error = ask(&place.0.path().join("modules/parent"), Duration::from_secs(1)).unwrap_err();
+        assert!(error.contains("something that it started held its output for 1 s"), "{error}");
+        drop(held);
+    }
+
+    #[test]
     fn what_is_wrong_with_a_module_is_told() {
         let place = Place::new();
         place.module("a_json", "echo '{'");
@@ -266,5 +293,23 @@ mod tests {
         assert!(matches!(registry.find("e_config", "run"), Found::UnknownModule));
         fs::write(place.0.path().join("e_config.conf"), r#"{"y":1}"#).unwrap();
         assert!(matches!(place.load().0.find("e_config", "run"), Found::Entry(_)));
+        fs::set_permissions(place.0.path().join("e_config.conf"), fs::Permissions::from_mode(0o666)).unwrap();
+        let (registry, problems) = place.load();
+        assert!(matches!(registry.find("e_config", "run"), Found::UnknownModule));
+        assert!(problems.iter().any(|it| it.contains("e_config.conf is not safe: others may write")), "{problems:#?}");
+    }
+
+    #[test]
+    fn a_link_leads_only_to_where_nobody_else_can_write() {
+        let place = Place::new();
+        let outside = place.0.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        place.module("linked", &described(""));
+        fs::rename(place.0.path().join("modules/linked"), outside.join("linked")).unwrap();
+        std::os::unix::fs::symlink(outside.join("linked"), place.0.path().join("modules/linked")).unwrap();
+        assert_eq!(place.load().1, Vec::<String>::new());
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o777)).unwrap();
+        let problems = place.load().1;
+        assert!(problems[0].contains("outside is not safe: others may write"), "{problems:#?}");
     }
 }

@@ -4,10 +4,12 @@
 //! pxp-agent changes the mode of a link's target, and leaves a link alone that points elsewhere; this agent makes the
 //! link point where it was told and touches nothing else.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::agent::files;
@@ -101,11 +103,58 @@ impl Item {
     }
 }
 
+/// What exists keeps its mode: a server that names `/etc` must not lock everybody else out of it. A link is not followed,
+/// because whoever may write beside it would choose what root makes its own.
 fn directory(destination: &Path) -> Result<(), String> {
-    if destination.exists() && !destination.is_dir() {
-        return Err(format!("Destination {:?} already exists and is not a directory!", destination.display()));
+    let shown = destination.display();
+    match destination.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => return Err(format!("Destination {shown:?} already exists and is not a directory!")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("the directory {shown:?} cannot be made: {error}")),
     }
-    let made = files::create_directory(destination)
-        .and_then(|()| fs::set_permissions(destination, Permissions::from_mode(files::DIRECTORY_MODE)));
-    made.map_err(|error| format!("the directory {:?} cannot be made: {error}", destination.display()))
+    let made = destination.parent().map_or(Ok(()), files::create_directory).and_then(|()| {
+        DirBuilder::new().mode(files::DIRECTORY_MODE).create(destination)?;
+        // The umask may have taken from the mode; and no link that somebody puts there meanwhile is followed.
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits();
+        let made = OpenOptions::new().read(true).custom_flags(flags as i32).open(destination)?;
+        made.set_permissions(Permissions::from_mode(files::DIRECTORY_MODE))
+    });
+    made.map_err(|error| format!("the directory {shown:?} cannot be made: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn only_a_directory_that_is_made_gets_a_mode() {
+        let root = tempfile::tempdir().unwrap();
+        let old = root.path().join("old");
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o755)).unwrap();
+        directory(&old).unwrap();
+        directory(&old.join("new/inner")).unwrap();
+        assert_eq!([mode(&old), mode(&old.join("new")), mode(&old.join("new/inner"))], [0o755, 0o750, 0o750]);
+    }
+
+    #[test]
+    fn a_link_is_no_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let (to, link) = (root.path().join("to"), root.path().join("link"));
+        fs::create_dir(&to).unwrap();
+        fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+        for target in [&to, &root.path().join("missing")] {
+            symlink(target, &link).unwrap();
+            let error = directory(&link).unwrap_err();
+            assert_eq!(error, format!("Destination {:?} already exists and is not a directory!", link.display()));
+            fs::remove_file(&link).unwrap();
+        }
+        assert_eq!(mode(&to), 0o755);
+        assert!(!root.path().join("missing").exists());
+    }
 }

@@ -52,7 +52,11 @@ fn check(flag: &str) -> Result<(), String> {
         let text = "The json received on STDIN contained characters not present in valid flags";
         return Err(format!("{text}: {flag}"));
     }
-    let Some(name) = flag.strip_prefix("--") else { return Ok(()) };
+    let refused = || Err(format!("The json received on STDIN included a non-permitted flag: {flag}"));
+    let Some(name) = flag.strip_prefix("--") else {
+        // pxp-agent lets all of these pass, and with them what its list is there to refuse: `-D` is `--daemonize`.
+        return if flag.starts_with('-') { refused() } else { Ok(()) };
+    };
     let name = name.strip_prefix("no-").unwrap_or(name);
     if matches!(name, "onetime" | "daemonize" | "verbose") {
         return match ALWAYS.contains(&flag) {
@@ -62,7 +66,7 @@ fn check(flag: &str) -> Result<(), String> {
     }
     match PERMITTED.contains(&name) {
         true => Ok(()),
-        false => Err(format!("The json received on STDIN included a non-permitted flag: {flag}")),
+        false => refused(),
     }
 }
 
@@ -94,7 +98,7 @@ mod tests {
             let expected = format!("The json received on STDIN overrides a default setting with: {flag}");
             assert_eq!(of(&[flag], None).unwrap_err(), expected);
         }
-        for flag in ["--server", "--no-server", "--configprint", "--", "--confdir"] {
+        for flag in ["--server", "--no-server", "--configprint", "--", "--confdir", "-D", "-l", "-dD", "-"] {
             let expected = format!("The json received on STDIN included a non-permitted flag: {flag}");
             assert_eq!(of(&["--noop", flag], None).unwrap_err(), expected);
         }

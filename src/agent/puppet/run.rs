@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::report::Report;
 use super::{ErrorType, NOT_RUN, Outcome, flags};
+use crate::agent::files::check_program;
 use crate::agent::modules::external;
 use crate::agent::passwd;
 use crate::limits::{PUPPET_CONFIGPRINT_BYTES_MAX, PUPPET_LOCK_PATIENCE};
@@ -101,7 +102,7 @@ pub fn state(configurations: &Path) -> State {
     let path = configurations.join(format!("{}.conf", puppet_run::MODULE));
     let configuration = external::configuration(&path, None).ok().flatten().unwrap_or_default();
     let puppet = configuration.get("puppet_bin").and_then(Value::as_str).map_or_else(default_bin, PathBuf::from);
-    let files = files(&puppet);
+    let files = check_program(&puppet).ok().and_then(|()| files(&puppet));
     let report = |files: &Files| File::open(&files.report).and_then(|file| Report::read(BufReader::new(file))).ok();
     State {
         is_disabled: files.as_ref().is_some_and(Files::is_disabled),
@@ -117,6 +118,7 @@ fn attempt(asked: &Asked, patience: Duration) -> Result<Outcome, Box<Outcome>> {
         let error = format!("Puppet executable '{}' does not exist", puppet.display());
         return Err(Outcome::failed(ErrorType::NoPuppetBin, error, NOT_RUN));
     }
+    check_trusted(puppet)?;
     let files = files(puppet).ok_or_else(|| {
         let error = "could not find the location of the last run report";
         Outcome::failed(ErrorType::NoLastRunReport, error, NOT_RUN)
@@ -130,6 +132,7 @@ fn attempt(asked: &Asked, patience: Duration) -> Result<Outcome, Box<Outcome>> {
         }
         if files.is_running() {
             wait_for(&files, patience);
+            check_trusted(puppet)?;
             exitcode = puppet_agent(asked)?;
             if exitcode != 0 && files.is_disabled() {
                 return Err(disabled(exitcode));
@@ -141,6 +144,14 @@ fn attempt(asked: &Asked, patience: Duration) -> Result<Outcome, Box<Outcome>> {
         }
     }
     judge(&files.report, before, exitcode)
+}
+
+/// Whoever may change Puppet would have it run as this user.
+fn check_trusted(puppet: &Path) -> Result<(), Box<Outcome>> {
+    check_program(puppet).map_err(|error| {
+        let error = format!("Puppet executable '{}' is not run: {error}", puppet.display());
+        Outcome::failed(ErrorType::NoPuppetBin, error, NOT_RUN)
+    })
 }
 
 fn wait_for(files: &Files, patience: Duration) {

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -170,6 +171,11 @@ fn tasks(page: &mut Page, settings: &AgentSettings) {
 
 fn puppet(page: &mut Page, settings: &AgentSettings) {
     let state = puppet_state(&settings.modules_config_dir);
+    if let Err(error) = files::check_program(&state.puppet)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return page.bad("Puppet", format!("{} is not run: {error}", state.puppet.display()));
+    }
     let version = Command::new(&state.puppet).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
     let shown = state.puppet.display();
     match version {

@@ -54,7 +54,10 @@ pub fn restore(from: &Path, data_dir: &Path, unfinished: Unfinished) -> Result<R
     if data_dir.join(READY).is_dir() {
         put_in_place(data_dir, &mut |from, to| fs::rename(from, to))?;
     }
-    for present in [DATABASE, KEYS].map(|name| data_dir.join(name)) {
+    // What SQLite keeps beside a database belongs to the one that was there before, and would be played into the new one.
+    let beside = ["-wal", "-shm", "-journal"].map(|end| format!("{DATABASE}{end}"));
+    for present in [DATABASE, KEYS].into_iter().chain(beside.iter().map(String::as_str)).map(|name| data_dir.join(name))
+    {
         if present.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(present));
         }
@@ -334,6 +337,21 @@ mod tests {
             let error = restore(&from, &to, Unfinished::End).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(!to.join("podium.db").exists() && !to.join(STAGING).exists());
+        }
+    }
+
+    #[test]
+    fn what_another_database_has_left_behind_is_in_the_way() {
+        for name in ["podium.db-wal", "podium.db-shm", "podium.db-journal"] {
+            let site = Site::new();
+            let (from, to) = (site.backup(), site.path("again"));
+            create_private_dir(&to).unwrap();
+            fs::write(to.join(name), "old").unwrap();
+            match restore(&from, &to, Unfinished::End) {
+                Err(BackupError::Exists(path)) => assert_eq!(path, to.join(name)),
+                other => panic!("{other:?}"),
+            }
+            assert!(!to.join(DATABASE).exists() && !to.join(READY).exists());
         }
     }
 

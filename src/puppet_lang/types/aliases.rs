@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Alias, Type, TypeError, build};
-use crate::limits::{TYPE_BYTES_MAX, TYPE_DEPTH_MAX, TYPE_NODES_MAX};
+use crate::limits::{TYPE_BYTES_MAX, TYPE_DEPTH_MAX, TYPE_NODES_MAX, TYPE_READ_DEPTH_MAX};
 use crate::puppet_lang::pattern::Pattern;
 use crate::puppet_lang::source::Source;
 use crate::puppet_lang::syntax::ast::{Definition, Expr, Kind};
@@ -18,6 +18,8 @@ pub struct Aliases {
     /// Read since no other was open: dropped together if one of them is wrong.
     fresh: Vec<Arc<str>>,
     nodes_left: usize,
+    /// Of expressions within each other, those of the aliases that are being read included.
+    depth: usize,
 }
 
 /// Gives the text of the file that should define an alias, with the file's name.
@@ -25,7 +27,7 @@ pub type Files<'a> = &'a dyn Fn(&str) -> Option<(String, String)>;
 
 impl Aliases {
     pub fn new() -> Self {
-        Self { known: HashMap::new(), open: vec![], fresh: vec![], nodes_left: TYPE_NODES_MAX }
+        Self { known: HashMap::new(), open: vec![], fresh: vec![], nodes_left: TYPE_NODES_MAX, depth: 0 }
     }
 
     /// An alias that a text defines without a file of its own.
@@ -124,6 +126,17 @@ impl Aliases {
     }
 
     fn value(&mut self, expression: &Expr, files: Files<'_>) -> Result<Value, TypeError> {
+        if self.depth >= TYPE_READ_DEPTH_MAX {
+            let what = format!("types and the aliases in them are more than {TYPE_READ_DEPTH_MAX} levels deep");
+            return Err(TypeError::TooLarge(what));
+        }
+        self.depth += 1;
+        let value = self.value_of(expression, files);
+        self.depth -= 1;
+        value
+    }
+
+    fn value_of(&mut self, expression: &Expr, files: Files<'_>) -> Result<Value, TypeError> {
         let mut all = |items: &[Expr]| items.iter().map(|item| self.value(item, files)).collect::<Result<Vec<_>, _>>();
         Ok(match &expression.kind {
             Kind::Undef => Value::Undef,
@@ -172,18 +185,19 @@ fn real(name: &str, body: Type) -> Result<Type, TypeError> {
     if matches!(&body, Type::Variant(types) if types.is_empty()) {
         return Err(TypeError::Syntax(format!("the alias {name} stands for itself and for nothing else")));
     }
-    if is_circular(name, &body) {
+    if body.through_aliases(|one, next| is_circular(name, one, next)) {
         return Err(TypeError::Syntax(format!("the alias {name} stands for itself and for nothing else")));
     }
     Ok(body)
 }
 
-fn is_circular(name: &str, body: &Type) -> bool {
+/// Whether the same value comes back to the alias.
+fn is_circular(name: &str, body: &Type, next: &mut Vec<Arc<Alias>>) -> bool {
     match body {
         Type::Within(alias) => alias.upgrade().is_some_and(|alias| *alias.name == *name),
-        Type::Alias(alias) => alias.body.get().is_some_and(|body| is_circular(name, body)),
-        Type::Optional(inner) | Type::NotUndef(inner) => is_circular(name, inner),
-        Type::Variant(types) => types.iter().any(|one| is_circular(name, one)),
+        Type::Alias(_) => body.hand_over(next),
+        Type::Optional(inner) | Type::NotUndef(inner) | Type::Sensitive(inner) => is_circular(name, inner, next),
+        Type::Variant(types) => types.iter().any(|one| is_circular(name, one, next)),
         _ => false,
     }
 }

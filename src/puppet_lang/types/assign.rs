@@ -2,16 +2,49 @@
 
 use std::sync::Arc;
 
-use super::check::{is_a, positions, tuple_size};
-use super::{Member, Range, Signature, Size, Type};
+use super::check::{Origin, is_a, positions, tuple_size};
+use super::judge::Judge;
+use super::{Alias, Member, Range, Signature, Size, Type};
 
-/// Pairs of aliases that are being compared: such a pair counts as true while it is.
-type Assumed = Vec<(Arc<str>, String)>;
+/// What a comparison takes along.
+struct Assumed<'a> {
+    /// Pairs of aliases that are being compared: such a pair counts as true while it is.
+    pairs: Vec<(Arc<str>, String)>,
+    judge: &'a Judge,
+}
+
+impl Assumed<'_> {
+    /// Whether the pair of an alias and another type is being compared already, or nothing more can be: names are long,
+    /// so their bytes count.
+    fn begin(&mut self, alias: &Alias, other: &Type) -> Begun {
+        let pair = (alias.name.clone(), other.to_string());
+        if self.pairs.contains(&pair) {
+            return Begun::Assumed;
+        }
+        if !self.judge.spend(pair.1.len() + self.pairs.len()) {
+            return Begun::Spent;
+        }
+        self.pairs.push(pair);
+        Begun::Now
+    }
+}
+
+enum Begun {
+    Now,
+    Assumed,
+    Spent,
+}
 
 impl Type {
     /// Whether every value of `other` is one of this type.
     pub fn includes(&self, other: &Self) -> bool {
-        self.includes_assuming(other, &mut Assumed::new())
+        let judge = Judge::new(Origin::Language);
+        self.includes_judged(other, &judge) && !judge.is_spent()
+    }
+
+    /// The same as part of another question.
+    pub(super) fn includes_judged(&self, other: &Self, judge: &Judge) -> bool {
+        self.includes_assuming(other, &mut Assumed { pairs: Vec::new(), judge })
     }
 
     /// Whether both have the same values, as far as their forms tell.
@@ -19,32 +52,35 @@ impl Type {
         self.includes(other) && other.includes(self)
     }
 
-    fn includes_assuming(&self, other: &Self, assumed: &mut Assumed) -> bool {
+    fn includes_assuming(&self, other: &Self, assumed: &mut Assumed<'_>) -> bool {
+        let judge = assumed.judge;
+        judge.enter(1) && judge.leave(self.includes_one(other, assumed))
+    }
+
+    fn includes_one(&self, other: &Self, assumed: &mut Assumed<'_>) -> bool {
         match (self, other) {
             (Self::Any, _) => true,
-            (Self::Alias(alias), _) => {
-                let pair = (alias.name.clone(), other.to_string());
-                if assumed.contains(&pair) {
-                    return true;
+            (Self::Alias(alias), _) => match assumed.begin(alias, other) {
+                Begun::Assumed => true,
+                Begun::Spent => false,
+                Begun::Now => {
+                    let is_included = alias.body.get().is_some_and(|body| body.includes_assuming(other, assumed));
+                    assumed.pairs.pop();
+                    is_included
                 }
-                assumed.push(pair);
-                let is_included = alias.body.get().is_some_and(|body| body.includes_assuming(other, assumed));
-                assumed.pop();
-                is_included
-            }
+            },
             (Self::Within(alias), _) => {
                 alias.upgrade().is_some_and(|alias| Self::Alias(alias).includes_assuming(other, assumed))
             }
-            (_, Self::Alias(alias)) => {
-                let pair = (alias.name.clone(), self.to_string());
-                if assumed.contains(&pair) {
-                    return true;
+            (_, Self::Alias(alias)) => match assumed.begin(alias, self) {
+                Begun::Assumed => true,
+                Begun::Spent => false,
+                Begun::Now => {
+                    let is_included = alias.body.get().is_some_and(|body| self.includes_assuming(body, assumed));
+                    assumed.pairs.pop();
+                    is_included
                 }
-                assumed.push(pair);
-                let is_included = alias.body.get().is_some_and(|body| self.includes_assuming(body, assumed));
-                assumed.pop();
-                is_included
-            }
+            },
             (_, Self::Within(alias)) => {
                 alias.upgrade().is_some_and(|alias| self.includes_assuming(&Self::Alias(alias), assumed))
             }
@@ -72,7 +108,7 @@ impl Type {
         }
     }
 
-    fn includes_plain(&self, other: &Self, assumed: &mut Assumed) -> bool {
+    fn includes_plain(&self, other: &Self, assumed: &mut Assumed<'_>) -> bool {
         match (self, other) {
             (Self::Undef, Self::Undef) | (Self::Default, Self::Default) => true,
             (Self::Data, _) => other.is_data(assumed),
@@ -109,8 +145,9 @@ impl Type {
             }
             (Self::SemVerRange, Self::SemVerRange) | (Self::Uri, Self::Uri) | (Self::Binary, Self::Binary) => true,
             (Self::Object(a, kind), Self::Object(b, found)) => {
-                let within = |kind: &Arc<Self>| found.as_ref().is_some_and(|found| kind.includes(found));
-                is_a(b, a) && kind.as_ref().is_none_or(within)
+                let mut within =
+                    |kind: &Self| found.as_ref().is_some_and(|found| kind.includes_assuming(found, assumed));
+                is_a(b, a) && kind.as_deref().is_none_or(&mut within)
             }
             (Self::Impossible(a), Self::Impossible(b)) => a == b,
             _ => self.includes_collection(other, assumed),
@@ -164,7 +201,7 @@ impl Type {
         })
     }
 
-    fn is_data(&self, assumed: &mut Assumed) -> bool {
+    fn is_data(&self, assumed: &mut Assumed<'_>) -> bool {
         match self {
             Self::Data | Self::Undef => true,
             Self::Array(_, size) | Self::Hash(_, _, size) if size.max == Some(0) => true,
@@ -180,7 +217,7 @@ impl Type {
         }
     }
 
-    fn is_rich_data(&self, assumed: &mut Assumed) -> bool {
+    fn is_rich_data(&self, assumed: &mut Assumed<'_>) -> bool {
         match self {
             Self::RichData | Self::Data | Self::Default | Self::Undef | Self::Binary | Self::Uri => true,
             Self::Type(_) | Self::Object(..) | Self::Sensitive(_) => true,
@@ -199,7 +236,7 @@ impl Type {
         }
     }
 
-    fn includes_collection(&self, other: &Self, assumed: &mut Assumed) -> bool {
+    fn includes_collection(&self, other: &Self, assumed: &mut Assumed<'_>) -> bool {
         match (self, other) {
             (Self::Collection(size), _) => other.size().is_some_and(|found| size.includes_sizes(&found)),
             (Self::Array(item, size), Self::Array(found, found_size)) => {
@@ -281,7 +318,7 @@ impl Signature {
     }
 
     /// Whether whatever is `other` can be called as this one: it takes at least these arguments.
-    fn includes(&self, other: &Self, assumed: &mut Assumed) -> bool {
+    fn includes(&self, other: &Self, assumed: &mut Assumed<'_>) -> bool {
         let returns = match (&self.returns, &other.returns) {
             (Some(mine), Some(others)) => mine.includes_assuming(others, assumed),
             (Some(mine), None) => mine.is_any(),

@@ -268,7 +268,7 @@ fn structure(arguments: &[Value]) -> Built<Type> {
         let value = as_type("Struct", value)?;
         let (key, marker) = member_key(key)?;
         // Without a marker, a key whose value may be undef may also be missing.
-        members.push(Member { key, is_optional: marker.unwrap_or_else(|| value.accepts_undef_yet()), value });
+        members.push(Member { key, is_optional: marker.unwrap_or_else(|| value.accepts_undef()), value });
     }
     Ok(Type::Struct(members))
 }
@@ -332,16 +332,6 @@ fn error(arguments: &[Value]) -> Built<Type> {
 }
 
 impl Type {
-    /// Like [`Type::accepts_undef`], for a type whose aliases may not be complete: those count as not taking it.
-    fn accepts_undef_yet(&self) -> bool {
-        match self {
-            Self::Optional(_) | Self::Any | Self::Undef | Self::Data | Self::RichData => true,
-            Self::Variant(types) => types.iter().any(Self::accepts_undef_yet),
-            Self::Alias(alias) => alias.body.get().is_some_and(Self::accepts_undef_yet),
-            _ => false,
-        }
-    }
-
     /// How deep types are within each other, and how many there are; what aliases stand for counts once by itself.
     pub fn measure(&self) -> (usize, usize) {
         let inner = |types: &mut dyn Iterator<Item = &Self>| {

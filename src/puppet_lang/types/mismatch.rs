@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::check::{Origin, positions, tuple_size};
+use super::judge::Judge;
 use super::{Size, Type};
 use crate::puppet_lang::value::{Hash, Value};
 
@@ -18,29 +19,40 @@ impl Type {
     }
 
     fn problem_from(&self, value: &Value, origin: Origin) -> Option<String> {
+        let judge = Judge::new(origin);
+        let problem = self.problem_judged(value, &judge);
+        if judge.is_spent() { Some(judge.gave_up(self)) } else { problem }
+    }
+
+    fn problem_judged(&self, value: &Value, judge: &Judge) -> Option<String> {
+        // What is said here is not what is told: see `problem_from`.
+        if judge.enter(1) { judge.leave(self.problem_of_one(value, judge)) } else { Some(String::new()) }
+    }
+
+    fn problem_of_one(&self, value: &Value, judge: &Judge) -> Option<String> {
         match (self, value) {
-            (Self::Alias(_) | Self::Within(_), _) => self.resolved(|body| body.problem_from(value, origin)),
+            (Self::Alias(_) | Self::Within(_), _) => self.resolved(|body| body.problem_judged(value, judge)),
             (Self::Array(item, size), Value::Array(items)) => size_problem(*size, items.len())
-                .or_else(|| first_problem(items.iter().map(|value| (&**item, value)), origin)),
+                .or_else(|| first_problem(items.iter().map(|value| (&**item, value)), judge)),
             (Self::Tuple(types, size), Value::Array(items)) if !types.is_empty() => {
                 size_problem(tuple_size(types, *size), items.len())
-                    .or_else(|| first_problem(positions(types).zip(items.iter()), origin))
+                    .or_else(|| first_problem(positions(types).zip(items.iter()), judge))
             }
             (Self::Hash(key, item, size), Value::Hash(hash)) => {
-                size_problem(*size, hash.len()).or_else(|| hash_problem(key, item, hash, origin))
+                size_problem(*size, hash.len()).or_else(|| hash_problem(key, item, hash, judge))
             }
-            (Self::Struct(_), Value::Hash(hash)) => self.struct_problem(hash, origin),
+            (Self::Struct(_), Value::Hash(hash)) => self.struct_problem(hash, judge),
             // Asked once: asking first whether the inside accepts would double the work with every level.
             (Self::Optional(_), Value::Undef) => None,
-            (Self::Optional(inner), _) => inner.problem_from(value, origin),
-            (Self::NotUndef(inner), _) if !matches!(value, Value::Undef) => inner.problem_from(value, origin),
+            (Self::Optional(inner), _) => inner.problem_judged(value, judge),
+            (Self::NotUndef(inner), _) if !matches!(value, Value::Undef) => inner.problem_judged(value, judge),
             (Self::Sensitive(inner), Value::Sensitive(secret)) => {
-                (!inner.accepts_from(secret, origin)).then(|| mismatch(self, value))
+                (!inner.accepts_judged(secret, judge)).then(|| mismatch(self, value))
             }
-            (Self::Sensitive(inner), _) if origin == Origin::Json && !matches!(value, Value::Undef) => {
-                inner.problem_from(value, origin)
+            (Self::Sensitive(inner), _) if judge.origin == Origin::Json && !matches!(value, Value::Undef) => {
+                inner.problem_judged(value, judge)
             }
-            _ if self.accepts_from(value, origin) => None,
+            _ if self.accepts_judged(value, judge) => None,
             (Self::Enum(..) | Self::Pattern(_), Value::String(text)) => {
                 Some(format!("expects a match for {self}, got '{text}'"))
             }
@@ -51,14 +63,14 @@ impl Type {
                 let names: Vec<_> = types.iter().map(Type::to_string).collect();
                 Some(format!("expects a value of type {}, got {}", one_of(&names), kind_of(value)))
             }
-            _ if origin == Origin::Json && !self.is_in_json() => {
+            _ if judge.origin == Origin::Json && !self.is_in_json() => {
                 Some(format!("expects a value of type {self}, which JSON cannot express"))
             }
             _ => Some(mismatch(self, value)),
         }
     }
 
-    fn struct_problem(&self, hash: &Hash, origin: Origin) -> Option<String> {
+    fn struct_problem(&self, hash: &Hash, judge: &Judge) -> Option<String> {
         let Self::Struct(members) = self else { return None };
         let missing = members.iter().find(|member| !member.is_optional && hash.get_text(&member.key).is_none());
         if let Some(member) = missing {
@@ -68,7 +80,7 @@ impl Type {
             let member = key.as_text().and_then(|key| members.iter().find(|member| *member.key == *key));
             match member {
                 Some(member) => {
-                    member.value.problem_from(value, origin).map(|problem| format!("entry '{key}' {problem}"))
+                    member.value.problem_judged(value, judge).map(|problem| format!("entry '{key}' {problem}"))
                 }
                 None => Some(format!("unrecognized key '{key}'")),
             }
@@ -114,19 +126,19 @@ fn size_problem(size: Size, count: usize) -> Option<String> {
     })
 }
 
-fn first_problem<'a>(mut pairs: impl Iterator<Item = (&'a Type, &'a Value)>, origin: Origin) -> Option<String> {
+fn first_problem<'a>(mut pairs: impl Iterator<Item = (&'a Type, &'a Value)>, judge: &Judge) -> Option<String> {
     let mut index = 0;
     pairs.find_map(|(one, value)| {
-        let problem = one.problem_from(value, origin).map(|problem| format!("index {index} {problem}"));
+        let problem = one.problem_judged(value, judge).map(|problem| format!("index {index} {problem}"));
         index += 1;
         problem
     })
 }
 
-fn hash_problem(key: &Type, item: &Type, hash: &Hash, origin: Origin) -> Option<String> {
+fn hash_problem(key: &Type, item: &Type, hash: &Hash, judge: &Judge) -> Option<String> {
     hash.iter().find_map(|(name, value)| {
-        let of_key = key.problem_from(name, origin).map(|problem| format!("key of entry '{name}' {problem}"));
-        of_key.or_else(|| item.problem_from(value, origin).map(|problem| format!("entry '{name}' {problem}")))
+        let of_key = key.problem_judged(name, judge).map(|problem| format!("key of entry '{name}' {problem}"));
+        of_key.or_else(|| item.problem_judged(value, judge).map(|problem| format!("entry '{name}' {problem}")))
     })
 }
 

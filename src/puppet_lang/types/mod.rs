@@ -6,12 +6,14 @@ mod assign;
 mod build;
 mod check;
 mod infer;
+mod judge;
 mod mismatch;
 mod parse;
 mod print;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, Weak};
 
 pub(super) use aliases::Aliases;
@@ -240,36 +242,60 @@ impl Type {
 
     /// Whether `undef`, or nothing at all, is a value of the type.
     pub fn accepts_undef(&self) -> bool {
-        self.accepts(&Value::Undef)
+        self.through_aliases(|one, next| one.takes_undef(next))
+    }
+
+    fn takes_undef(&self, next: &mut Vec<Arc<Alias>>) -> bool {
+        match self {
+            Self::Alias(_) | Self::Within(_) => self.hand_over(next),
+            Self::Variant(types) => types.iter().any(|one| one.takes_undef(next)),
+            // For this value it has come to an end with any other type.
+            other => other.accepts(&Value::Undef),
+        }
     }
 
     /// Whether values of the type, or parts of them, are secret.
     pub fn is_sensitive(&self) -> bool {
-        self.has_sensitive(&mut Vec::new())
+        self.through_aliases(|one, next| one.has_sensitive(next))
     }
 
-    fn has_sensitive(&self, seen: &mut Vec<Arc<str>>) -> bool {
+    fn has_sensitive(&self, next: &mut Vec<Arc<Alias>>) -> bool {
         match self {
             Self::Sensitive(_) => true,
             Self::Optional(inner) | Self::NotUndef(inner) | Self::Array(inner, _) | Self::Iterable(inner) => {
-                inner.has_sensitive(seen)
+                inner.has_sensitive(next)
             }
-            Self::Hash(key, value, _) => key.has_sensitive(seen) || value.has_sensitive(seen),
-            Self::Variant(types) | Self::Tuple(types, _) => types.iter().any(|one| one.has_sensitive(seen)),
-            Self::Struct(members) => members.iter().any(|member| member.value.has_sensitive(seen)),
-            Self::Alias(alias) => alias.has_sensitive(seen),
-            Self::Within(alias) => alias.upgrade().is_some_and(|alias| alias.has_sensitive(seen)),
+            Self::Hash(key, value, _) => key.has_sensitive(next) || value.has_sensitive(next),
+            Self::Variant(types) | Self::Tuple(types, _) => types.iter().any(|one| one.has_sensitive(next)),
+            Self::Struct(members) => members.iter().any(|member| member.value.has_sensitive(next)),
+            Self::Alias(_) | Self::Within(_) => self.hand_over(next),
             _ => false,
         }
     }
-}
 
-impl Alias {
-    fn has_sensitive(&self, seen: &mut Vec<Arc<str>>) -> bool {
-        if seen.contains(&self.name) {
-            return false;
+    /// Whether `holds` is true of the type, or of what one of the aliases stands for that it hands over: each of them once,
+    /// however often it is named, and none within another, because a chain of aliases may be long. Of one that is still being
+    /// read nothing is true.
+    fn through_aliases(&self, holds: impl Fn(&Self, &mut Vec<Arc<Alias>>) -> bool) -> bool {
+        let (mut seen, mut next) = (HashSet::new(), Vec::new());
+        if holds(self, &mut next) {
+            return true;
         }
-        seen.push(self.name.clone());
-        self.body.get().is_some_and(|body| body.has_sensitive(seen))
+        while let Some(alias) = next.pop() {
+            if seen.insert(Arc::as_ptr(&alias)) && alias.body.get().is_some_and(|body| holds(body, &mut next)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Leaves an alias for later; nothing is true of its name alone.
+    fn hand_over(&self, next: &mut Vec<Arc<Alias>>) -> bool {
+        match self {
+            Self::Alias(alias) => next.push(alias.clone()),
+            Self::Within(alias) => next.extend(alias.upgrade()),
+            _ => {}
+        }
+        false
     }
 }

@@ -16,10 +16,26 @@ fn alias(name: &str) -> Option<String> {
             "Lib::Nothing" => "type Lib::Nothing = Variant[String, Optional[Lib::Nothing2]]",
             "Lib::Nothing2" => "type Lib::Nothing2 = Lib::Nothing",
             "Lib::Tree" => "type Lib::Tree = Hash[String, Variant[Integer, Lib::Tree]]",
+            "Lib::Secret" => "type Lib::Secret = Sensitive[Lib::Secret]",
+            "Lib::Twice" => "type Lib::Twice = Variant[Array[Lib::Twice], Array[Lib::Twice]]",
+            name if name.starts_with("Lib::Many") => {
+                let depth: usize = name["Lib::Many".len()..].parse().ok()?;
+                let inner = if depth == 31 { "Integer".to_owned() } else { format!("Lib::Many{}", depth + 1) };
+                return Some(format!("type {name} = Variant[{inner}, {inner}, {inner}, {inner}]"));
+            }
+            name if name.starts_with("Lib::Deep") => return deep(name, "Lib::Deep", 8),
+            name if name.starts_with("Lib::Down") => return deep(name, "Lib::Down", 24),
             _ => return None,
         }
         .to_owned(),
     )
+}
+
+/// Aliases `<prefix>1` to `<prefix><last>`, each of which names the next after many levels, and the last one the first.
+fn deep(name: &str, prefix: &str, last: usize) -> Option<String> {
+    let number: usize = name[prefix.len()..].parse().ok()?;
+    let inner = if number == last { format!("Array[{prefix}1]") } else { format!("{prefix}{}", number + 1) };
+    Some(format!("type {name} = {}{inner}{}", "Optional[NotUndef[".repeat(14), "]]".repeat(14)))
 }
 
 fn problem(text: &str, value: &Value) -> Option<String> {
@@ -186,6 +202,52 @@ fn aliases_may_contain_themselves() {
     let bomb = parse("Lib::Bomb", &alias).unwrap();
     assert!(bomb.is_same(&bomb) && !bomb.includes(&Type::Any) && !bomb.is_sensitive());
     assert!(parse("Lib::Tree", &alias).unwrap().includes(&parse("Hash[String, Lib::Tree]", &alias).unwrap()));
+}
+
+/// On a thread with the stack that servers give to theirs.
+fn on_a_small_stack(test: fn()) {
+    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(test).unwrap().join().unwrap();
+}
+
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!([]), |inner, _| json!([inner]))
+}
+
+#[test]
+fn a_secret_of_itself_is_nothing() {
+    on_a_small_stack(|| {
+        let error = parse("Lib::Secret", &alias).unwrap_err();
+        assert!(error.to_string().contains("the alias Lib::Secret stands for itself"), "{error}");
+    });
+}
+
+#[test]
+fn what_takes_too_many_steps_is_refused() {
+    on_a_small_stack(|| {
+        let many = parse("Lib::Many1", &alias).unwrap();
+        assert!(many.accepts_json(&json!(1)));
+        assert!(!many.accepts_undef() && !many.is_sensitive());
+        let found = many.problem_json(&json!("x")).unwrap();
+        assert!(found.starts_with("cannot be compared with Lib::Many1 within 4000000 steps"), "{found}");
+        assert!(!many.accepts_json(&json!("x")));
+        assert!(!many.includes(&Type::Any) && !parse("Integer", &alias).unwrap().includes(&many));
+        let twice = parse("Lib::Twice", &alias).unwrap();
+        assert_eq!(twice.problem_json(&nested(60)), None);
+        let wrong = (0..60).fold(json!(1), |inner, _| json!([inner]));
+        assert!(twice.problem_json(&wrong).unwrap().starts_with("cannot be compared with Lib::Twice"));
+    });
+}
+
+#[test]
+fn what_goes_too_deep_is_refused() {
+    on_a_small_stack(|| {
+        assert!(problem("Lib::Deep1", &nested(120)).unwrap().starts_with("cannot be compared with Lib::Deep1"));
+        assert!(problem("Lib::Self", &nested(120)).unwrap().starts_with("cannot be compared with Lib::Self"));
+        assert_eq!(problem("Lib::Self", &nested(64)), None);
+        let error = parse("Lib::Down1", &alias).unwrap_err().to_string();
+        assert!(error.contains("more than 256 levels deep"), "{error}");
+        assert!(!parse("Lib::Deep1", &alias).unwrap().includes(&parse("Lib::Deep2", &alias).unwrap()));
+    });
 }
 
 #[test]

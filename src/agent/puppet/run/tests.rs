@@ -111,6 +111,11 @@ fn without_puppet_or_sense_nothing_is_run() {
     ] {
         assert_eq!(of(input), ("invalid_json".to_owned(), start.to_owned()));
     }
+    let node = Node::new("touch $state/ran");
+    fs::set_permissions(node.path("puppet"), fs::Permissions::from_mode(0o777)).unwrap();
+    let (error_type, error, ..) = node.error();
+    assert!(error_type == "no_puppet_bin" && error.contains("is not safe: others may write"), "{error}");
+    assert!(!node.path("ran").exists() && !node.path("calls").exists());
     let node = Node::new("");
     node.write("puppet", "#!/bin/sh\nexit 1\n");
     assert_eq!(node.error().1, "could not find the location of the last run report");
