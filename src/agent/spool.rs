@@ -103,7 +103,27 @@ impl Spool {
         let refusals = Refusals::open(root)?;
         let spool = Self { root: root.to_owned(), message_bytes_max, busy: Arc::default(), refusals };
         spool.remove_unborn();
+        spool.forget_unstarted();
         Ok(spool)
+    }
+
+    /// Removes transactions that an agent had written down when it was killed, and had not begun: a controller that asks
+    /// about one hears that it was never heard of and may order it again. The process is on disk before it gets its job,
+    /// so without one nothing ran; pxp-agent, whose transactions have no such file, gives the job first.
+    fn forget_unstarted(&self) {
+        for id in self.ids() {
+            let directory = self.directory(&id);
+            let is_running = |metadata: Metadata| metadata.status == StoredStatus::Running;
+            let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
+            let ran = !has(UNSTARTED) || has("pid") || has("exitcode");
+            if ran || has(CONDEMNED) || !self.metadata(&id).is_ok_and(is_running) {
+                continue;
+            }
+            match remove_directory(&directory) {
+                Ok(()) => tracing::info!("transaction {id}: had not begun when the last agent ended, and is forgotten"),
+                Err(error) => tracing::warn!("transaction {id}: had not begun, and cannot be removed: {error}"),
+            }
+        }
     }
 
     /// Removes directories that a crash kept from getting their names; see [`Spool::create`].
@@ -181,6 +201,7 @@ impl Spool {
         let beside = durable::appended(&directory, "~");
         let created = remove_directory(&beside)
             .and_then(|()| files::create_directory(&beside))
+            .and_then(|()| files::create(&beside.join(UNSTARTED)).map(drop))
             .and_then(|()| files::write(&beside.join("metadata"), &to_line(metadata)))
             .and_then(|()| fs::rename(&beside, &directory))
             .and_then(|()| durable::sync_parent(&directory));
@@ -193,7 +214,15 @@ impl Spool {
 
     /// Records the process that runs the transaction.
     pub fn write_pid(&self, id: &TransactionId, pid: u32) -> io::Result<()> {
-        files::write(&self.directory(id).join("pid"), format!("{pid}\n").as_bytes())
+        files::write(&self.directory(id).join("pid"), format!("{pid}\n").as_bytes())?;
+        self.mark_started(id)
+    }
+
+    fn mark_started(&self, id: &TransactionId) -> io::Result<()> {
+        match fs::remove_file(self.directory(id).join(UNSTARTED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Records how the transaction ended.
@@ -253,7 +282,8 @@ impl Spool {
         let text = |stream: &Option<String>| stream.clone().unwrap_or_default();
         files::write(&directory.join("stdout"), text(&results.stdout).as_bytes())?;
         files::write(&directory.join("stderr"), text(&results.stderr).as_bytes())?;
-        files::write(&directory.join("exitcode"), results.exitcode.to_string().as_bytes())
+        files::write(&directory.join("exitcode"), results.exitcode.to_string().as_bytes())?;
+        self.mark_started(id)
     }
 
     /// The recorded process, if it is there: the leader of the session in which everything of the transaction runs.
@@ -407,6 +437,9 @@ pub fn counts(root: &Path) -> Counts {
     }
     counts
 }
+
+/// The file in the directory of a transaction of which nothing runs yet.
+const UNSTARTED: &str = "unstarted";
 
 /// The file in the directory of a transaction that is to be ended by force.
 const CONDEMNED: &str = "condemned";

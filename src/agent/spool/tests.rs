@@ -28,6 +28,24 @@ pub(crate) fn running(id: &TransactionId, start: WallTime) -> Metadata {
 }
 
 #[test]
+fn what_had_not_begun_when_the_agent_was_killed_may_be_ordered_again() {
+    let (root, spool) = spool();
+    for name in ["unstarted", "started", "of-pxp-agent", "stopped", "done"] {
+        let Claimed::New(claim) = spool.claim(&id(name)) else { panic!() };
+        spool.create(&claim, &running(claim.id(), WallTime::now())).unwrap();
+    }
+    fs::remove_file(spool.directory(&id("of-pxp-agent")).join(UNSTARTED)).unwrap();
+    spool.write_pid(&id("started"), 1).unwrap();
+    spool.condemn(&id("stopped")).unwrap();
+    spool.write_results(&id("done"), &ProcessResults::default()).unwrap();
+    let spool = Spool::open(&root.path().join("spool"), 1000).unwrap();
+    assert!(matches!(spool.claim(&id("unstarted")), Claimed::New(_)));
+    for name in ["started", "of-pxp-agent", "stopped", "done"] {
+        assert!(matches!(spool.claim(&id(name)), Claimed::Known), "{name}");
+    }
+}
+
+#[test]
 fn a_disk_without_room_is_refused() {
     // The kernel's own file system has no room for anybody.
     let spool = Spool::open(Path::new("/proc/sys"), 1000).unwrap();
@@ -99,7 +117,8 @@ fn what_cannot_be_created_is_not_known_afterwards() {
 #[test]
 fn what_a_crash_left_half_made_is_removed_at_the_start() {
     let (_root, spool) = spool();
-    drop(create(&spool, "7", WallTime::now()));
+    let (id, _) = create(&spool, "7", WallTime::now());
+    spool.write_pid(&id, 1).unwrap();
     for name in ["8~", "not an id~"] {
         fs::create_dir(spool.root.join(name)).unwrap();
         fs::write(spool.root.join(name).join("metadata~"), "{").unwrap();
