@@ -75,6 +75,12 @@ pub trait Servers {
         Ok(Alone::always())
     }
 
+    /// Whether this server is the one that does what one of them does for all: the first to have started of those that have
+    /// not ended. It stays that until it may write nothing any more, and only then another one is.
+    fn leads(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Why this server may write nothing any more, if that is so.
     fn fenced(&self) -> Option<String> {
         None

@@ -25,6 +25,8 @@ pub enum WebhooksChange {
     Added(Webhook),
     /// It is forgotten.
     Removed(String),
+    /// It is to be tried again at once; one that was given up is not any more. Nothing if it has been removed.
+    Resumed(String),
     /// How far it has been told, and how it went. Nothing if it has been removed.
     Stands(String, Standing),
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -43,15 +44,24 @@ pub(super) enum Verdict {
     Gone,
 }
 
-/// Starts the thread. It ends when the other end of `woken` is dropped, or when the webhook is given up.
-pub(super) fn spawn(parts: Arc<Parts>, hook: Webhook, woken: Receiver<()>) -> io::Result<JoinHandle<()>> {
+/// A thread's ends of what its keeper has the others of.
+pub(super) struct Ends {
+    /// A word tries again at once; the thread ends when the other end is dropped.
+    pub(super) woken: Receiver<()>,
+    /// Set once nothing more is to be expected of the thread.
+    pub(super) is_ending: Arc<AtomicBool>,
+}
+
+/// Starts the thread. It ends when its keeper drops it, when the webhook is given up, or when it is not this server any more
+/// that delivers.
+pub(super) fn spawn(parts: Arc<Parts>, hook: Webhook, ends: Ends) -> io::Result<JoinHandle<()>> {
     let worker = Worker {
         stored_next: hook.standing.next_event,
         courier: None,
         random: Random::seeded(random::seed()),
         parts,
         hook,
-        woken,
+        ends,
     };
     thread::Builder::new().name("webhook".into()).spawn(move || worker.run())
 }
@@ -63,7 +73,7 @@ struct Worker {
     stored_next: i64,
     /// Made anew after each failure: CAs may have changed.
     courier: Option<Courier>,
-    woken: Receiver<()>,
+    ends: Ends,
     random: Random,
 }
 
@@ -75,14 +85,14 @@ enum Step {
     Idle,
     /// It failed; to be tried again after a pause.
     Failed(Duration),
-    /// It is given up.
-    Dead,
+    /// It is given up, or another server delivers.
+    Over,
 }
 
 impl Worker {
     fn run(mut self) {
         // Once the other end is dropped there is nothing to wait for.
-        while self.woken.try_recv() != Err(TryRecvError::Disconnected) {
+        while self.ends.woken.try_recv() != Err(TryRecvError::Disconnected) {
             let rings = self.parts.bell.rings();
             let step = self.step().unwrap_or_else(|error| {
                 tracing::warn!(webhook = self.hook.id, %error, "a webhook's events cannot be read");
@@ -91,11 +101,11 @@ impl Worker {
             match step {
                 Step::Done => {}
                 Step::Idle => self.parts.bell.wait(rings, EVENTS_POLL_INTERVAL),
-                Step::Failed(pause) => match self.woken.recv_timeout(pause) {
+                Step::Failed(pause) => match self.ends.woken.recv_timeout(pause) {
                     Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 },
-                Step::Dead => return,
+                Step::Over => return,
             }
         }
     }
@@ -113,6 +123,10 @@ impl Worker {
                 self.write_down();
             }
             return Ok(Step::Done);
+        }
+        // Right before it is sent: whoever was paused for long may have been replaced meanwhile.
+        if !self.parts.store.leads()? {
+            return Ok(self.over());
         }
         let events: Vec<Value> = chosen.into_iter().map(event_json).collect();
         let sent = self.send(&events);
@@ -152,12 +166,18 @@ impl Worker {
             standing.state = HookState::Dead;
             self.parts.note(id, Some(HookState::Dead));
             tracing::error!(webhook = %id, failures = standing.failures, "a webhook is given up; podium webhook list says why");
-            return Step::Dead;
+            return self.over();
         }
         if standing.failures == 1 {
             tracing::warn!(webhook = %id, "a webhook fails and is tried again; podium webhook list says why");
         }
         Step::Failed(pause(standing.failures, &mut self.random))
+    }
+
+    /// Before it is written down, so that whoever reads that does not count on this thread.
+    fn over(&self) -> Step {
+        self.ends.is_ending.store(true, Ordering::Release);
+        Step::Over
     }
 
     fn write_down(&mut self) {

@@ -1,18 +1,18 @@
 //! Webhooks: events are posted to servers that an administrator has named, each kind that was asked for, in order, at least
 //! once. Every webhook has a thread and a place in the row of events of its own, so that one whose server is down holds up
-//! neither the others nor the jobs; the store is the queue. LIFECYCLE.md walks through one.
+//! neither the others nor the jobs; the store is the queue. Of several servers on one database one delivers. LIFECYCLE.md walks
+//! through one.
 
 mod delivery;
 mod destination;
+mod keeper;
 mod signature;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -30,6 +30,7 @@ use crate::sha256::hexadecimal;
 use crate::tls::material::anonymous_client_config;
 use delivery::{Courier, Outcome};
 use destination::Destination;
+use keeper::{Keeper, Looking};
 
 /// The shortest secret that is taken: one can be tried out without anybody noticing.
 const SECRET_BYTES_MIN: usize = 16;
@@ -59,6 +60,8 @@ pub struct Webhook {
     pub created: WallTime,
     /// Signs deliveries; sealed.
     pub secret: Vec<u8>,
+    /// How often somebody has had it tried again.
+    pub resumed: i64,
     /// How it goes.
     pub standing: Standing,
 }
@@ -138,7 +141,10 @@ pub struct Counts {
 /// All webhooks.
 pub struct Webhooks {
     shared: Arc<Parts>,
-    workers: Mutex<HashMap<String, Worker>>,
+    keeper: Arc<Keeper>,
+    looking: Mutex<Option<Looking>>,
+    /// Held by whoever adds one, since there cannot be too many.
+    adding: Mutex<()>,
     /// Held by whoever tries one out.
     testing: Mutex<()>,
 }
@@ -154,13 +160,6 @@ struct Parts {
     unwell: Mutex<HashMap<String, Option<HookState>>>,
 }
 
-/// A webhook's thread.
-struct Worker {
-    thread: JoinHandle<()>,
-    /// A word tries again at once; dropped, it ends the thread.
-    wake: Sender<()>,
-}
-
 impl Webhooks {
     /// Goes on with those that are stored.
     pub fn start(
@@ -171,20 +170,14 @@ impl Webhooks {
     ) -> Result<Self, StoreError> {
         let shared =
             Arc::new(Parts { store, vault, bell, settings, counts: Counts::default(), unwell: Mutex::default() });
-        let webhooks = Self { shared, workers: Mutex::default(), testing: Mutex::default() };
-        let stored = webhooks.shared.store.webhooks()?;
-        let mut workers = webhooks.workers();
-        for hook in stored {
-            if hook.standing.state == HookState::Dead {
-                webhooks.shared.unwell().insert(hook.id, Some(HookState::Dead));
-                continue;
-            }
-            if let Err(refusal) = webhooks.work(&mut workers, hook) {
-                tracing::error!(%refusal, "a webhook's thread cannot be started");
-            }
-        }
-        drop(workers);
-        Ok(webhooks)
+        let keeper = Arc::new(Keeper::new(shared.clone()));
+        keeper.look()?;
+        let looking = keeper.keep_looking().map_err(|error| StoreError::Database {
+            action: "be looked at for webhooks",
+            cause: format!("the thread cannot be started: {error}"),
+        })?;
+        let looking = Mutex::new(Some(looking));
+        Ok(Self { shared, keeper, looking, adding: Mutex::default(), testing: Mutex::default() })
     }
 
     /// Adds one. It is told of what happens from now on. Also its secret, if it was made here: nobody is shown it again.
@@ -208,7 +201,8 @@ impl Webhooks {
         }
         kinds.sort_unstable();
         kinds.dedup();
-        let mut workers = self.workers();
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.shared.store.alone()?;
         if self.shared.store.webhooks()?.len() >= WEBHOOKS_MAX {
             return refuse(format!("There are {WEBHOOKS_MAX} webhooks, and there cannot be more: remove one."));
         }
@@ -223,10 +217,11 @@ impl Webhooks {
             owner: subject.login.clone(),
             created: WallTime::now(),
             standing,
+            resumed: 0,
         };
         self.shared.commit(WebhooksChange::Added(hook.clone()))?;
         tracing::info!(webhook = hook.id, host = destination.host, by = subject.login, "added a webhook");
-        self.work(&mut workers, hook.clone())?;
+        self.keeper.look_now();
         Ok((hook, made))
     }
 
@@ -245,30 +240,20 @@ impl Webhooks {
 
     /// Removes one. A delivery that is under way may still arrive.
     pub fn remove(&self, subject: &Subject, id: &str) -> Result<(), Refusal> {
-        let mut workers = self.workers();
         let hook = self.one(id)?;
         self.shared.commit(WebhooksChange::Removed(hook.id))?;
-        drop(workers.remove(id));
-        self.shared.unwell().remove(id);
-        self.shared.bell.ring();
+        self.keeper.look_now();
         tracing::info!(webhook = id, by = subject.login, "removed a webhook");
         Ok(())
     }
 
-    /// Tries again at once, also one that was given up.
+    /// Tries again at once, or within a second if another server delivers; also one that was given up.
     pub fn resume(&self, subject: &Subject, id: &str) -> Result<Webhook, Refusal> {
-        let mut workers = self.workers();
-        let mut hook = self.one(id)?;
-        if let Some(worker) = workers.get(id).filter(|worker| !worker.thread.is_finished()) {
-            // Nothing is lost if it has been woken already.
-            let _ = worker.wake.try_send(());
-            return Ok(hook);
-        }
-        hook.standing = Standing { delivered: hook.standing.delivered, ..Standing::new(hook.standing.next_event) };
-        self.shared.commit(WebhooksChange::Stands(hook.id.clone(), hook.standing.clone()))?;
+        let hook = self.one(id)?;
+        self.shared.commit(WebhooksChange::Resumed(hook.id))?;
+        self.keeper.look_now();
         tracing::info!(webhook = id, by = subject.login, "a webhook is tried again");
-        self.work(&mut workers, hook.clone())?;
-        Ok(hook)
+        self.one(id)
     }
 
     /// Sends a delivery of its own, which changes nothing.
@@ -285,40 +270,20 @@ impl Webhooks {
         })
     }
 
-    /// Numbers since the start.
+    /// Numbers since the start, of this server.
     pub fn counts(&self) -> &Counts {
         &self.shared.counts
     }
 
-    /// How many are in this state and have failed the last time.
+    /// How many are in this state and have failed the last time; none if another server delivers.
     pub fn unwell(&self, state: HookState) -> usize {
         self.shared.unwell().values().filter(|unwell| **unwell == Some(state)).count()
     }
 
     /// Ends the threads, after the deliveries that are under way.
     pub fn stop(&self) {
-        let workers: Vec<Worker> = self.workers().drain().map(|(_, worker)| worker).collect();
-        let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
-        self.shared.bell.ring();
-        for thread in threads {
-            // A panic of the thread has been reported by its own hook.
-            let _ = thread.join();
-        }
-    }
-
-    fn work(&self, workers: &mut HashMap<String, Worker>, hook: Webhook) -> Result<(), Refusal> {
-        let (wake, woken) = bounded(1);
-        let (id, parts) = (hook.id.clone(), self.shared.clone());
-        parts.unwell().insert(id.clone(), None);
-        let thread = delivery::spawn(parts, hook, woken).map_err(|error| {
-            Refusal::new(RefusalKind::UnknownError, format!("the webhook's thread cannot be started: {error}"))
-        })?;
-        workers.insert(id, Worker { thread, wake });
-        Ok(())
-    }
-
-    fn workers(&self) -> MutexGuard<'_, HashMap<String, Worker>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        drop(self.looking.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.keeper.stop();
     }
 }
 

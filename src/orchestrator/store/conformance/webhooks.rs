@@ -48,6 +48,7 @@ fn webhooks_stay(open: Open<'_>) {
         owner: "ada".to_owned(),
         created: at(created),
         secret: vec![0, 1, 255],
+        resumed: 0,
         standing: standing.clone(),
     };
     let (first, mut second) = (hook("b", 1), hook("a", 2));
@@ -68,12 +69,22 @@ fn webhooks_stay(open: Open<'_>) {
     let changes = [
         WebhooksChange::Stands(second.id.clone(), second.standing.clone()),
         WebhooksChange::Removed(first.id.clone()),
-        WebhooksChange::Stands(first.id, standing),
+        WebhooksChange::Stands(first.id.clone(), standing.clone()),
+        WebhooksChange::Resumed(first.id),
     ];
     store.commit(changes.map(Change::Webhooks).into()).unwrap();
     drop(store);
     let store = open();
     assert_eq!(store.webhooks().unwrap(), [second.clone()]);
+    // One that was given up begins anew where it was; one that fails goes on failing.
+    let resumed = || vec![Change::Webhooks(WebhooksChange::Resumed(second.id.clone()))];
+    store.commit(resumed()).unwrap();
+    let anew = Standing { next_event: 9, delivered: Some(at(4)), ..standing.clone() };
+    assert_eq!(store.webhooks().unwrap(), [Webhook { standing: anew, resumed: 1, ..second.clone() }]);
+    let failing = Standing { state: HookState::Active, ..second.standing.clone() };
+    store.commit(vec![Change::Webhooks(WebhooksChange::Stands(second.id.clone(), failing.clone()))]).unwrap();
+    store.commit(resumed()).unwrap();
+    assert_eq!(store.webhooks().unwrap(), [Webhook { standing: failing, resumed: 2, ..second.clone() }]);
     store.commit(vec![Change::Webhooks(WebhooksChange::Removed(second.id))]).unwrap();
     assert_eq!(store.webhooks().unwrap(), []);
 }

@@ -13,5 +13,6 @@ CREATE TABLE webhooks (
     failures      INTEGER NOT NULL,
     failing_since INTEGER,
     last_error    TEXT,
-    delivered     INTEGER
+    delivered     INTEGER,
+    resumed       INTEGER NOT NULL DEFAULT 0
 );

@@ -82,6 +82,17 @@ impl Servers for PostgresStore {
         })
     }
 
+    fn leads(&self) -> Result<bool, StoreError> {
+        let server = self.fence.server;
+        if self.fence.why().is_some() {
+            return Ok(false);
+        }
+        self.read("look for the first server", |session| {
+            let sql = "SELECT id FROM servers WHERE ended IS NULL ORDER BY id LIMIT 1";
+            Ok(session.first(sql, &[], |row| row.get::<i64>("id"))? == Some(server))
+        })
+    }
+
     fn fenced(&self) -> Option<String> {
         self.fence.why()
     }

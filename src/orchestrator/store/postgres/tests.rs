@@ -57,6 +57,7 @@ fn it_conforms_and_outlives_the_database() {
 fn two_servers(cluster: &Cluster, dir: &Path) {
     let settings = at(cluster.database("two"));
     let (a, b) = (open(&dir.join("two-a"), &settings), open(&dir.join("two-b"), &settings));
+    assert_eq!((a.leads(), b.leads()), (Ok(true), Ok(false)));
     let job = a.create_job(conformance::new_job("t", &["x", "y"])).unwrap();
     a.commit(vec![conformance::started(conformance::key(job, 0), 5)]).unwrap();
     assert_eq!((b.unfinished().unwrap(), b.take_over().unwrap()), (vec![], vec![]), "it is not b's");
@@ -74,7 +75,9 @@ fn two_servers(cluster: &Cluster, dir: &Path) {
     assert_eq!(a.stops_wanted().unwrap(), vec![]);
     // A server without a heartbeat, for which its own thread is stopped here: b takes over, and a is fenced.
     silence(cluster, "two", &a);
+    assert_eq!((a.leads(), b.leads()), (Ok(true), Ok(false)), "it may still write");
     let left = b.take_over().unwrap();
+    assert_eq!((a.leads(), b.leads()), (Ok(false), Ok(true)));
     assert_eq!((left.len(), left[0].id, left[0].nodes.len(), left[0].is_forced), (1, job, 2, true));
     assert!(left[0].nodes[0].start.is_some() && left[0].nodes[1].start.is_none());
     let fenced = a.commit(seen("late")).unwrap_err();
@@ -87,6 +90,7 @@ fn two_servers(cluster: &Cluster, dir: &Path) {
     drop(a);
     let a = open(&dir.join("two-a"), &settings);
     assert_eq!(a.unfinished().unwrap(), vec![]);
+    assert_eq!((a.leads(), b.leads()), (Ok(false), Ok(true)));
     // One that ends in order is followed at once.
     drop(b);
     assert_eq!(a.unfinished().unwrap().len(), 1);

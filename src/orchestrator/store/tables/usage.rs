@@ -82,9 +82,13 @@ pub fn apply(session: &mut dyn Session, change: &UsageChange) -> Result<(), Stor
         UsageChange::Counted(UsageDay { day, corrective, intentional, task_nodes, plan_nodes, .. }) => {
             let sql = "INSERT INTO usage_days (day, nodes, corrective, intentional, task_nodes, plan_nodes) \
                        VALUES (?1, (SELECT count(*) FROM usage_nodes WHERE day = ?1), ?2, ?3, ?4, ?5) \
-                       ON CONFLICT (day) DO UPDATE SET nodes = excluded.nodes, corrective = excluded.corrective, \
-                       intentional = excluded.intentional, task_nodes = excluded.task_nodes, \
-                       plan_nodes = excluded.plan_nodes";
+                       ON CONFLICT (day) DO UPDATE SET ";
+            // A figure only grows. What is less was counted earlier by another server, or after names or jobs have gone.
+            let grown = ["nodes", "corrective", "intentional", "task_nodes", "plan_nodes"].map(|figure| {
+                format!("{figure} = CASE WHEN excluded.{figure} > usage_days.{figure} THEN excluded.{figure} \
+                         ELSE usage_days.{figure} END")
+            });
+            let sql = &[sql, &grown.join(", ")].concat();
             let [corrective, intentional, tasks, plans] =
                 [corrective, intentional, task_nodes, plan_nodes].map(|count| number(*count));
             execute(session, sql, values![*day, corrective, intentional, tasks, plans]).map(drop)

@@ -52,6 +52,7 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, SqlError> {
         owner: row.get("owner")?,
         created: row.get("created")?,
         secret: row.get("secret")?,
+        resumed: row.get("resumed")?,
         standing: Standing {
             state: row.word("state", HookState::from_word)?,
             next_event: row.get("next_event")?,
@@ -85,6 +86,13 @@ pub fn apply(session: &mut dyn Session, change: &WebhooksChange) -> Result<(), S
             execute(session, sql, values).map(drop)
         }
         WebhooksChange::Removed(id) => execute(session, "DELETE FROM webhooks WHERE id = ?1", values![id]).map(drop),
+        WebhooksChange::Resumed(id) => {
+            let sql = "UPDATE webhooks SET resumed = resumed + 1, state = ?2, \
+                       failures = CASE WHEN state = ?2 THEN failures ELSE 0 END, \
+                       failing_since = CASE WHEN state = ?2 THEN failing_since END, \
+                       last_error = CASE WHEN state = ?2 THEN last_error END WHERE id = ?1";
+            execute(session, sql, values![id, HookState::Active.word()]).map(drop)
+        }
         WebhooksChange::Stands(id, standing) => {
             let sql = "UPDATE webhooks SET state = ?2, next_event = ?3, failures = ?4, failing_since = ?5, \
                        last_error = ?6, delivered = ?7 WHERE id = ?1";
