@@ -332,7 +332,7 @@ fn plans() -> [Named; 4] {
     ]
 }
 
-fn code() -> [Named; 15] {
+fn code() -> [Named; 18] {
     let environment_of_code = || object([("name", text()), ("code_id", or_null(text()))]);
     let listing = object([
         ("id", url()),
@@ -340,6 +340,23 @@ fn code() -> [Named; 15] {
         ("permitted", boolean()),
         ("private", boolean()),
         ("description", text()),
+    ]);
+    let plan_listing = object([
+        ("id", url()),
+        ("name", text()),
+        ("permitted", boolean()),
+        ("private", boolean()),
+        ("description", text()),
+        ("?problem", text()),
+    ]);
+    let problem = object([("msg", text()), ("file", text()), ("line", number()), ("column", number())]);
+    let plan = object([
+        ("id", url()),
+        ("name", text()),
+        ("environment", environment_of_code()),
+        ("metadata", open()),
+        ("permitted", boolean()),
+        ("problems", list(problem)),
     ]);
     let uri = object([("path", text()), ("params", open())]);
     let file = object([("filename", text()), ("uri", uri), ("sha256", text()), ("size_bytes", or_null(number()))]);
@@ -373,6 +390,9 @@ fn code() -> [Named; 15] {
         ("TaskListing", listing),
         ("Tasks", object([("environment", environment_of_code()), ("items", list(of("TaskListing")))])),
         ("Task", task),
+        ("PlanListing", plan_listing),
+        ("Plans", object([("environment", environment_of_code()), ("items", list(of("PlanListing")))])),
+        ("Plan", plan),
         ("Environment", environment),
         ("Environments", items("Environment")),
         ("Applications", object([("items", list(open())), ("instances", link())])),
