@@ -2,6 +2,7 @@
 //! are written here, unless it is said to be open.
 
 mod classifier;
+mod plans;
 mod schedules;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use crate::orchestrator::model::{EventType, JobState, NodeState};
 /// All of them by name.
 pub(super) fn all() -> Value {
     let mut all = Map::new();
-    let groups = shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans()).chain(code());
+    let groups = shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans::all()).chain(code());
     let rest = rest().into_iter().chain(schedules::all());
     for (name, schema) in groups.chain(rest) {
         let twice = all.insert(name.to_owned(), schema);
@@ -306,57 +307,17 @@ fn nodes() -> [Named; 7] {
     ]
 }
 
-fn plans() -> [Named; 4] {
-    let plan = object([
-        ("id", url()),
-        ("name", text()),
-        ("state", one_of(&["running", "success", "failure"])),
-        ("options", open()),
-        ("owner", of("Subject")),
-        ("created_timestamp", time()),
-        ("finished_timestamp", or_null(time())),
-        ("duration", or_null(kind("number"))),
-        ("events", link()),
-        ("userdata", open()),
-        ("?result", anything()),
-        ("?timestamp", time()),
-        ("?status", json!({"type": "object", "additionalProperties": list(of("JobStatus"))})),
-    ]);
-    let pagination = opened(object([("total", number()), ("limit", number()), ("offset", number())]));
-    let event = object([("id", text()), ("type", text()), ("timestamp", time()), ("details", open())]);
-    [
-        ("PlanJob", plan),
-        ("PlanJobs", object([("items", list(of("PlanJob"))), ("pagination", pagination)])),
-        ("PlanEvent", event),
-        ("PlanEvents", object([("next-events", of("NextEvents")), ("items", list(of("PlanEvent")))])),
-    ]
+fn environment_of_code() -> Value {
+    object([("name", text()), ("code_id", or_null(text()))])
 }
 
-fn code() -> [Named; 18] {
-    let environment_of_code = || object([("name", text()), ("code_id", or_null(text()))]);
+fn code() -> [Named; 15] {
     let listing = object([
         ("id", url()),
         ("name", text()),
         ("permitted", boolean()),
         ("private", boolean()),
         ("description", text()),
-    ]);
-    let plan_listing = object([
-        ("id", url()),
-        ("name", text()),
-        ("permitted", boolean()),
-        ("private", boolean()),
-        ("description", text()),
-        ("?problem", text()),
-    ]);
-    let problem = object([("msg", text()), ("file", text()), ("line", number()), ("column", number())]);
-    let plan = object([
-        ("id", url()),
-        ("name", text()),
-        ("environment", environment_of_code()),
-        ("metadata", open()),
-        ("permitted", boolean()),
-        ("problems", list(problem)),
     ]);
     let uri = object([("path", text()), ("params", open())]);
     let file = object([("filename", text()), ("uri", uri), ("sha256", text()), ("size_bytes", or_null(number()))]);
@@ -390,9 +351,6 @@ fn code() -> [Named; 18] {
         ("TaskListing", listing),
         ("Tasks", object([("environment", environment_of_code()), ("items", list(of("TaskListing")))])),
         ("Task", task),
-        ("PlanListing", plan_listing),
-        ("Plans", object([("environment", environment_of_code()), ("items", list(of("PlanListing")))])),
-        ("Plan", plan),
         ("Environment", environment),
         ("Environments", items("Environment")),
         ("Applications", object([("items", list(open())), ("instances", link())])),

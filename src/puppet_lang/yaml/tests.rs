@@ -44,9 +44,7 @@ fn returned(text: &str) -> serde_json::Value {
     }
 }
 
-#[test]
-fn every_kind_of_step_is_a_call() {
-    let text = "\
+const EVERY_STEP: &str = "\
 parameters:
   targets: {type: TargetSpec}
   version: {type: String, default: latest}
@@ -93,7 +91,10 @@ steps:
     noop: true
 return: [$check, $sum]
 ";
-    let (calls, progress) = run(text, &[("targets", "n1")]);
+
+#[test]
+fn every_kind_of_step_is_a_call() {
+    let (calls, progress) = run(EVERY_STEP, &[("targets", "n1")]);
     let expected = [
         "run_task('package', 'n1', 'Looks', {'action' => 'status', 'name' => 'nginx', 'deep' => ['vlatest'], '_noop' => true})",
         "run_command('systemctl restart nginx', ['a', 'b'], {'_catch_errors' => true, '_env_vars' => {'A' => 1}})",
