@@ -16,11 +16,11 @@ use super::sources::code_dir::{Environment, full_name};
 use crate::limits::PLAN_PROBLEMS_SHOWN;
 use crate::puppet_lang::{self, Diagnostic, Program, Source, YamlPlan};
 use files::{Language, Modules, PlanFile};
+use outline::Outline;
 pub use outline::Outlines;
-use outline::{Outline, Outlined};
 
 /// Functions that plans act with.
-const ACTING: [&str; 34] = [
+const ACTING: &[&str] = &[
     "add_facts",
     "apply_prep",
     "ctrl::do_until",
@@ -29,7 +29,6 @@ const ACTING: [&str; 34] = [
     "facts",
     "file::exists",
     "file::read",
-    "file::readable",
     "get_target",
     "get_targets",
     "log::debug",
@@ -44,12 +43,10 @@ const ACTING: [&str; 34] = [
     "puppetdb_fact",
     "puppetdb_query",
     "run_command",
-    "run_container",
     "run_plan",
     "run_script",
     "run_task",
     "run_task_with",
-    "set_feature",
     "set_var",
     "Timestamp",
     "upload_file",
@@ -61,8 +58,7 @@ const ACTING: [&str; 34] = [
 pub fn list(environment: &Environment, outlines: &Outlines) -> Vec<PlanListing> {
     let plans = files::plans(&environment.modules);
     let listing = |(name, file): (String, PlanFile)| {
-        let outlined = outlines.of(&name, &file);
-        let (private, description, problem) = match &outlined.outline {
+        let (private, description, problem) = match &*outlines.of(&name, &file) {
             Ok(outline) => (outline.private, outline.description.clone(), None),
             Err(error) => (false, String::new(), Some(in_one_line(error))),
         };
@@ -83,17 +79,16 @@ pub fn show(environment: &Environment, module: &str, name: &str, outlines: &Outl
         Refusal::new(RefusalKind::UnknownPlan, message).with("plan", full.as_str())
     })?;
     let outlined = outlines.of(&full, &file);
-    let outline = outlined.outline.as_ref().map_err(|error| broken(&full, error))?;
-    let problems = problems(environment, &full, file.language, &outlined);
-    Ok(PlanShown { metadata: metadata(outline), name: full, problems })
+    let outline = outlined.as_ref().as_ref().map_err(|error| broken(&full, error))?;
+    Ok(PlanShown { metadata: metadata(outline), problems: problems(environment, &full, &file), name: full })
 }
 
 /// What would keep the plan from running: functions that are not there.
-fn problems(environment: &Environment, plan: &str, written: Language, outlined: &Outlined) -> Vec<Value> {
-    let Some(source) = &outlined.source else { return vec![] };
-    let program = match written {
-        Language::Puppet => Program::read(source),
-        Language::Yaml => YamlPlan::read(plan, source).map(|plan| plan.program),
+fn problems(environment: &Environment, plan: &str, file: &PlanFile) -> Vec<Value> {
+    let (_, Ok(source)) = files::read(&file.path, &file.shown) else { return vec![] };
+    let program = match file.language {
+        Language::Puppet => Program::read(&source),
+        Language::Yaml => YamlPlan::read(plan, &source).map(|plan| plan.program),
     };
     let Ok(program) = program else { return vec![] };
     let language = puppet_lang::Environment::new(Modules::of(environment));

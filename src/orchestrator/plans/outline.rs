@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::Read;
 use super::comments;
 use super::files::{Language, PlanFile, read};
-use crate::limits::PLAN_OUTLINES_KEPT;
+use crate::limits::{PLAN_OUTLINE_BYTES_MAX, PLAN_OUTLINES_KEPT};
 use crate::orchestrator::sources::files::{Identity, open_regular};
 use crate::puppet_lang::{Diagnostic, Program, Source, YamlParameter, YamlPlan};
 
@@ -37,14 +36,8 @@ pub struct Parameter {
     pub description: String,
 }
 
-/// A plan that was looked at.
-#[derive(Debug)]
-pub struct Outlined {
-    /// Its text, if it could be read.
-    pub source: Option<Arc<Source>>,
-    /// Its outline, or why it has none.
-    pub outline: Result<Outline, Diagnostic>,
-}
+/// An outline, or why there is none.
+type Outlined = Result<Outline, Diagnostic>;
 
 /// Outlines of files as they were when they were last looked at.
 #[derive(Debug, Default)]
@@ -72,8 +65,12 @@ impl Outlines {
             }
         }
         let (identity, read) = read(&file.path, &file.shown);
-        let outlined = Arc::new(outlined(plan, file, read));
-        if let Some(identity) = identity {
+        let is_small = read.as_ref().map_or(true, |source| source.text.len() <= PLAN_OUTLINE_BYTES_MAX);
+        let outlined = Arc::new(read.and_then(|source| match file.language {
+            Language::Puppet => of_puppet(plan, &source),
+            Language::Yaml => YamlPlan::read(plan, &source).map(|plan| of_yaml(&plan)),
+        }));
+        if let Some(identity) = identity.filter(|_| is_small) {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= PLAN_OUTLINES_KEPT {
                 known.clear();
@@ -81,19 +78,6 @@ impl Outlines {
             known.insert(file.path.clone(), Known { identity, plan: plan.to_owned(), outlined: outlined.clone() });
         }
         outlined
-    }
-}
-
-fn outlined(plan: &str, file: &PlanFile, read: Read) -> Outlined {
-    match read {
-        Err(error) => Outlined { source: None, outline: Err(error) },
-        Ok(source) => {
-            let outline = match file.language {
-                Language::Puppet => of_puppet(plan, &source),
-                Language::Yaml => YamlPlan::read(plan, &source).map(|plan| of_yaml(&plan)),
-            };
-            Outlined { source: Some(source), outline }
-        }
     }
 }
 
