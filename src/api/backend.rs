@@ -7,8 +7,8 @@ use crate::orchestrator::dispatch::Stop;
 use crate::orchestrator::graph::Graph;
 use crate::orchestrator::model::{
     DeployCommand, Event, InventoryEntry, Job, JobEvent, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand,
-    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, Scope, Subject, TaskCommand, TaskDetail,
-    TaskListing,
+    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanListing, PlanQuery, PlanShown, Refusal, Scope, Subject,
+    TaskCommand, TaskDetail, TaskListing,
 };
 use crate::orchestrator::rbac::Rbac;
 use crate::orchestrator::schedule::Schedules;
@@ -66,6 +66,10 @@ pub trait Backend: Send + Sync + 'static {
     fn tasks(&self, environment: &str) -> Result<Vec<TaskListing>, Refusal>;
     /// See [`Orchestrator::task`].
     fn task(&self, environment: &str, module: &str, name: &str) -> Result<TaskDetail, Refusal>;
+    /// See [`Orchestrator::plans`].
+    fn plans(&self, environment: &str) -> Result<Vec<PlanListing>, Refusal>;
+    /// See [`Orchestrator::plan`].
+    fn plan(&self, environment: &str, module: &str, name: &str) -> Result<PlanShown, Refusal>;
     /// See [`Orchestrator::inventory`].
     fn inventory(&self) -> Vec<InventoryEntry>;
     /// See [`Orchestrator::inventory_of`].
@@ -179,6 +183,14 @@ impl Backend for Orchestrator {
 
     fn task(&self, environment: &str, module: &str, name: &str) -> Result<TaskDetail, Refusal> {
         Orchestrator::task(self, environment, module, name)
+    }
+
+    fn plans(&self, environment: &str) -> Result<Vec<PlanListing>, Refusal> {
+        Orchestrator::plans(self, environment)
+    }
+
+    fn plan(&self, environment: &str, module: &str, name: &str) -> Result<PlanShown, Refusal> {
+        Orchestrator::plan(self, environment, module, name)
     }
 
     fn inventory(&self) -> Vec<InventoryEntry> {

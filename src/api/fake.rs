@@ -29,7 +29,8 @@ use crate::orchestrator::graph::Graph;
 use crate::orchestrator::model::{
     DeployCommand, Event, EventType, InventoryEntry, Job, JobEvent, JobId, JobQuery, JobSpec, JobState, JobStatus,
     Node, NodeConnection, NodeQuery, NodeState, Page, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId,
-    PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing, TaskWork, Terms, Work,
+    PlanListing, PlanQuery, PlanShown, Refusal, RefusalKind, Scope, Subject, TaskCommand, TaskDetail, TaskListing,
+    TaskWork, Terms, Work,
 };
 use crate::orchestrator::rbac::Rbac;
 use crate::orchestrator::schedule::Schedules;
@@ -365,6 +366,14 @@ impl Backend for Fake {
         };
         let file = TaskFile { filename: "init.rb".into(), sha256: "ab".repeat(32), size_bytes: Some(4711), uri };
         Ok(TaskDetail { name: "facter".into(), metadata: object(metadata), files: vec![file] })
+    }
+
+    fn plans(&self, environment: &str) -> Result<Vec<PlanListing>, Refusal> {
+        check_environment(environment).map(|()| plans::list())
+    }
+
+    fn plan(&self, environment: &str, module: &str, name: &str) -> Result<PlanShown, Refusal> {
+        check_environment(environment).and_then(|()| plans::show(module, name))
     }
 
     fn inventory(&self) -> Vec<InventoryEntry> {

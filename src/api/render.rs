@@ -37,6 +37,12 @@ impl Urls {
         let (module, task) = name.split_once("::").unwrap_or((name, "init"));
         self.at(&format!("tasks/{module}/{task}"))
     }
+
+    /// Of a plan by its name; a module's own plan is its `init`.
+    pub(super) fn plan(&self, name: &str) -> String {
+        let (module, plan) = name.split_once("::").unwrap_or((name, "init"));
+        self.at(&format!("plans/{module}/{plan}"))
+    }
 }
 
 /// `GET /orchestrator`.
@@ -53,7 +59,7 @@ pub(super) fn root(urls: &Urls) -> Value {
         "status": link("status", "status"),
         "collections": [
             link("environments", "environments"), link("inventory", "inventory"), link("jobs", "jobs"),
-            link("plan_jobs", "plan_jobs"), link("tasks", "tasks"),
+            link("plan_jobs", "plan_jobs"), link("plans", "plans"), link("tasks", "tasks"),
         ],
         "commands": [link("deploy", "command/deploy"), link("stop", "command/stop"), link("task", "command/task")],
     })

@@ -17,8 +17,8 @@ use super::{
 };
 
 /// Parts of the orchestrator API v1 that clients know and this server does not offer.
-const NOT_OFFERED: [&str; 5] =
-    ["command/stop_plan", "command/plan_run", "command/environment_plan_run", "command/schedule_plan", "plans"];
+const NOT_OFFERED: [&str; 4] =
+    ["command/stop_plan", "command/plan_run", "command/environment_plan_run", "command/schedule_plan"];
 
 /// All routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -56,6 +56,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/orchestrator/v1/environments/{environment}/instances", get(environments::instances))
         .route("/orchestrator/v1/tasks", get(sources::tasks))
         .route("/orchestrator/v1/tasks/{module}/{task}", get(sources::task))
+        .route("/orchestrator/v1/plans", get(sources::plans))
+        .route("/orchestrator/v1/plans/{module}/{plan}", get(sources::plan))
         .route("/orchestrator/v1/inventory", get(sources::inventory).post(sources::inventory_of))
         .route("/orchestrator/v1/inventory/{node}", get(sources::inventory_node))
         .route("/rbac-api/v1/auth/token", post(rbac::login::token))

@@ -1,4 +1,4 @@
-//! `/tasks` and `/inventory`: what can be run and on which nodes.
+//! `/tasks`, `/plans` and `/inventory`: what can be run and on which nodes.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
+use serde_json::json;
 
 use super::parameters::Parameters;
 use super::problem::Problem;
@@ -48,6 +49,41 @@ pub(super) async fn task(
         let mut shown = render::task(&shared.urls, &environment, &task);
         shown["permitted"] = runnable.has(&task.name).into();
         Ok(shown)
+    })
+    .await
+}
+
+/// `GET /plans`.
+pub(super) async fn plans(
+    State(shared): State<Arc<Shared>>,
+    Extension(subject): Extension<Subject>,
+    uri: Uri,
+) -> Response<Body> {
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
+        let environment = Parameters::of(&uri)?.environment();
+        let plans = shared.backend.plans(&environment)?;
+        let runnable = shared.backend.rbac().runnable(&subject).map_err(Refusal::from)?;
+        let items = plans.iter().map(|plan| render::plans::listing(&shared.urls, plan, runnable.has_plan(&plan.name)));
+        Ok(json!({
+            "environment": {"name": environment, "code_id": null},
+            "items": items.collect::<Vec<_>>(),
+        }))
+    })
+    .await
+}
+
+/// `GET /plans/:module/:plan`.
+pub(super) async fn plan(
+    State(shared): State<Arc<Shared>>,
+    Extension(subject): Extension<Subject>,
+    Path((module, name)): Path<(String, String)>,
+    uri: Uri,
+) -> Response<Body> {
+    answer_in_turn(&shared, None, StatusCode::OK, move |shared| {
+        let environment = Parameters::of(&uri)?.environment();
+        let plan = shared.backend.plan(&environment, &module, &name)?;
+        let runnable = shared.backend.rbac().runnable(&subject).map_err(Refusal::from)?;
+        Ok(render::plans::plan(&shared.urls, &environment, &plan, runnable.has_plan(&plan.name)))
     })
     .await
 }

@@ -8,6 +8,9 @@ pub const PUPPET_SOURCE_BYTES_MAX: usize = 1024 * 1024;
 /// build without optimisation, so all of them fit into a thread's 2 MiB with the evaluation below.
 pub const PUPPET_NESTING_MAX: usize = 96;
 
+/// Levels of lists and maps within each other in a plan in YAML.
+pub const PUPPET_YAML_DEPTH_MAX: usize = 32;
+
 /// Levels of a value's arrays and hashes within each other.
 pub const PUPPET_VALUE_DEPTH_MAX: usize = 256;
 

@@ -15,6 +15,7 @@ mod jobs;
 pub mod model;
 mod permitted;
 mod plan_jobs;
+pub mod plans;
 pub mod puppet_run;
 pub mod query;
 pub mod rbac;
@@ -52,8 +53,8 @@ use graph::{Graph, Graphs};
 use inventory::{Inventory, LinkedBroker};
 use model::{
     DeployCommand, Event, InventoryEntry, Job, JobEvent, JobId, JobQuery, Node, NodeQuery, Page, PlanCommand,
-    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanQuery, Refusal, RefusalKind, Scope, Subject, TaskCommand,
-    TaskDetail, TaskListing,
+    PlanDetail, PlanEnd, PlanEvent, PlanJob, PlanJobId, PlanListing, PlanQuery, PlanShown, Refusal, RefusalKind, Scope,
+    Subject, TaskCommand, TaskDetail, TaskListing,
 };
 use rbac::Rbac;
 use schedule::Schedules;
@@ -305,6 +306,16 @@ impl Orchestrator {
     /// One task; `name` is `init` for the module's own.
     pub fn task(&self, environment: &str, module: &str, name: &str) -> Result<TaskDetail, Refusal> {
         self.inner.source.task(environment, module, name).map(|task| task.detail)
+    }
+
+    /// The plans of an environment, private and broken ones included.
+    pub fn plans(&self, environment: &str) -> Result<Vec<PlanListing>, Refusal> {
+        self.inner.source.plans(environment)
+    }
+
+    /// One plan; `name` is `init` for the module's own.
+    pub fn plan(&self, environment: &str, module: &str, name: &str) -> Result<PlanShown, Refusal> {
+        self.inner.source.plan(environment, module, name)
     }
 
     /// All nodes that brokers have ever reported, sorted by name.

@@ -11,7 +11,9 @@ pub use job::{
     DeployCommand, DeployOptions, Job, JobKind, JobQuery, JobSpec, JobStatus, PlanJobId, TaskCommand, TaskWork, Terms,
     Work,
 };
-pub use plan::{PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanQuery, PlanState};
+pub use plan::{
+    PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanListing, PlanQuery, PlanShown, PlanState,
+};
 
 /// A job's number. They grow by one, for ever: clients count jobs by subtraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -372,6 +374,8 @@ words! {
         /// 404.
         UnknownTask = "unknown-task",
         /// 404.
+        UnknownPlan = "unknown-plan",
+        /// 404.
         MismatchedJobEventId = "mismatched-job-event-id",
         /// 500, as Bolt expects it: it starts another plan job and goes on.
         PlanAlreadyFinished = "plan-already-finished",
@@ -405,6 +409,7 @@ impl RefusalKind {
             Self::UnknownEnvironment
             | Self::UnknownJob
             | Self::UnknownTask
+            | Self::UnknownPlan
             | Self::UnknownTaskTarget
             | Self::UnknownWebhook
             | Self::MismatchedJobEventId => 404,

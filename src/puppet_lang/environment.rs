@@ -65,6 +65,39 @@ pub struct ParameterInfo {
 #[derive(Debug, Clone)]
 pub struct Program(Arc<File>);
 
+impl Program {
+    /// Parses code; what it calls may not be there, see [`Environment::problems`].
+    pub fn read(source: &Arc<Source>) -> Result<Self, Diagnostic> {
+        parse_file(source).map(|file| Self(Arc::new(file)))
+    }
+
+    pub(super) fn of(file: File) -> Self {
+        Self(Arc::new(file))
+    }
+
+    /// The name of the plan that it defines.
+    pub fn plan(&self) -> Option<&str> {
+        self.defined_plan().map(|(name, _)| &**name)
+    }
+
+    /// The parameters of the plan that it defines.
+    pub fn parameters(&self) -> Vec<ParameterInfo> {
+        let info = |one: &super::syntax::ast::Parameter| ParameterInfo {
+            name: one.name.to_string(),
+            data_type: one.type_text.as_deref().unwrap_or("Any").to_owned(),
+            default: one.default_text.as_deref().map(str::to_owned),
+        };
+        self.defined_plan().map(|(_, plan)| plan.parameters.iter().map(info).collect()).unwrap_or_default()
+    }
+
+    fn defined_plan(&self) -> Option<(&Arc<str>, &Arc<Lambda>)> {
+        self.0.definitions.iter().find_map(|one| match one {
+            Definition::Plan(name, lambda) => Some((name, lambda)),
+            _ => None,
+        })
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is in there is complete whenever the lock is free.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -78,39 +111,27 @@ impl Environment {
 
     /// Parses code, and makes sure that all it calls is there: `acts` says which functions the host has.
     pub fn parse(&self, source: &Arc<Source>, acts: &dyn Fn(&str) -> bool) -> Result<Program, Vec<Diagnostic>> {
-        let file = parse_file(source).map_err(|error| vec![error])?;
-        let is_known = |name: &str| acts(name) || matches!(self.function(name), Ok(Some(_)) | Err(_));
-        let defined: Vec<_> = file.definitions.iter().map(Definition::name).collect();
-        let problems = problems(&file, &|name| defined.contains(&name) || is_known(name));
-        if problems.is_empty() { Ok(Program(Arc::new(file))) } else { Err(problems) }
+        let program = Program::read(source).map_err(|error| vec![error])?;
+        let problems = self.problems(&program, acts);
+        if problems.is_empty() { Ok(program) } else { Err(problems) }
     }
 
-    /// The parameters of the plan that a program defines.
-    pub fn parameters(&self, program: &Program) -> Vec<ParameterInfo> {
-        let plan = program.0.definitions.iter().find_map(|one| match one {
-            Definition::Plan(_, lambda) => Some(lambda),
-            _ => None,
-        });
-        let info = |one: &super::syntax::ast::Parameter| ParameterInfo {
-            name: one.name.to_string(),
-            data_type: one.type_text.as_deref().unwrap_or("Any").to_owned(),
-            default: one.default_text.as_deref().map(str::to_owned),
-        };
-        plan.map(|plan| plan.parameters.iter().map(info).collect()).unwrap_or_default()
+    /// What can be known to be wrong before a program runs.
+    pub fn problems(&self, program: &Program, acts: &dyn Fn(&str) -> bool) -> Vec<Diagnostic> {
+        let file = &program.0;
+        let is_known = |name: &str| acts(name) || matches!(self.function(name), Ok(Some(_)) | Err(_));
+        let defined: Vec<_> = file.definitions.iter().map(Definition::name).collect();
+        problems(file, &|name| defined.contains(&name) || is_known(name))
     }
 
     /// Evaluates the plan that a program defines.
     pub fn run_plan(&self, program: &Program, parameters: &[(String, Value)], host: &mut dyn Host) -> Progress {
-        let plan = program.0.definitions.iter().find_map(|one| match one {
-            Definition::Plan(name, lambda) => Some((name.clone(), lambda.clone())),
-            _ => None,
-        });
-        let Some((name, lambda)) = plan else {
+        let Some((name, lambda)) = program.defined_plan() else {
             let message = format!("{} defines no plan", program.0.source.name);
             return Progress::Failed(Box::new(Failure::new("podium/no-plan", message)));
         };
         let mut evaluator = Evaluator::new(self, host, program.0.source.clone());
-        let outcome = evaluator.run_plan(&name, &lambda, parameters);
+        let outcome = evaluator.run_plan(name, lambda, parameters);
         ended(&evaluator, outcome)
     }
 

@@ -15,6 +15,7 @@ mod syntax;
 mod tests;
 mod types;
 mod value;
+mod yaml;
 
 pub use environment::{Definitions, Environment, Loader, ParameterInfo, Program};
 pub use eval::{Answer, Failure, Host, HostCall, Progress, Recorded, Replay};
@@ -23,3 +24,4 @@ pub use pattern::Pattern;
 pub use source::{Diagnostic, Source};
 pub use types::{Alias, Member, Range, Resolver, Signature, Size, Type, TypeError, parse};
 pub use value::{Hash, List, Object, Secrets, SemVer, SemVerRange, Value};
+pub use yaml::{YamlParameter, YamlPlan};

@@ -238,7 +238,7 @@ fn plans_and_their_jobs_are_listed_and_stopped() {
         ("GET plan_jobs?limit=50&offset=0&order_by=name&order=desc&results=exclude", vec![ok(json!({"items": [run]}))]),
         ("POST command/stop_plan", vec![Answer::Json(202, json!({"name": "38"}))]),
     ]);
-    assert_eq!(stdout(&fake.run(&["plan", "show", "--env", "qa"])), "PLAN\na::b\n");
+    assert_eq!(stdout(&fake.run(&["plan", "show", "--env", "qa"])), "PLAN  DESCRIPTION\na::b  \n");
     let list = "ID  STATE    USER  STARTED               DURATION  PLAN\n38  success  ada   2026-03-01T10:20:00Z  5 sec     \
                 facts::info\n";
     assert_eq!(stdout(&fake.run(&["plan", "job"])), list);

@@ -6,8 +6,8 @@ use super::access::ada;
 use super::{OLD_JOB, START, object};
 use crate::clock::WallTime;
 use crate::orchestrator::model::{
-    JobState, JobStatus, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanJobId, PlanState,
-    Refusal, RefusalKind,
+    JobState, JobStatus, PlanCommand, PlanDetail, PlanEnd, PlanEvent, PlanEventType, PlanJob, PlanJobId, PlanListing,
+    PlanShown, PlanState, Refusal, RefusalKind,
 };
 
 /// The one that has ended.
@@ -59,6 +59,35 @@ pub(super) fn finish(end: &PlanEnd) -> Result<(), Refusal> {
         PlanJobId(39) => Ok(()),
         other => known(other),
     }
+}
+
+pub(super) fn list() -> Vec<PlanListing> {
+    let listing = |name: &str, private, problem: Option<&str>| PlanListing {
+        name: name.into(),
+        private,
+        description: if problem.is_some() { String::new() } else { "Rolls out a version".into() },
+        problem: problem.map(str::to_owned),
+    };
+    let problem = "deploy/plans/broken.pp:3:7: expected a value";
+    vec![
+        listing("deploy", false, None),
+        listing("deploy::broken", false, Some(problem)),
+        listing("deploy::step::one", true, None),
+    ]
+}
+
+pub(super) fn show(module: &str, name: &str) -> Result<PlanShown, Refusal> {
+    if (module, name) != ("deploy", "init") {
+        let full = format!("{module}::{name}");
+        return Err(Refusal::new(RefusalKind::UnknownPlan, format!("Unknown plan {full}")).with("plan", full));
+    }
+    let metadata = json!({
+        "description": "Rolls out a version",
+        "parameters": {"targets": {"type": "TargetSpec", "description": "Where"},
+                       "version": {"type": "String", "default_value": "'latest'"}},
+    });
+    let problem = json!({"msg": "there is no function `x`", "file": "deploy/plans/init.pp", "line": 3, "column": 7});
+    Ok(PlanShown { name: "deploy".into(), metadata: object(metadata), problems: vec![problem] })
 }
 
 fn known(id: PlanJobId) -> Result<(), Refusal> {

@@ -141,6 +141,8 @@ const ORCHESTRATOR: &[Operation] = &[
     get("/orchestrator/v1/plan_jobs/{id}/event/{event}", "A plan's event", &[], &[(200, "PlanEvent")]),
     get("/orchestrator/v1/tasks", "Tasks of an environment", ENVIRONMENT, &[(200, "Tasks")]),
     get("/orchestrator/v1/tasks/{module}/{task}", "A task", ENVIRONMENT, &[(200, "Task")]),
+    get("/orchestrator/v1/plans", "Plans of an environment", ENVIRONMENT, &[(200, "Plans")]),
+    get("/orchestrator/v1/plans/{module}/{plan}", "A plan", ENVIRONMENT, &[(200, "Plan")]),
     get("/orchestrator/v1/inventory", "All nodes, and whether they are connected", &[], &[(200, "Inventory")]),
     other("POST", "/orchestrator/v1/inventory", "Whether these nodes are connected", "InventoryQuestion", &[(200, "Inventory")]),
     get("/orchestrator/v1/inventory/{node}", "Whether a node is connected", &[], &[(200, "InventoryNode")]),

@@ -2,6 +2,7 @@
 //! are written here, unless it is said to be open.
 
 mod classifier;
+mod plans;
 mod schedules;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use crate::orchestrator::model::{EventType, JobState, NodeState};
 /// All of them by name.
 pub(super) fn all() -> Value {
     let mut all = Map::new();
-    let groups = shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans()).chain(code());
+    let groups = shared().into_iter().chain(commands()).chain(jobs()).chain(nodes()).chain(plans::all()).chain(code());
     let rest = rest().into_iter().chain(schedules::all());
     for (name, schema) in groups.chain(rest) {
         let twice = all.insert(name.to_owned(), schema);
@@ -306,34 +307,11 @@ fn nodes() -> [Named; 7] {
     ]
 }
 
-fn plans() -> [Named; 4] {
-    let plan = object([
-        ("id", url()),
-        ("name", text()),
-        ("state", one_of(&["running", "success", "failure"])),
-        ("options", open()),
-        ("owner", of("Subject")),
-        ("created_timestamp", time()),
-        ("finished_timestamp", or_null(time())),
-        ("duration", or_null(kind("number"))),
-        ("events", link()),
-        ("userdata", open()),
-        ("?result", anything()),
-        ("?timestamp", time()),
-        ("?status", json!({"type": "object", "additionalProperties": list(of("JobStatus"))})),
-    ]);
-    let pagination = opened(object([("total", number()), ("limit", number()), ("offset", number())]));
-    let event = object([("id", text()), ("type", text()), ("timestamp", time()), ("details", open())]);
-    [
-        ("PlanJob", plan),
-        ("PlanJobs", object([("items", list(of("PlanJob"))), ("pagination", pagination)])),
-        ("PlanEvent", event),
-        ("PlanEvents", object([("next-events", of("NextEvents")), ("items", list(of("PlanEvent")))])),
-    ]
+fn environment_of_code() -> Value {
+    object([("name", text()), ("code_id", or_null(text()))])
 }
 
 fn code() -> [Named; 15] {
-    let environment_of_code = || object([("name", text()), ("code_id", or_null(text()))]);
     let listing = object([
         ("id", url()),
         ("name", text()),

@@ -4,7 +4,34 @@ use serde_json::{Map, Value, json};
 
 use super::{Urls, seconds_between, status, subject};
 use crate::clock::WallTime;
-use crate::orchestrator::model::{PlanDetail, PlanEvent, PlanJob, PlanJobId};
+use crate::orchestrator::model::{PlanDetail, PlanEvent, PlanJob, PlanJobId, PlanListing, PlanShown};
+
+/// An item of `GET /plans`.
+pub(in crate::api) fn listing(urls: &Urls, plan: &PlanListing, permitted: bool) -> Value {
+    let mut shown = json!({
+        "id": urls.plan(&plan.name),
+        "name": plan.name,
+        "permitted": permitted,
+        "private": plan.private,
+        "description": plan.description,
+    });
+    if let Some(problem) = &plan.problem {
+        shown["problem"] = json!(problem);
+    }
+    shown
+}
+
+/// `GET /plans/:module/:plan`.
+pub(in crate::api) fn plan(urls: &Urls, environment: &str, plan: &PlanShown, permitted: bool) -> Value {
+    json!({
+        "id": urls.plan(&plan.name),
+        "name": plan.name,
+        "environment": {"name": environment, "code_id": null},
+        "metadata": plan.metadata,
+        "permitted": permitted,
+        "problems": plan.problems,
+    })
+}
 
 /// The answer to `plan_start`.
 pub(in crate::api) fn started(id: PlanJobId) -> Value {

@@ -82,3 +82,37 @@ fn commands_of_bolt() {
     assert_eq!((status, &refused["kind"]), (500, &json!("puppetlabs.orchestrator/plan-already-finished")));
     assert_eq!(post("plan_finish", json!({"plan_job": "7", "status": "failure"})).0, 404);
 }
+
+#[test]
+fn plans_of_an_environment() {
+    let api = Api::new();
+    let environment = json!({"name": "production", "code_id": null});
+    let item = |name: &str, path: &str, private: bool, description: &str| {
+        json!({"id": at(&format!("plans/{path}")), "name": name, "permitted": true, "private": private,
+               "description": description})
+    };
+    let mut broken = item("deploy::broken", "deploy/broken", false, "");
+    broken["problem"] = json!("deploy/plans/broken.pp:3:7: expected a value");
+    let items = json!([
+        item("deploy", "deploy/init", false, "Rolls out a version"),
+        broken,
+        item("deploy::step::one", "deploy/step::one", true, "Rolls out a version"),
+    ]);
+    assert_eq!(api.ok(&format!("{V1}/plans")), json!({"environment": environment, "items": items}));
+    let shown = api.ok(&format!("{V1}/plans/deploy/init?environment=production"));
+    let metadata = json!({
+        "description": "Rolls out a version",
+        "parameters": {"targets": {"type": "TargetSpec", "description": "Where"},
+                       "version": {"type": "String", "default_value": "'latest'"}},
+    });
+    let problem = json!({"msg": "there is no function `x`", "file": "deploy/plans/init.pp", "line": 3, "column": 7});
+    let expected = json!({"id": at("plans/deploy/init"), "name": "deploy", "environment": environment,
+                          "metadata": metadata, "permitted": true, "problems": [problem]});
+    assert_eq!(shown, expected);
+    let unknown = api.get(&format!("{V1}/plans/deploy/nosuch"));
+    assert_eq!(
+        (unknown.status.as_u16(), &unknown.json()["kind"]),
+        (404, &json!("puppetlabs.orchestrator/unknown-plan"))
+    );
+    assert_eq!(api.get(&format!("{V1}/plans?environment=nosuch")).status, 404);
+}

@@ -179,7 +179,7 @@ fn routes_and_methods() {
         json!({"kind": "puppetlabs.orchestrator/not-found", "msg": "There is nothing at /nosuch.", "details": details});
     assert_refused(&answer, 404, expected);
     assert_eq!(kind_and_message(&api.get("/orchestrator/v1/plansx")).1, "not-found");
-    for path in ["plans", "command/schedule_plan", "command/plan_run"] {
+    for path in ["command/stop_plan", "command/schedule_plan", "command/plan_run"] {
         assert_eq!(kind_and_message(&api.get(&format!("/orchestrator/v1/{path}"))).1, "not-offered", "{path}");
     }
     let answer = api.post("/orchestrator/v1/command/plan_run", "{}");

@@ -117,3 +117,27 @@ pub struct PlanQuery {
     /// Only plan jobs that ended at or before this time.
     pub max_finish: Option<WallTime>,
 }
+
+/// A plan as its environment's list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanListing {
+    /// `module::name` or `module`.
+    pub name: String,
+    /// Hidden from ordinary lists.
+    pub private: bool,
+    /// Empty if it has none.
+    pub description: String,
+    /// Why it cannot be used, with the place.
+    pub problem: Option<String>,
+}
+
+/// A plan with its parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanShown {
+    /// `module::name` or `module`.
+    pub name: String,
+    /// `description`, `private` and `parameters`; empty if nobody knows them.
+    pub metadata: Map<String, Value>,
+    /// What would keep it from running, each with its place.
+    pub problems: Vec<Value>,
+}

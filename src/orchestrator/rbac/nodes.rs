@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Rbac;
-use super::permission::{Action, Grant, Reach, reach};
+use super::permission::{Action, Grant, Reach, permits, reach};
 use crate::orchestrator::model::{Refusal, RefusalKind, Scope, Subject};
 use crate::orchestrator::store::StoreError;
 
@@ -16,7 +16,7 @@ pub trait NodeSets {
     fn task_target(&self, number: i64, task: &str) -> Result<Option<Vec<String>>, Refusal>;
 }
 
-/// Which tasks somebody may run at all.
+/// Which tasks and plans somebody may run at all.
 pub struct Runnable {
     /// `None` if all may be.
     grants: Option<Vec<Grant>>,
@@ -30,10 +30,15 @@ impl Runnable {
             Reach::Within { scopes, targets } => !scopes.is_empty() || !targets.is_empty(),
         })
     }
+
+    /// Whether this plan may be run.
+    pub fn has_plan(&self, plan: &str) -> bool {
+        self.grants.as_ref().is_none_or(|grants| permits(grants, Action::PlansRun, plan))
+    }
 }
 
 impl Rbac {
-    /// Which tasks a user may run.
+    /// Which tasks and plans a user may run.
     pub fn runnable(&self, subject: &Subject) -> Result<Runnable, StoreError> {
         let grants = if subject.is_superuser { None } else { Some(self.grants_of(subject)?) };
         Ok(Runnable { grants })

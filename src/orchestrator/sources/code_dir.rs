@@ -15,6 +15,7 @@ use super::{EnvironmentListing, broken_task, check_environment_name, unknown_env
 use crate::limits::METADATA_BYTES_MAX;
 use crate::orchestrator::CodeFile;
 use crate::orchestrator::model::{Refusal, RefusalKind, TaskDetail, TaskListing};
+use crate::orchestrator::plans::Outlines;
 use crate::orchestrator::tasks::metadata::TaskMetadata;
 
 /// Modules that packages of the distribution install.
@@ -25,6 +26,7 @@ pub struct CodeDir {
     root: PathBuf,
     base_module_path: Vec<PathBuf>,
     hashes: Hashes,
+    outlines: Outlines,
 }
 
 /// An environment as it is on disk now.
@@ -55,7 +57,12 @@ impl CodeDir {
 
     /// The code directory `root` with another base module path.
     pub fn with_base_module_path(root: &Path, base_module_path: Vec<PathBuf>) -> Self {
-        Self { root: root.to_owned(), base_module_path, hashes: Hashes::default() }
+        Self { root: root.to_owned(), base_module_path, hashes: Hashes::default(), outlines: Outlines::default() }
+    }
+
+    /// What is known of files of plans.
+    pub fn outlines(&self) -> &Outlines {
+        &self.outlines
     }
 
     /// Reads an environment; `validation-error` for an illegal name, `unknown-environment` if there is none.

@@ -37,8 +37,8 @@ struct Known {
 }
 
 /// Changes whenever a file's content does. Its time of modification would not be enough: tools that deploy code set it.
-#[derive(PartialEq, Eq)]
-struct Identity {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Identity {
     device: u64,
     inode: u64,
     changed: (i64, i64),
@@ -46,7 +46,8 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(status: &Metadata) -> Self {
+    /// That of a file with this status.
+    pub fn of(status: &Metadata) -> Self {
         let changed = (status.ctime(), status.ctime_nsec());
         Self { device: status.dev(), inode: status.ino(), changed, length: status.len() }
     }

@@ -15,7 +15,8 @@ pub mod task_files;
 use serde_json::{Map, Value};
 
 use super::CodeFile;
-use super::model::{Refusal, RefusalKind, TaskDetail, TaskListing};
+use super::model::{PlanListing, PlanShown, Refusal, RefusalKind, TaskDetail, TaskListing};
+use super::plans;
 use super::tasks::metadata::TaskMetadata;
 use super::tasks::parameters::{self, CheckedParameters};
 use crate::config::settings::{CodeSource, OrchestratorSettings};
@@ -115,6 +116,25 @@ impl Source {
                 let (detail, metadata) = server.task(environment, module, name)?;
                 Ok(RunnableTask { detail, metadata, aliases: Aliases::OutOfReach })
             }
+        }
+    }
+
+    /// The plans of an environment, private and broken ones included, sorted by name. Puppet Server tells the names only.
+    pub fn plans(&self, environment: &str) -> Result<Vec<PlanListing>, Refusal> {
+        match self {
+            Self::Directory(code_dir) => Ok(plans::list(&code_dir.environment(environment)?, code_dir.outlines())),
+            Self::PuppetServer(server) => server.plans(environment),
+        }
+    }
+
+    /// One plan; `name` is `init` for the module's own. `unknown-plan` if there is none, `validation-error` with the place if
+    /// it cannot be parsed. Of a plan on Puppet Server nothing is known but that it is there.
+    pub fn plan(&self, environment: &str, module: &str, name: &str) -> Result<PlanShown, Refusal> {
+        match self {
+            Self::Directory(code_dir) => {
+                plans::show(&code_dir.environment(environment)?, module, name, code_dir.outlines())
+            }
+            Self::PuppetServer(server) => server.plan(environment, module, name),
         }
     }
 

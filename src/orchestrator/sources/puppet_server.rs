@@ -13,13 +13,14 @@ use super::{EnvironmentListing, broken_task, check_environment_name, unknown_env
 use crate::config::settings::ServiceSettings;
 use crate::https::{Response, StatusCode};
 use crate::limits::{JSON_DEPTH_MAX, PUPPET_SERVER_ANSWER_BYTES_MAX, TASK_FILES_MAX};
-use crate::orchestrator::model::{Refusal, RefusalKind, TaskDetail, TaskListing, is_deeper};
+use crate::orchestrator::model::{PlanListing, PlanShown, Refusal, RefusalKind, TaskDetail, TaskListing, is_deeper};
 use crate::orchestrator::tasks::metadata::TaskMetadata;
 use crate::pxp::task::TaskFile;
 
 const ENVIRONMENTS: &str = "/puppet/v3/environments";
 const ENVIRONMENT: &str = "/puppet/v3/environment";
 const TASKS: &str = "/puppet/v3/tasks";
+const PLANS: &str = "/puppet/v3/plans";
 
 /// Levels of an answer around a task's metadata.
 const LEVELS_AROUND_METADATA: usize = 2;
@@ -141,6 +142,39 @@ impl PuppetServer {
         Ok((TaskDetail { name: full, metadata: detail.metadata, files: detail.files }, metadata))
     }
 
+    /// The plans of an environment, sorted by name, those too that nobody could run: Puppet Server does not look into them.
+    pub fn plans(&self, environment: &str) -> Result<Vec<PlanListing>, Refusal> {
+        check_environment_name(environment)?;
+        let path = format!("{PLANS}?environment={environment}");
+        let response = self.get(&path)?;
+        let listed: Vec<Listed> = match response.status {
+            StatusCode::OK => self.read(&path, &response)?,
+            StatusCode::NOT_FOUND if says(&response, "Could not find environment") => {
+                return Err(unknown_environment(environment));
+            }
+            _ => return Err(self.refuse(self.explain(&path, &response))),
+        };
+        let listing = |plan: Listed| PlanListing {
+            name: plan.name,
+            private: plan.private.unwrap_or(false),
+            description: plan.description.unwrap_or_default(),
+            problem: None,
+        };
+        let mut listings: Vec<_> = listed.into_iter().map(listing).collect();
+        listings.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listings)
+    }
+
+    /// One plan. Puppet Server says that it is there and nothing else, whatever its parameters are.
+    pub fn plan(&self, environment: &str, module: &str, name: &str) -> Result<PlanShown, Refusal> {
+        let full = full_name(module, name);
+        if self.plans(environment)?.iter().any(|plan| plan.name == full) {
+            return Ok(PlanShown { name: full, metadata: Map::new(), problems: vec![] });
+        }
+        let message = format!("Could not find plan '{full}' in environment {environment}");
+        Err(Refusal::new(RefusalKind::UnknownPlan, message).with("plan", full))
+    }
+
     /// The environment catalog, unread; `None` if this server offers none, or none to us.
     pub fn environment_catalog(&self, environment: &str) -> Result<Option<Vec<u8>>, Refusal> {
         check_environment_name(environment)?;
@@ -187,7 +221,7 @@ impl PuppetServer {
                 // HOCON needs the commas where there are no ends of lines.
                 let message = format!(
                     "Puppet Server does not let {name} get {url}. Add this rule to its auth.conf, with whoever else is to \
-                     be let in, and reload it: {{ match-request: {{ path: \"^/puppet/v3/(environments|tasks)(/|$)\", type: \
+                     be let in, and reload it: {{ match-request: {{ path: \"^/puppet/v3/(environments|tasks|plans)(/|$)\", type: \
                      regex, method: [get] }}, allow: [\"{name}\"], sort-order: 400, name: \"podium code metadata\" }},",
                     name = self.service.own_name(),
                     url = self.service.url(short),

@@ -11,4 +11,4 @@ mod strings;
 mod token;
 
 pub(super) use offered::problems;
-pub(super) use parser::{parse_expression, parse_file};
+pub(super) use parser::{parse_expression, parse_file, parse_statements};

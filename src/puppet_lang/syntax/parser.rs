@@ -40,6 +40,11 @@ pub fn parse_expression(source: &Arc<Source>) -> Result<Expr, Diagnostic> {
     parsed.map_err(|(at, message)| source.diagnostic(at, message))
 }
 
+/// Parses expressions that follow each other; an error has its byte.
+pub fn parse_statements(source: &Arc<Source>) -> Result<Expr, (u32, String)> {
+    Parser::new(source)?.statements(None)
+}
+
 pub(super) struct Parser<'a> {
     pub source: &'a Arc<Source>,
     pub tokens: Vec<Token>,

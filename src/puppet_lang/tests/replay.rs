@@ -90,7 +90,7 @@ fn a_plan_that_has_changed_does_not_go_on() {
 fn parameters_are_checked_and_described() {
     let environment = environment();
     let program = parse(&environment, PLAN);
-    let infos = environment.parameters(&program);
+    let infos = program.parameters();
     let texts: Vec<_> =
         infos.iter().map(|one| (one.name.as_str(), one.data_type.as_str(), one.default.as_deref())).collect();
     assert_eq!(

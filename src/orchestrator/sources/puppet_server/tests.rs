@@ -62,6 +62,24 @@ fn tasks_are_sorted() {
 }
 
 #[test]
+fn of_plans_there_are_names() {
+    let body = r#"[{"name":"demo::greet","environment":[{"name":"production","code_id":null}]},{"name":"demo"}]"#;
+    let (_fake, server) = answering("/puppet/v3/plans?environment=production", move || Reply::ok(body));
+    let names: Vec<String> = server.plans("production").unwrap().into_iter().map(|plan| plan.name).collect();
+    assert_eq!(names, ["demo", "demo::greet"]);
+    let shown = server.plan("production", "demo", "greet").unwrap();
+    assert_eq!((shown.name.as_str(), shown.metadata, shown.problems), ("demo::greet", Map::new(), vec![]));
+    assert_eq!(server.plan("production", "demo", "init").unwrap().name, "demo");
+    assert_eq!(server.plan("production", "demo", "nosuch").unwrap_err().kind, RefusalKind::UnknownPlan);
+    let forbidden = || Reply::of(403, "Forbidden request: /puppet/v3/plans (method :get).");
+    let (_fake, server) = answering("/puppet/v3/plans?environment=production", forbidden);
+    assert!(server.plans("production").unwrap_err().message.contains("(environments|tasks|plans)"));
+    let unknown = || Reply::of(404, "Could not find environment 'production'");
+    let (_fake, server) = answering("/puppet/v3/plans?environment=production", unknown);
+    assert_eq!(server.plans("production").unwrap_err().kind, RefusalKind::UnknownEnvironment);
+}
+
+#[test]
 fn a_task_s_files_are_where_puppet_server_says() {
     let metadata = json!({"parameters": {"name": {"type": "String[1]"}}, "supports_noop": true});
     let (detail, read) = detail(move || Reply::ok(hello(metadata.clone()).to_string())).unwrap();
