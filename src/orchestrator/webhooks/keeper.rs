@@ -79,7 +79,9 @@ impl Keeper {
         workers.retain(|id, _| is_stored(id));
         let mut known = self.shared.unwell();
         known.retain(|id, _| is_stored(id));
-        stored.iter().for_each(|hook| drop(known.entry(hook.id.clone()).or_default()));
+        for hook in &stored {
+            known.entry(hook.id.clone()).or_default();
+        }
         drop(known);
         if workers.len() < before {
             self.shared.bell.ring();
