@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use super::files;
 use super::metadata::timestamp;
 use crate::clock::WallTime;
+use crate::limits::ACCESS_LOG_FIELD_BYTES_MAX;
 use crate::pcp::Envelope;
 
 /// Where the lines go.
@@ -31,9 +32,17 @@ impl AccessLog {
 
     /// A message that could be read, or `None` for one that could not.
     pub fn message(&self, broker: &str, envelope: Option<&Envelope<'_>>) {
-        // Whatever a peer has put into a field ends neither line nor field.
+        // Whatever a peer has put into a field ends neither line nor field, or makes them long.
         let field = |text: &str| -> String {
-            text.chars().map(|it| if it.is_control() || it.is_whitespace() { '?' } else { it }).collect()
+            let mut field = String::new();
+            for it in text.chars() {
+                if field.len() >= ACCESS_LOG_FIELD_BYTES_MAX {
+                    field.push_str("...");
+                    break;
+                }
+                field.push(if it.is_control() || it.is_whitespace() { '?' } else { it });
+            }
+            field
         };
         let (outcome, sender, kind, id) = match envelope {
             Some(envelope) => (
@@ -72,10 +81,13 @@ mod tests {
         let message = json!({"id": id, "message_type": "x", "sender": "pcp://a b\n/c"}).to_string();
         log.message("wss://b:1/", Some(&Envelope::decode(message.as_bytes()).unwrap()));
         log.message("wss://b:1/", None);
+        let long = json!({"id": id, "message_type": "y".repeat(600), "sender": "pcp://a/b"}).to_string();
+        log.message("wss://b:1/", Some(&Envelope::decode(long.as_bytes()).unwrap()));
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = text.lines().map(|line| line.split_once("] ").unwrap().1).collect();
         let read = format!("AUTHORIZATION_SUCCESS wss://b:1/ pcp://a?b?/c x {id}");
-        assert_eq!(lines, [read.as_str(), "DESERIALIZATION_ERROR wss://b:1/ unknown unknown unknown"]);
+        let cut = format!("AUTHORIZATION_SUCCESS wss://b:1/ pcp://a/b {}... {id}", "y".repeat(512));
+        assert_eq!(lines, [&read, "DESERIALIZATION_ERROR wss://b:1/ unknown unknown unknown", &cut]);
         assert_eq!(text.find(']'), Some("[2026-03-01 10:15:30.120000".len()));
     }
 }
