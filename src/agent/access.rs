@@ -81,12 +81,12 @@ mod tests {
         let message = json!({"id": id, "message_type": "x", "sender": "pcp://a b\n/c"}).to_string();
         log.message("wss://b:1/", Some(&Envelope::decode(message.as_bytes()).unwrap()));
         log.message("wss://b:1/", None);
-        let long = json!({"id": id, "message_type": "y".repeat(600), "sender": "s"}).to_string();
+        let long = json!({"id": id, "message_type": "y".repeat(600), "sender": "pcp://a/b"}).to_string();
         log.message("wss://b:1/", Some(&Envelope::decode(long.as_bytes()).unwrap()));
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = text.lines().map(|line| line.split_once("] ").unwrap().1).collect();
         let read = format!("AUTHORIZATION_SUCCESS wss://b:1/ pcp://a?b?/c x {id}");
-        let cut = format!("AUTHORIZATION_SUCCESS wss://b:1/ s {}... {id}", "y".repeat(512));
+        let cut = format!("AUTHORIZATION_SUCCESS wss://b:1/ pcp://a/b {}... {id}", "y".repeat(512));
         assert_eq!(lines, [&read, "DESERIALIZATION_ERROR wss://b:1/ unknown unknown unknown", &cut]);
         assert_eq!(text.find(']'), Some("[2026-03-01 10:15:30.120000".len()));
     }
