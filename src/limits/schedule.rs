@@ -8,6 +8,15 @@ pub const SCHEDULES_MAX: u32 = 10_000;
 /// The longest interval of a schedule in seconds: ten years.
 pub const SCHEDULE_INTERVAL_MAX: u32 = 10 * 365 * 86_400;
 
+/// Parameters of one scheduled task that are queries or node groups: each is a question to PuppetDB with every run.
+pub const SCHEDULE_QUESTIONS_MAX: usize = 32;
+
+/// Names that all of them together may come to, which go to every node: as many as a job may have nodes.
+pub const SCHEDULE_NAMES_MAX: usize = super::JOB_NODES_MAX;
+
+/// Time after which no more of them are asked; the last one has its own.
+pub const SCHEDULE_QUESTIONS_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Schedules that are read at once when they are due: each holds its parameters, [`super::API_BODY_BYTES_MAX`] at most.
 pub const SCHEDULES_DUE_PAGE: u32 = 16;
 

@@ -140,13 +140,18 @@ pub(super) fn create(inner: &Inner, prepared: Prepared, firing: Option<Firing>) 
     Ok(id)
 }
 
+/// A task by its whole name.
+pub(super) fn find_task<'a>(inner: &'a Inner, task: &str, environment: &str) -> Result<RunnableTask<'a>, Refusal> {
+    let (module, name) = split_name(task).ok_or_else(|| {
+        let message = format!("\"{task}\" is not a valid task name.");
+        Refusal::new(RefusalKind::ValidationError, message).with("task", task)
+    })?;
+    inner.source.task(environment, module, name)
+}
+
 /// The task, and its parameters if they are right.
 fn check<'a>(inner: &'a Inner, command: &TaskCommand) -> Result<(RunnableTask<'a>, CheckedParameters), Refusal> {
-    let (module, name) = split_name(&command.task).ok_or_else(|| {
-        let message = format!("\"{}\" is not a valid task name.", command.task);
-        Refusal::new(RefusalKind::ValidationError, message).with("task", command.task.as_str())
-    })?;
-    let task = inner.source.task(&command.terms.environment, module, name)?;
+    let task = find_task(inner, &command.task, &command.terms.environment)?;
     let mut problems = Vec::new();
     if command.terms.noop && !task.metadata.supports_noop {
         problems.push("does not support noop: its metadata has no `supports_noop: true`".to_owned());

@@ -29,6 +29,10 @@ impl Submit for Rest {
         Err(Refusal::new(RefusalKind::NotPermitted, "no"))
     }
 
+    fn permit_task(&self, _subject: &Subject, _task: &str, _environment: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     fn resolve(&self, _subject: &Subject, _scope: &Scope, _environment: &str) -> Result<Vec<String>, Refusal> {
         Ok(vec!["web01.example.com".into()])
     }

@@ -6,6 +6,7 @@
 //! the schedule goes on.
 
 mod driver;
+mod parameters;
 mod submit;
 mod timing;
 
@@ -51,6 +52,9 @@ pub trait Submit: Send + Sync {
 
     /// Whether somebody may remove the schedules of a user.
     fn may_remove(&self, by: &Subject, owner: &Subject) -> Result<(), Refusal>;
+
+    /// Whether there is a task, and somebody may run it anywhere.
+    fn permit_task(&self, subject: &Subject, task: &str, environment: &str) -> Result<(), Refusal>;
 
     /// The nodes of a scope, if the subject may ask for them.
     fn resolve(&self, subject: &Subject, scope: &Scope, environment: &str) -> Result<Vec<String>, Refusal>;
@@ -257,7 +261,7 @@ impl Schedules {
 
     /// The command that a schedule with all its parameters makes now.
     fn submission(&self, subject: &Subject, work: ScheduledWork, terms: Terms) -> Result<Submission, Refusal> {
-        let ScheduledTask { task, params, .. } = match work {
+        let work = match work {
             ScheduledWork::Deploy(options) if terms.environment.is_empty() && options.enforce_environment => {
                 let message =
                     "environment is empty, which leaves it to the nodes: then enforce_environment must be false.";
@@ -266,20 +270,9 @@ impl Schedules {
             ScheduledWork::Deploy(options) => return Ok(Submission::Deploy(DeployCommand { options, terms })),
             ScheduledWork::Task(task) => task,
         };
-        let value = |(name, wrapped): (String, Value)| Ok((name, self.value(subject, wrapped, &terms.environment)?));
-        let params = params.into_iter().map(value).collect::<Result<_, Refusal>>()?;
+        let task = work.task.clone();
+        let params = parameters::values(&*self.submit, subject, work, &terms.environment)?;
         Ok(Submission::Task(TaskCommand { task, params, plan_job: None, terms }))
-    }
-
-    /// What is behind `{"value": ..., "type": ...}`: the value itself, or the nodes that it stands for.
-    fn value(&self, subject: &Subject, mut wrapped: Value, environment: &str) -> Result<Value, Refusal> {
-        let value = wrapped["value"].take();
-        let scope = match wrapped["type"].as_str() {
-            Some("query") => Scope::Query(value),
-            Some("node_group") => Scope::NodeGroup(value.as_str().unwrap_or_default().to_owned()),
-            _ => return Ok(value),
-        };
-        self.submit.resolve(subject, &scope, environment).map(Value::from)
     }
 }
 

@@ -53,6 +53,17 @@ impl Submit for Submitter {
         self.0.rbac.permit(by, Action::ScheduledJobsDelete, &owner.id)
     }
 
+    fn permit_task(&self, subject: &Subject, task: &str, environment: &str) -> Result<(), Refusal> {
+        let rbac = &self.0.rbac;
+        rbac.permit_any(subject, Action::TasksRun)?;
+        let task = jobs::find_task(&self.0, task, environment)?.detail.name;
+        if rbac.runnable(subject)?.has(&task) {
+            return Ok(());
+        }
+        let message = format!("You are not permitted to run the task {task} on any node.");
+        Err(Refusal::new(RefusalKind::NotPermitted, message).with("task", task))
+    }
+
     fn resolve(&self, subject: &Subject, scope: &Scope, environment: &str) -> Result<Vec<String>, Refusal> {
         self.0.rbac.permit_scope(subject, scope)?;
         self.0.targets.resolve(scope, environment)

@@ -31,6 +31,10 @@ impl Submit for Direct {
         Ok(())
     }
 
+    fn permit_task(&self, _subject: &Subject, _task: &str, _environment: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     fn resolve(&self, _subject: &Subject, _scope: &Scope, _environment: &str) -> Result<Vec<String>, Refusal> {
         Ok(vec!["a".into(), "b".into()])
     }

@@ -104,8 +104,14 @@ fn what_is_wrong_when_its_time_comes_is_written_down_and_the_schedule_goes_on() 
         schedules.add(by, spec(work, start, Repeat::Every(3600))).map_err(|refusal| refusal.kind).unwrap_err()
     };
     let nobody = user(&orchestrator, "bob", false, vec![]);
+    let subject = admin(&orchestrator, &dir);
     let deploy = || ScheduledWork::Deploy(DeployOptions { enforce_environment: true, ..Default::default() });
     assert_eq!(refused(&nobody, work(params.clone())), RefusalKind::NotPermitted);
+    let question = json!({"name": {"value": "no query", "type": "query"}});
+    assert_eq!(refused(&nobody, work(question.clone())), RefusalKind::NotPermitted, "nothing is asked");
+    let unknown =
+        ScheduledTask { task: "nope".into(), params: question.as_object().cloned().unwrap(), sensitive: vec![] };
+    assert_eq!(refused(&subject, ScheduledWork::Task(unknown)), RefusalKind::UnknownTask, "nothing is asked");
     assert_eq!(refused(&nobody, deploy()), RefusalKind::NotPermitted);
     assert_eq!(refused(&ada, work(json!({"name": {"value": 1}}))), RefusalKind::ValidationError);
     let id = schedules.add(&ada, spec(work(params), start, Repeat::Every(3600))).unwrap();
