@@ -15,7 +15,6 @@ pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use argon2::Argon2;
 
@@ -142,14 +141,20 @@ impl Rbac {
 
     /// Whether so much time has passed since a wrong password that those before it do not count any more.
     fn is_old(&self, last_failed: Option<WallTime>) -> bool {
-        let (Some(lockout), Some(last)) = (self.settings.lockout, last_failed) else { return false };
-        let passed = WallTime::now().as_millis().saturating_sub(last.as_millis());
-        Duration::from_millis(u64::try_from(passed).unwrap_or(0)) >= lockout
+        last_failed.zip(self.old_at(WallTime::now())).is_some_and(|(last, old)| last <= old)
     }
 
-    /// A wrong password; with it those before begin to count anew, if they are old.
+    /// The time of the newest wrong password that does not count any more; `None` if all do.
+    fn old_at(&self, now: WallTime) -> Option<WallTime> {
+        let lockout = i64::try_from(self.settings.lockout?.as_millis()).unwrap_or(i64::MAX);
+        Some(WallTime::from_millis(now.as_millis().saturating_sub(lockout)))
+    }
+
+    /// A wrong password. Whether those before still count is looked at where it is written: of many at once only the first
+    /// finds them old.
     fn login_failed(&self, user: User) -> AccessChange {
-        AccessChange::LoginFailed { anew: self.is_old(user.last_failed), user: user.id, at: WallTime::now() }
+        let at = WallTime::now();
+        AccessChange::LoginFailed { user: user.id, at, old_at: self.old_at(at) }
     }
 }
 

@@ -125,8 +125,8 @@ pub enum AccessChange {
         user: String,
         /// When.
         at: WallTime,
-        /// Whether those before it do not count any more.
-        anew: bool,
+        /// If the last one before it was not after this, those before it do not count any more.
+        old_at: Option<WallTime>,
     },
     /// A password was right.
     LoggedIn {

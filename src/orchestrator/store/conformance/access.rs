@@ -103,15 +103,17 @@ fn users_and_roles(open: Open<'_>) {
 
 fn logins_and_passwords(open: Open<'_>) {
     let store = open();
-    let failed = || AccessChange::LoginFailed { user: "u1".into(), at: at(5), anew: false };
+    let failed = || AccessChange::LoginFailed { user: "u1".into(), at: at(5), old_at: None };
     change(&*store, vec![failed(), failed()]).unwrap();
     let now = || store.user("ada").unwrap().unwrap();
     assert_eq!((now().failed_logins, now().last_login), (2, None));
     change(&*store, vec![AccessChange::LoggedIn { user: "u1".into(), at: at(7) }, failed()]).unwrap();
     assert_eq!((now().failed_logins, now().last_login), (1, Some(at(7))));
-    let anew = AccessChange::LoginFailed { user: "u1".into(), at: at(6), anew: true };
-    change(&*store, vec![failed(), anew]).unwrap();
-    assert_eq!((now().failed_logins, now().last_failed), (1, Some(at(6))));
+    let later = |old_at| AccessChange::LoginFailed { user: "u1".into(), at: at(9), old_at: Some(at(old_at)) };
+    change(&*store, vec![later(4)]).unwrap();
+    assert_eq!((now().failed_logins, now().last_failed), (2, Some(at(9))));
+    change(&*store, vec![failed(), later(5), later(5)]).unwrap();
+    assert_eq!((now().failed_logins, now().last_failed), (2, Some(at(9))), "only the first of two finds it old");
     change(&*store, vec![AccessChange::Unlocked { user: "u1".into() }]).unwrap();
     assert_eq!(now().failed_logins, 0);
     let reset = Reset { hash: [9; 32], expires: at(99) };

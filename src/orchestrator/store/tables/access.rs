@@ -145,10 +145,10 @@ pub fn apply(session: &mut dyn Session, change: &AccessChange) -> Result<(), Sto
             let sql = "UPDATE users SET reset_hash = ?2, reset_expires = ?3 WHERE id = ?1";
             one(execute(session, sql, values![user, &reset.hash, reset.expires.as_millis()])?, "user", user)
         }
-        AccessChange::LoginFailed { user, at, anew } => {
-            let sql = "UPDATE users SET failed_logins = CASE WHEN ?3 = 1 THEN 1 ELSE failed_logins + 1 END, \
+        AccessChange::LoginFailed { user, at, old_at } => {
+            let sql = "UPDATE users SET failed_logins = CASE WHEN last_failed <= ?3 THEN 1 ELSE failed_logins + 1 END, \
                        last_failed = ?2 WHERE id = ?1";
-            execute(session, sql, values![user, *at, *anew]).map(drop)
+            execute(session, sql, values![user, *at, old_at.map(WallTime::as_millis)]).map(drop)
         }
         AccessChange::LoggedIn { user, at } => {
             let sql = "UPDATE users SET failed_logins = 0, last_login = ?2 WHERE id = ?1";
