@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, Uri};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
@@ -46,8 +46,7 @@ pub(super) async fn add(
         Ok(command) => command,
         Err(problem) => return problem.into_response(),
     };
-    // Paths of webhooks are often secrets.
-    let host = command.url.split('/').nth(2).unwrap_or_default().to_owned();
+    let host = host(&command.url);
     let response = answer(&shared, StatusCode::CREATED, move |shared| {
         let (hook, secret) = shared.backend.webhooks().add(&subject, command)?;
         let mut added = json!({"webhook": item(&hook)});
@@ -118,6 +117,18 @@ fn parse(body: &[u8]) -> Result<WebhookCommand, Problem> {
         description: take_string(&mut object, "description")?.unwrap_or_default(),
         secret: take_string(&mut object, "secret")?,
     })
+}
+
+/// What may be noted of a URL, good or bad: user, password and path may be secrets.
+fn host(url: &str) -> String {
+    let Ok(uri) = url.parse::<Uri>() else { return String::new() };
+    // A word alone is taken for a host.
+    let host = uri.scheme().and(uri.host()).unwrap_or_default();
+    match uri.port_u16() {
+        // A password with a slash makes what is before it look like a port.
+        Some(port) if !host.is_empty() && !url.contains('@') => format!("{host}:{port}"),
+        _ => host.to_owned(),
+    }
 }
 
 /// A webhook without its secret.

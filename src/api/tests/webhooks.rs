@@ -68,3 +68,26 @@ fn bad_ones_are_refused() {
     }
     assert_eq!(api.get_bare(PATH).status, 401);
 }
+
+#[test]
+fn secrets_of_a_refused_url_are_in_no_log() {
+    let api = Api::new();
+    let urls = [
+        "https://user:hunter2@a.example/x",
+        "https://user:hunter2@a.example:8443",
+        "https://a.example?key=hunter2",
+        "https://a@b:hunter2@a.example/x",
+        "https://user:hunter2/x@a.example/",
+        "a.example/x/hunter2",
+        "hunter2",
+        "https:///hunter2/x",
+    ];
+    for url in urls {
+        api.post(PATH, json!({"url": url, "secret": "short"}).to_string());
+    }
+    let log = std::fs::read_to_string(api.fake.audit_log()).unwrap();
+    assert_eq!(log.lines().count(), urls.len(), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+    let first: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(first["details"], json!({"host": "a.example"}));
+}
