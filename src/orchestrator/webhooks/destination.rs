@@ -1,9 +1,10 @@
 //! Where deliveries may go: to servers that an administrator has named, over TLS, in the site's own networks too, since that
-//! is where chat servers and build servers are. Not to this host, nor to addresses that mean something else on every host,
-//! such as a cloud's metadata service: whoever may add webhooks must not reach what only local processes may. Addresses are
-//! judged when a connection is made, so that a name cannot point elsewhere later.
+//! is where chat servers and build servers are. Not to loopback addresses, nor to others that mean something else on every
+//! host, such as a cloud's metadata service: whoever may add webhooks must not reach what only local processes may. The other
+//! addresses of this host are not known here: what listens on them is reached, as from elsewhere in the network. Addresses
+//! are judged when a connection is made, so that a name cannot point elsewhere later.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::limits::WEBHOOK_URL_BYTES_MAX;
 use crate::orchestrator::model::{Refusal, RefusalKind};
@@ -58,11 +59,29 @@ impl Destination {
 pub(super) fn admits(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let is_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast() || v4.octets()[0] == 0,
-        // The second is the metadata service of a cloud, among private addresses.
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast() || v4.octets()[0] == 0 || v4.octets() == METADATA_V4,
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || v6.segments() == METADATA_V6
+                || embedded(v6).is_some_and(|v4| !admits(IpAddr::V4(v4)))
+        }
     };
     !(is_local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
+}
+
+/// Metadata services of clouds, among addresses that are private otherwise.
+const METADATA_V4: [u8; 4] = [100, 100, 100, 200];
+const METADATA_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+
+/// The IPv4 address to which a packet for an IPv6 address may be sent on: NAT64 (RFC 6052), 6to4 (RFC 3056), and addresses
+/// that are IPv4-compatible (RFC 4291, 2.5.5.1).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0x2002, high, low, ..] => v4(high, low),
+        _ => None,
+    }
 }
 
 /// The same where this host may be reached too.
@@ -100,12 +119,22 @@ mod tests {
             ("https://169.254.169.254/latest", "leads to this host"),
             ("https://[fd00:ec2::254]/latest", "leads to this host"),
             ("https://0.0.0.0/", "leads to this host"),
+            ("https://100.100.100.200/latest", "leads to this host"),
+            ("https://[64:ff9b::7f00:1]/", "leads to this host"),
+            ("https://[64:ff9b::169.254.169.254]/", "leads to this host"),
+            ("https://[2002:7f00:1::1]/", "leads to this host"),
+            ("https://[2002:a9fe:a9fe::]/", "leads to this host"),
+            ("https://[::127.0.0.1]/", "leads to this host"),
+            ("https://[::100.100.100.200]/", "leads to this host"),
         ];
         for (url, why) in cases {
             let refusal = Destination::parse(url, false).unwrap_err();
             assert!(refusal.message.contains(why), "{url}: {}", refusal.message);
         }
         assert!(Destination::parse("https://169.254.169.254/", true).is_err());
+        for harmless in ["64:ff9b::10.1.2.3", "2002:a01:203::1", "100.100.100.201"] {
+            assert!(admits(harmless.parse().unwrap()), "{harmless}");
+        }
         assert!(Destination::parse(&format!("https://a.example/{}", "x".repeat(WEBHOOK_URL_BYTES_MAX)), true).is_err());
     }
 }
