@@ -150,8 +150,8 @@ struct Parts {
     bell: Arc<Bell>,
     settings: WebhookSettings,
     counts: Counts,
-    /// Those whose last attempt failed.
-    unwell: Mutex<HashMap<String, HookState>>,
+    /// All that are there, with the state of those whose last attempt failed.
+    unwell: Mutex<HashMap<String, Option<HookState>>>,
 }
 
 /// A webhook's thread.
@@ -176,7 +176,7 @@ impl Webhooks {
         let mut workers = webhooks.workers();
         for hook in stored {
             if hook.standing.state == HookState::Dead {
-                webhooks.shared.note(&hook.id, Some(HookState::Dead));
+                webhooks.shared.unwell().insert(hook.id, Some(HookState::Dead));
                 continue;
             }
             if let Err(refusal) = webhooks.work(&mut workers, hook) {
@@ -249,7 +249,7 @@ impl Webhooks {
         let hook = self.one(id)?;
         self.shared.commit(WebhooksChange::Removed(hook.id))?;
         drop(workers.remove(id));
-        self.shared.note(id, None);
+        self.shared.unwell().remove(id);
         self.shared.bell.ring();
         tracing::info!(webhook = id, by = subject.login, "removed a webhook");
         Ok(())
@@ -266,7 +266,6 @@ impl Webhooks {
         }
         hook.standing = Standing { delivered: hook.standing.delivered, ..Standing::new(hook.standing.next_event) };
         self.shared.commit(WebhooksChange::Stands(hook.id.clone(), hook.standing.clone()))?;
-        self.shared.note(id, None);
         tracing::info!(webhook = id, by = subject.login, "a webhook is tried again");
         self.work(&mut workers, hook.clone())?;
         Ok(hook)
@@ -293,7 +292,7 @@ impl Webhooks {
 
     /// How many are in this state and have failed the last time.
     pub fn unwell(&self, state: HookState) -> usize {
-        self.shared.unwell().values().filter(|unwell| **unwell == state).count()
+        self.shared.unwell().values().filter(|unwell| **unwell == Some(state)).count()
     }
 
     /// Ends the threads, after the deliveries that are under way.
@@ -310,6 +309,7 @@ impl Webhooks {
     fn work(&self, workers: &mut HashMap<String, Worker>, hook: Webhook) -> Result<(), Refusal> {
         let (wake, woken) = bounded(1);
         let (id, parts) = (hook.id.clone(), self.shared.clone());
+        parts.unwell().insert(id.clone(), None);
         let thread = delivery::spawn(parts, hook, woken).map_err(|error| {
             Refusal::new(RefusalKind::UnknownError, format!("the webhook's thread cannot be started: {error}"))
         })?;
@@ -341,15 +341,15 @@ impl Parts {
         self.store.commit(vec![Change::Webhooks(change)])
     }
 
-    fn unwell(&self) -> MutexGuard<'_, HashMap<String, HookState>> {
+    fn unwell(&self) -> MutexGuard<'_, HashMap<String, Option<HookState>>> {
         self.unwell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that one has failed, and whether it was given up, or that it has not.
+    /// Notes that one has failed, and whether it was given up, or that it has not. Nothing of one that was removed while a
+    /// delivery was under way.
     fn note(&self, id: &str, unwell: Option<HookState>) {
-        match unwell {
-            Some(state) => drop(self.unwell().insert(id.to_owned(), state)),
-            None => drop(self.unwell().remove(id)),
+        if let Some(noted) = self.unwell().get_mut(id) {
+            *noted = unwell;
         }
     }
 

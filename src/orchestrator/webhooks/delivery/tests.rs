@@ -195,3 +195,18 @@ fn pauses_double_and_end_after_days() {
     // A clock that was set back.
     assert!(!is_over(at(97), at(1)));
 }
+
+#[test]
+fn one_that_is_removed_while_a_delivery_fails_is_forgotten() {
+    let site = Site::new();
+    let webhooks = site.start();
+    let (hook, _) = webhooks.add(&ada(), site.command("/a", &[])).unwrap();
+    // As its thread does.
+    webhooks.shared.note(&hook.id, Some(HookState::Active));
+    assert_eq!(webhooks.unwell(HookState::Active), 1);
+    webhooks.remove(&ada(), &hook.id).unwrap();
+    webhooks.shared.note(&hook.id, Some(HookState::Active));
+    webhooks.shared.note(&hook.id, Some(HookState::Dead));
+    assert_eq!((webhooks.unwell(HookState::Active), webhooks.unwell(HookState::Dead)), (0, 0));
+    webhooks.stop();
+}
