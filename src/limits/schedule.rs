@@ -24,13 +24,14 @@ pub const SCHEDULES_DUE_PAGE: u32 = 16;
 /// there too.
 pub const SCHEDULES_AT_ONCE: usize = 2;
 
-/// A run that begins later than this was missed: a restart, or a busy PuppetDB, takes less.
+/// A run that begins later than this was missed: a restart, or a busy PuppetDB, takes less. What cannot be started because of
+/// PuppetDB, Puppet Server, the disk or the database is tried again for as long.
 pub const SCHEDULE_LATE_MAX: Duration = Duration::from_secs(300);
 
 /// The longest sleep between two looks at what is due, so that a wall clock that was set is noticed.
 pub const SCHEDULE_TICK: Duration = Duration::from_secs(30);
 
-/// Pause before what could not be written is tried again.
+/// Pause before what could not be started or written is tried again.
 pub const SCHEDULE_RETRY: Duration = Duration::from_secs(5);
 
 /// How often what is known of a day's use is brought up to date.

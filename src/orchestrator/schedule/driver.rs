@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use super::timing::{Predecessor, Slots, Verdict, decide};
 use super::{Driver, Schedules};
 use crate::clock::WallTime;
-use crate::limits::{SCHEDULE_RETRY, SCHEDULE_TICK, SCHEDULES_AT_ONCE};
+use crate::limits::{SCHEDULE_LATE_MAX, SCHEDULE_RETRY, SCHEDULE_TICK, SCHEDULES_AT_ONCE};
 use crate::orchestrator::model::schedule::ScheduleId;
-use crate::orchestrator::model::{JobId, Refusal};
+use crate::orchestrator::model::{JobId, Refusal, RefusalKind};
 use crate::orchestrator::store::schedules::{Firing, ScheduleChange, StoredSchedule};
 use crate::orchestrator::store::{Change, StoreError};
 
@@ -121,6 +121,9 @@ impl Schedules {
                     tracing::info!(schedule = %schedule.id, %job, %slot, "a scheduled job has started");
                     return Pass::Done;
                 }
+                Err(refusal) if is_passing(refusal.kind) && self.has_time(slot, now) => {
+                    return self.left(stored, &refusal);
+                }
                 Err(refusal) => Some(body(&refusal)),
             },
             Verdict::Overlaps => None,
@@ -151,6 +154,26 @@ impl Schedules {
         self.submit.submit(&subject, self.submission(&subject, work, terms)?, firing)
     }
 
+    /// Whether a slot that cannot be dealt with now can be later. A server that has just started may be there before PuppetDB.
+    fn has_time(&self, slot: WallTime, now: WallTime) -> bool {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let end = slot.max(self.begun).as_millis().saturating_add(millis(SCHEDULE_LATE_MAX));
+        now.as_millis().saturating_add(millis(SCHEDULE_RETRY)) <= end
+    }
+
+    /// Leaves a slot as it is.
+    fn left(&self, stored: &StoredSchedule, refusal: &Refusal) -> Pass {
+        let schedule = &stored.schedule;
+        let is_other =
+            |now: StoredSchedule| now.revision != stored.revision || now.schedule.next_run != schedule.next_run;
+        if self.store.schedule(schedule.id).is_ok_and(|found| found.is_none_or(is_other)) {
+            // Somebody else has dealt with it: that was the refusal.
+            return Pass::Done;
+        }
+        tracing::warn!(schedule = %schedule.id, why = refusal.message, "a scheduled job cannot be started now; tried again");
+        Pass::Left
+    }
+
     fn predecessor(&self, job: Option<JobId>) -> Result<Predecessor, StoreError> {
         let Some(job) = job else { return Ok(Predecessor::Ended) };
         // One that is removed has ended before.
@@ -171,6 +194,18 @@ impl Schedules {
     }
 }
 
+/// Whether a refusal may be over soon, or be one at this server only. What the store refuses has no kind of its own.
+const fn is_passing(kind: RefusalKind) -> bool {
+    matches!(
+        kind,
+        RefusalKind::PuppetdbError
+            | RefusalKind::PuppetserverError
+            | RefusalKind::ClassifierError
+            | RefusalKind::InsufficientStorage
+            | RefusalKind::UnknownError
+    )
+}
+
 /// A refusal as the API shows it.
 fn body(refusal: &Refusal) -> Value {
     let mut body = json!({"kind": format!("puppetlabs.orchestrator/{}", refusal.kind.word()), "msg": refusal.message});
@@ -184,7 +219,10 @@ fn missed(slot: WallTime) -> Value {
     let slot = slot.to_seconds_string();
     json!({
         "kind": "puppetlabs.orchestrator/missed",
-        "msg": format!("Nothing was started at {slot} because the server was not there; schedule-missed is skip."),
+        "msg": format!(
+            "Nothing was started at {slot} or soon after, because the server was not there or could not; schedule-missed is \
+             skip."
+        ),
         "details": {"time": slot},
     })
 }

@@ -3,7 +3,8 @@
 //! A firing makes its job and moves the schedule on in one transaction, which fails unless the schedule is as it was when it
 //! was read: neither a crash nor a second process starts the same slot twice, and what was edited or removed meanwhile is
 //! not started as it was before. A slot that comes to nothing is written down as that ([`RunOutcome::NotSubmitted`]), and
-//! the schedule goes on.
+//! the schedule goes on. One that cannot be dealt with now, because PuppetDB does not answer or the disk is full, is left for
+//! some minutes: for a later attempt, or for another server that can.
 
 mod driver;
 mod parameters;
@@ -72,6 +73,8 @@ pub struct Schedules {
     vault: Arc<Vault>,
     submit: Arc<dyn Submit>,
     settings: ScheduleSettings,
+    /// What was due before counts as due from then on.
+    begun: WallTime,
     is_stopping: AtomicBool,
     driver: Mutex<Option<Driver>>,
 }
@@ -85,7 +88,8 @@ struct Driver {
 impl Schedules {
     /// Without a thread that starts them.
     pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>, submit: Arc<dyn Submit>, settings: ScheduleSettings) -> Self {
-        Self { store, vault, submit, settings, is_stopping: AtomicBool::new(false), driver: Mutex::new(None) }
+        let (begun, is_stopping, driver) = (WallTime::now(), AtomicBool::new(false), Mutex::new(None));
+        Self { store, vault, submit, settings, begun, is_stopping, driver }
     }
 
     /// Starts the thread that starts them.

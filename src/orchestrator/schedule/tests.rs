@@ -16,7 +16,11 @@ use crate::orchestrator::store::NewJob;
 use crate::orchestrator::store::sqlite::SqliteStore;
 
 /// Makes jobs that say which slot they are for.
-struct Direct(Arc<dyn Store>);
+struct Direct {
+    store: Arc<dyn Store>,
+    /// Refuses them if there is one.
+    refusal: Arc<Mutex<Option<RefusalKind>>>,
+}
 
 impl Submit for Direct {
     fn is_ready(&self) -> bool {
@@ -45,6 +49,9 @@ impl Submit for Direct {
     }
 
     fn submit(&self, subject: &Subject, submission: Submission, firing: Firing) -> Result<JobId, Refusal> {
+        if let Some(kind) = *self.refusal.lock().unwrap() {
+            return Err(Refusal::new(kind, "refused"));
+        }
         let Submission::Task(TaskCommand { task, params, mut terms, .. }) = submission else { panic!("no task") };
         terms.userdata = Map::from_iter([("slot".to_owned(), firing.slot.as_millis().into())]);
         terms.description = Value::Object(params).to_string();
@@ -52,7 +59,7 @@ impl Submit for Direct {
         spec.terms = terms;
         let job =
             NewJob { spec, created: firing.slot, payload: vec![], nodes: vec![], order: vec![], firing: Some(firing) };
-        Ok(self.0.create_job(job)?)
+        Ok(self.store.create_job(job)?)
     }
 }
 
@@ -61,10 +68,19 @@ fn open(dir: &Path) -> (Arc<dyn Store>, Schedules) {
 }
 
 fn open_with(dir: &Path, missed: MissedRuns) -> (Arc<dyn Store>, Schedules) {
+    open_refusing(dir, missed, Arc::default())
+}
+
+fn open_refusing(
+    dir: &Path,
+    missed: MissedRuns,
+    refusal: Arc<Mutex<Option<RefusalKind>>>,
+) -> (Arc<dyn Store>, Schedules) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir).unwrap());
     let vault = Arc::new(Vault::open(dir).unwrap());
     let settings = ScheduleSettings { missed, v1_api: false, usage_days: 1 };
-    (store.clone(), Schedules::new(store.clone(), vault, Arc::new(Direct(store)), settings))
+    let submit = Arc::new(Direct { store: store.clone(), refusal });
+    (store.clone(), Schedules::new(store, vault, submit, settings))
 }
 
 fn spec(start: WallTime, repeat: Repeat, params: Value) -> ScheduleSpec {
@@ -285,4 +301,55 @@ fn what_others_may_do() {
     assert_eq!(edit(&user("bob", false), id, removal()), Ok(()));
     assert_eq!(edit(&ada, id, described()), Err(RefusalKind::DisabledScheduledJob));
     assert_eq!(edit(&ada, ScheduleId(99), removal()), Err(RefusalKind::UnknownJob));
+}
+
+#[test]
+fn what_may_be_over_soon_is_tried_again_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let refusal = Arc::new(Mutex::new(None));
+    let (store, schedules) = open_refusing(dir.path(), MissedRuns::Skip, refusal.clone());
+    let refuse = |kind| *refusal.lock().unwrap() = kind;
+    let start = later(0);
+    let at = |hour: i64, seconds| plus(start, hour * 3600 + seconds);
+    let id = schedules.add(&Subject::default(), spec(start, Repeat::Every(3600), serde_json::json!({}))).unwrap();
+    let fired = || fired(&*store).remove(&id.0).unwrap_or_default().len();
+    let kinds = [
+        RefusalKind::PuppetdbError,
+        RefusalKind::PuppetserverError,
+        RefusalKind::ClassifierError,
+        RefusalKind::InsufficientStorage,
+        RefusalKind::UnknownError,
+    ];
+    for kind in kinds {
+        refuse(Some(kind));
+        assert_eq!(schedules.pass(at(0, 1)), Pass::Left, "{kind:?}");
+        let schedule = schedules.get(id).unwrap();
+        assert_eq!((schedule.next_run, schedule.last_run), (Some(start), None), "{kind:?}");
+    }
+    refuse(None);
+    assert_eq!((schedules.pass(at(0, 10)), fired()), (Pass::Done, 1), "the slot was left for it");
+    end_jobs(&*store);
+    // After a while it is given up, and others at once.
+    for (hour, kind, seconds) in [(1, RefusalKind::PuppetdbError, 299), (2, RefusalKind::NotPermitted, 1)] {
+        refuse(Some(kind));
+        assert_eq!(schedules.pass(at(hour, seconds)), Pass::Done, "{kind:?}");
+        let schedule = schedules.get(id).unwrap();
+        let RunOutcome::NotSubmitted(error) = schedule.last_run.unwrap().outcome else { panic!("a job") };
+        assert_eq!(error["kind"], format!("puppetlabs.orchestrator/{}", kind.word()));
+        assert_eq!(schedule.next_run, Some(at(hour + 1, 0)));
+    }
+}
+
+#[test]
+fn of_two_servers_the_one_that_can_starts_what_the_other_cannot() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, able) = open(dir.path());
+    let refusal = Arc::new(Mutex::new(Some(RefusalKind::PuppetdbError)));
+    let submit = Arc::new(Direct { store: store.clone(), refusal });
+    let vault = Arc::new(Vault::open(dir.path()).unwrap());
+    let unable = Schedules::new(store.clone(), vault, submit, able.settings);
+    let start = later(0);
+    let id = able.add(&Subject::default(), spec(start, Repeat::Every(3600), serde_json::json!({}))).unwrap();
+    assert_eq!((unable.pass(start), able.pass(start), unable.pass(start)), (Pass::Left, Pass::Done, Pass::Done));
+    assert_eq!(fired(&*store)[&id.0], [start.as_millis()]);
 }
