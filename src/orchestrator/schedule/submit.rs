@@ -78,6 +78,7 @@ impl Submit for Submitter {
     }
 
     fn submit(&self, subject: &Subject, submission: Submission, firing: Firing) -> Result<JobId, Refusal> {
+        self.0.disk.check()?;
         let prepared = self.prepare(subject, submission)?;
         jobs::create(&self.0, prepared, Some(firing))
     }

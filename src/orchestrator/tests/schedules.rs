@@ -146,3 +146,25 @@ fn what_is_wrong_when_its_time_comes_is_written_down_and_the_schedule_goes_on() 
     assert_eq!(schedules.get(id).unwrap().next_run, Some(at(5)));
     orchestrator.stop();
 }
+
+#[test]
+fn room_that_is_kept_for_jobs_that_run_is_not_taken_by_scheduled_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    code(&dir);
+    let settings = OrchestratorSettings { disk_reserve: u64::MAX, ..settings(dir.path()) };
+    let (orchestrator, _) = start_with(&settings, &identity(), true);
+    let (start, schedules) = (soon(3600), orchestrator.schedules());
+    let at = |seconds: i64| WallTime::from_millis(start.as_millis() + seconds * 1000);
+    let subject = admin(&orchestrator, &dir);
+    let params = json!({"name": {"value": "ada"}});
+    let id = schedules.add(&subject, spec(work(params), start, Repeat::Every(3600))).unwrap();
+    schedules.pass(at(0));
+    assert_eq!(
+        (last(&orchestrator, id), schedules.get(id).unwrap().next_run),
+        (None, Some(start)),
+        "it may be over soon"
+    );
+    schedules.pass(at(300));
+    assert_eq!(error(&orchestrator, id), "puppetlabs.orchestrator/insufficient-storage");
+    orchestrator.stop();
+}
