@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Schedules that have a next run. Those that have none are kept as long as jobs are.
 pub const SCHEDULES_MAX: u32 = 10_000;
 
+/// Those of them that one user may have, so that nobody takes all; certificates together are one user.
+pub const SCHEDULES_PER_OWNER_MAX: u32 = 1_000;
+
+/// The shortest interval of a schedule in seconds. Each run is a job that is kept for weeks, so
+/// this is 1,440 of them a day.
+pub const SCHEDULE_INTERVAL_MIN: u32 = 60;
+
 /// The longest interval of a schedule in seconds: ten years.
 pub const SCHEDULE_INTERVAL_MAX: u32 = 10 * 365 * 86_400;
 

@@ -8,7 +8,7 @@ use super::deploy::deploy_of;
 use super::{missing, object, strings, take, take_bool, take_object, take_string, task_of};
 use crate::api::problem::Problem;
 use crate::clock::WallTime;
-use crate::limits::SCHEDULE_INTERVAL_MAX;
+use crate::limits::{SCHEDULE_INTERVAL_MAX, SCHEDULE_INTERVAL_MIN};
 use crate::orchestrator::model::schedule::{
     Calendar, Day, Repeat, Schedule, ScheduleEdit, ScheduleSpec, ScheduledTask, ScheduledWork, Timing, time_of_day,
 };
@@ -188,11 +188,11 @@ fn interval(mut object: Map<String, Value>) -> Result<Repeat, Problem> {
     }
     let value = take(&mut object, "value").ok_or_else(|| missing("interval.value"))?;
     let seconds = value.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
-    match seconds.filter(|seconds| (1..=SCHEDULE_INTERVAL_MAX).contains(seconds)) {
+    match seconds.filter(|seconds| (SCHEDULE_INTERVAL_MIN..=SCHEDULE_INTERVAL_MAX).contains(seconds)) {
         Some(seconds) => Ok(Repeat::Every(seconds)),
         None => {
-            let message =
-                format!("interval.value must be an integer of seconds from 1 to {SCHEDULE_INTERVAL_MAX}, not {value}.");
+            let (least, most) = (SCHEDULE_INTERVAL_MIN, SCHEDULE_INTERVAL_MAX);
+            let message = format!("interval.value must be an integer of seconds from {least} to {most}, not {value}.");
             Err(Problem::invalid(message).with("key", "interval.value"))
         }
     }

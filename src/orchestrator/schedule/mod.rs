@@ -25,14 +25,16 @@ use super::model::schedule::{
     Schedule, ScheduleEdit, ScheduleId, ScheduleQuery, ScheduleSpec, ScheduledTask, ScheduledWork, Timing,
 };
 use super::model::{DeployCommand, JobId, Page, Refusal, RefusalKind, Scope, Subject, TaskCommand, Terms};
-use super::store::schedules::{Added, EditedSchedule, Firing, NewSchedule, ScheduleChange, StoredSchedule};
+use super::store::schedules::{Added, EditedSchedule, Firing, Most, NewSchedule, ScheduleChange, StoredSchedule};
 use super::store::{Change, Store, StoreError};
 use super::vault::Vault;
 use crate::clock::WallTime;
 use crate::config::settings::ScheduleSettings;
-use crate::limits::SCHEDULES_MAX;
+use crate::limits::{SCHEDULES_MAX, SCHEDULES_PER_OWNER_MAX};
 pub(super) use submit::Submitter;
 use timing::{Slots, UnknownZone};
+
+const MOST: Most = Most { all: SCHEDULES_MAX, of_owner: SCHEDULES_PER_OWNER_MAX };
 
 /// A command that a schedule makes.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,13 +131,14 @@ impl Schedules {
         let (spec, payload) = self.checked(by, spec)?;
         let kind = spec.work.kind();
         let new = NewSchedule { spec, owner: by.clone(), payload, next_run };
-        let id = match self.store.add_schedule(new, SCHEDULES_MAX)? {
+        let full = |whose: &str, most: u32| {
+            let message = format!("{whose} {most} scheduled jobs already: disable some before you make others.");
+            Err(Refusal::new(RefusalKind::ValidationError, message))
+        };
+        let id = match self.store.add_schedule(new, MOST)? {
             Added::As(id) => id,
-            Added::Full => {
-                let message =
-                    format!("There are {SCHEDULES_MAX} scheduled jobs already: disable some before you make others.");
-                return Err(Refusal::new(RefusalKind::ValidationError, message));
-            }
+            Added::Full => return full("There are", MOST.all),
+            Added::FullOfOwner => return full("You have", MOST.of_owner),
         };
         tracing::info!(schedule = %id, kind = kind.word(), first = %next_run, by = by.login, "accepted a scheduled job");
         self.wake();
@@ -170,7 +173,7 @@ impl Schedules {
         let edited = if edit.enabled == Some(false) {
             let spec = stored.schedule.spec;
             let (is_enabled, payload, next_run) = (false, None, None);
-            EditedSchedule { id, revision: stored.revision, is_enabled, spec, payload, next_run, at: now }
+            EditedSchedule { id, revision: stored.revision, is_enabled, spec, payload, next_run, at: now, most: MOST }
         } else {
             self.edited(stored, edit, now)?
         };
@@ -233,7 +236,7 @@ impl Schedules {
             (spec, sealed) = self.checked(&self.submit.owner(&owner)?, spec)?;
         }
         let payload = sealed.filter(|_| next_run.is_some());
-        Ok(EditedSchedule { id, revision, is_enabled: true, spec, payload, next_run, at: now })
+        Ok(EditedSchedule { id, revision, is_enabled: true, spec, payload, next_run, at: now, most: MOST })
     }
 
     /// The schedule as it is stored, once everything that can be checked has been.

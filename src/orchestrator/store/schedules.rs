@@ -9,8 +9,8 @@ use crate::orchestrator::model::{JobId, Page, Subject};
 
 /// Keeps scheduled jobs.
 pub trait ScheduleStore {
-    /// Writes a schedule and gives it the next number, unless `most` of them have a next run already.
-    fn add_schedule(&self, schedule: NewSchedule, most: u32) -> Result<Added, StoreError>;
+    /// Writes a schedule and gives it the next number, unless too many of them have a next run already.
+    fn add_schedule(&self, schedule: NewSchedule, most: Most) -> Result<Added, StoreError>;
 
     /// One.
     fn schedule(&self, id: ScheduleId) -> Result<Option<StoredSchedule>, StoreError>;
@@ -43,6 +43,15 @@ pub struct NewSchedule {
     pub next_run: WallTime,
 }
 
+/// Schedules that may have a next run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    /// Of everybody.
+    pub all: u32,
+    /// Of one login.
+    pub of_owner: u32,
+}
+
 /// What came of adding one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
@@ -50,6 +59,8 @@ pub enum Added {
     As(ScheduleId),
     /// There are too many.
     Full,
+    /// There are too many of this owner.
+    FullOfOwner,
 }
 
 /// A schedule, and what nobody is shown.
@@ -111,4 +122,6 @@ pub struct EditedSchedule {
     pub next_run: Option<WallTime>,
     /// When.
     pub at: WallTime,
+    /// How many others may have a next run beside it.
+    pub most: Most,
 }

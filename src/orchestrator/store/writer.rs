@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use super::plans::{NewPlanJob, PlanFinish};
-use super::schedules::{Added, NewSchedule};
+use super::schedules::{Added, Most, NewSchedule};
 use super::sql::{Database, Failed, Session, SqlError};
 use super::tables::{access, facts, groups, jobs, plans, prune, reports, schedules, task_targets, usage, webhooks};
 use super::{Change, NewJob, Pruned, StoreError, UnfinishedJob};
@@ -33,7 +33,7 @@ pub enum Write {
     /// The end of a plan job.
     FinishPlan(Box<PlanEnd>, WallTime, Done<PlanFinish>),
     /// A new schedule, unless there are so many.
-    AddSchedule(Box<NewSchedule>, u32, Done<Added>),
+    AddSchedule(Box<NewSchedule>, Most, Done<Added>),
     /// Changes, all or none.
     Commit(Vec<Change>, Done<()>),
     /// The same, kept while the database is out of reach.

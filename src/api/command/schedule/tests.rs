@@ -74,8 +74,8 @@ fn errors_name_the_key() {
         (|job| job["schedule"] = json!({}), "The required key schedule.start_time is missing."),
         (|job| job["schedule"]["interval"]["units"] = json!("hours"), "interval.units must be seconds, not \"hours\"."),
         (
-            |job| job["schedule"]["interval"]["value"] = json!(0),
-            "interval.value must be an integer of seconds from 1 to",
+            |job| job["schedule"]["interval"]["value"] = json!(59),
+            "interval.value must be an integer of seconds from 60 to",
         ),
         (
             |job| job["schedule"]["calendar"] = json!({"zone": "UTC", "at": "01:00"}),

@@ -9,9 +9,11 @@ use crate::orchestrator::model::schedule::{
     ScheduledWork, Timing,
 };
 use crate::orchestrator::model::{DeployOptions, JobKind, JobState, NodeState, Scope, Terms, Work};
-use crate::orchestrator::store::schedules::{Added, EditedSchedule, Firing, NewSchedule, ScheduleChange};
+use crate::orchestrator::store::schedules::{Added, EditedSchedule, Firing, Most, NewSchedule, ScheduleChange};
 use crate::orchestrator::store::usage::{UsageChange, UsageDay};
 use crate::orchestrator::store::{Change, NewJob, Pruned, Store, StoreError};
+
+const MOST: Most = Most { all: 3, of_owner: 2 };
 
 pub fn new_schedule(login: &str, start: i64) -> NewSchedule {
     let task = ScheduledTask {
@@ -53,15 +55,17 @@ fn job_of(firing: Firing) -> NewJob {
 pub fn run(open: Open<'_>) {
     let store = open();
     let asked = new_schedule("zoe", 10_000);
-    assert_eq!(store.add_schedule(asked.clone(), 3), Ok(Added::As(ScheduleId(1))));
+    assert_eq!(store.add_schedule(asked.clone(), MOST), Ok(Added::As(ScheduleId(1))));
     let mut deploy = new_schedule("bob", 5_000);
     deploy.spec.work = ScheduledWork::Deploy(DeployOptions { tags: Some("x".into()), ..Default::default() });
     let days = vec![Day::Monday, Day::Sunday];
     deploy.spec.timing.repeat = Repeat::Calendar(Calendar { zone: "Europe/Zurich".into(), hour: 2, minute: 5, days });
     deploy.payload = None;
-    assert_eq!(store.add_schedule(deploy.clone(), 3), Ok(Added::As(ScheduleId(2))));
-    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), 3), Ok(Added::As(ScheduleId(3))));
-    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), 3), Ok(Added::Full));
+    assert_eq!(store.add_schedule(deploy.clone(), MOST), Ok(Added::As(ScheduleId(2))));
+    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), MOST), Ok(Added::As(ScheduleId(3))));
+    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), MOST), Ok(Added::Full));
+    let one = Most { all: 9, of_owner: 1 };
+    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), one), Ok(Added::FullOfOwner));
     drop(store);
 
     let store = open();
@@ -134,8 +138,16 @@ fn ends(store: &dyn Store) {
         spec.terms.environment = "qa".into();
         let next_run: Option<WallTime> = next_run.map(at);
         let payload = next_run.map(|_| vec![7]);
-        let edited =
-            EditedSchedule { id: ScheduleId(id), revision, is_enabled, spec, payload, next_run, at: at(80_000) };
+        let edited = EditedSchedule {
+            id: ScheduleId(id),
+            revision,
+            is_enabled,
+            spec,
+            payload,
+            next_run,
+            at: at(80_000),
+            most: MOST,
+        };
         store.commit(vec![Change::Schedule(ScheduleChange::Edited(Box::new(edited)))])
     };
     edited(1, 1, true, Some(300_000)).unwrap();
@@ -159,7 +171,31 @@ fn ends(store: &dyn Store) {
     while store.prune(at(80_000), 100).unwrap() != Pruned::Nothing {}
     let is_there = [1, 2, 3].map(|id| store.schedule(ScheduleId(id)).unwrap().is_some());
     assert_eq!(is_there, [true, true, false]);
-    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), 3), Ok(Added::As(ScheduleId(4))));
+    assert_eq!(store.add_schedule(new_schedule("eve", 20_000), MOST), Ok(Added::As(ScheduleId(4))));
+    no_more_by_editing(store);
+}
+
+/// A schedule that is over and begins again is one more.
+fn no_more_by_editing(store: &dyn Store) {
+    store.create_job(job_of(firing(4, 1, 20_000, None))).unwrap();
+    let edited = |next_run: Option<i64>, most| {
+        let (NewSchedule { spec, .. }, id) = (new_schedule("eve", 300_000), ScheduleId(4));
+        let revision = store.schedule(id).unwrap().unwrap().revision;
+        let next_run = next_run.map(at);
+        let edited =
+            EditedSchedule { id, revision, is_enabled: true, spec, payload: None, next_run, at: at(80_000), most };
+        store.commit(vec![Change::Schedule(ScheduleChange::Edited(Box::new(edited)))])
+    };
+    let (one, mine) = (Most { all: 1, of_owner: 9 }, Most { all: 9, of_owner: 1 });
+    assert!(matches!(edited(Some(300_000), one), Err(StoreError::Conflict(_))));
+    edited(Some(300_000), mine).unwrap();
+    edited(Some(400_000), mine).unwrap();
+    assert_eq!(
+        store.add_schedule(new_schedule("eve", 20_000), Most { all: 9, of_owner: 2 }),
+        Ok(Added::As(ScheduleId(5)))
+    );
+    edited(None, mine).unwrap();
+    assert!(matches!(edited(Some(300_000), mine), Err(StoreError::Conflict(_))));
 }
 
 fn usage(open: Open<'_>) {

@@ -12,13 +12,13 @@ use crate::orchestrator::model::schedule::{
 use crate::orchestrator::model::{JobId, JobKind, Page};
 use crate::orchestrator::store::StoreError;
 use crate::orchestrator::store::schedules::{
-    Added, EditedSchedule, Firing, NewSchedule, ScheduleChange, ScheduleStore, StoredSchedule,
+    Added, EditedSchedule, Firing, Most, NewSchedule, ScheduleChange, ScheduleStore, StoredSchedule,
 };
 use crate::orchestrator::store::sql::{Row, Session, SqlError, json as text, values};
 use crate::orchestrator::store::writer::Write;
 
 impl<S: SqlStore> ScheduleStore for S {
-    fn add_schedule(&self, schedule: NewSchedule, most: u32) -> Result<Added, StoreError> {
+    fn add_schedule(&self, schedule: NewSchedule, most: Most) -> Result<Added, StoreError> {
         self.queue().write(|done| Write::AddSchedule(Box::new(schedule), most, done))
     }
 
@@ -136,12 +136,10 @@ fn list(session: &mut dyn Session, query: &ScheduleQuery, bytes_max: usize) -> R
 }
 
 /// The writer's part of [`ScheduleStore::add_schedule`].
-pub fn add(session: &mut dyn Session, new: &NewSchedule, most: u32) -> Result<Added, StoreError> {
-    let live = session
-        .number("SELECT count(*) AS n FROM schedules WHERE next_run IS NOT NULL", &[])
-        .map_err(|error| error.during("count schedules"))?;
-    if live >= i64::from(most) {
-        return Ok(Added::Full);
+pub fn add(session: &mut dyn Session, new: &NewSchedule, most: Most) -> Result<Added, StoreError> {
+    // No schedule has the number 0.
+    if let Some(full) = full(session, ScheduleId(0), &new.owner.login, most)? {
+        return Ok(full);
     }
     let NewSchedule { spec: ScheduleSpec { work, terms, timing }, owner, payload, next_run } = new;
     let sql = "INSERT INTO schedules (revision, enabled, kind, environment, work, terms, payload, start, repeats, owner, \
@@ -159,6 +157,18 @@ pub fn add(session: &mut dyn Session, new: &NewSchedule, most: u32) -> Result<Ad
         next_run.as_millis(),
     ];
     Ok(Added::As(ScheduleId(insert_returning(session, sql, values)?)))
+}
+
+/// Whether there is no room for a schedule beside the others that have a next run.
+fn full(session: &mut dyn Session, id: ScheduleId, owner: &str, most: Most) -> Result<Option<Added>, StoreError> {
+    let mut others = |sql, values: &[_]| session.number(sql, values).map_err(|error| error.during("count schedules"));
+    let sql = "SELECT count(*) AS n FROM schedules WHERE next_run IS NOT NULL AND id <> ?1";
+    if others(sql, values![id.0])? >= i64::from(most.all) {
+        return Ok(Some(Added::Full));
+    }
+    let sql = "SELECT count(*) AS n FROM schedules WHERE next_run IS NOT NULL AND id <> ?1 AND owner_login = ?2";
+    let is_full = others(sql, values![id.0, owner])? >= i64::from(most.of_owner);
+    Ok(is_full.then_some(Added::FullOfOwner))
 }
 
 /// The writer's part of [`ScheduleChange`].
@@ -194,6 +204,16 @@ fn go_on(session: &mut dyn Session, firing: &Firing, at: WallTime) -> Result<(),
 
 fn edit(session: &mut dyn Session, edited: &EditedSchedule) -> Result<(), StoreError> {
     let EditedSchedule { id, revision, is_enabled, spec: ScheduleSpec { work, terms, timing }, .. } = edited;
+    if edited.next_run.is_some() {
+        let sql = "SELECT owner_login FROM schedules WHERE id = ?1";
+        let owner = session.first(sql, values![id.0], |row| row.get::<String>("owner_login"));
+        let owner = owner.map_err(|error| error.during("look up a schedule"))?.unwrap_or_default();
+        if full(session, *id, &owner, edited.most)?.is_some() {
+            return Err(StoreError::Conflict(format!(
+                "there are too many scheduled jobs beside {id}: disable some first"
+            )));
+        }
+    }
     let next_run = edited.next_run.map(WallTime::as_millis);
     let ended = edited.next_run.is_none().then_some(edited.at.as_millis());
     let sql = "UPDATE schedules SET revision = revision + 1, enabled = ?3, kind = ?4, environment = ?5, work = ?6, \
