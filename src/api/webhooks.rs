@@ -122,10 +122,11 @@ fn parse(body: &[u8]) -> Result<WebhookCommand, Problem> {
 /// What may be noted of a URL, good or bad: user, password and path may be secrets.
 fn host(url: &str) -> String {
     let Ok(uri) = url.parse::<Uri>() else { return String::new() };
-    let host = uri.host().unwrap_or_default();
+    // A word alone is taken for a host.
+    let host = uri.scheme().and(uri.host()).unwrap_or_default();
     match uri.port_u16() {
         // A password with a slash makes what is before it look like a port.
-        Some(port) if !url.contains('@') => format!("{host}:{port}"),
+        Some(port) if !host.is_empty() && !url.contains('@') => format!("{host}:{port}"),
         _ => host.to_owned(),
     }
 }

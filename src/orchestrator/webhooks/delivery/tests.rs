@@ -140,7 +140,8 @@ fn one_that_fails_is_tried_again_and_holds_up_nobody() {
     site.nodes_end(3, NodeState::Finished);
     until("the delivery to the one that is well", || site.taken.lock().unwrap().len() == 3);
     let standing = |id: &str| webhooks.one(id).unwrap().standing;
-    until("the end of the one that is gone", || webhooks.unwell(HookState::Dead) == 1);
+    until("the end of the one that is gone", || standing(&gone.id).state == HookState::Dead);
+    assert_eq!(webhooks.unwell(HookState::Dead), 1);
     assert_eq!((standing(&gone.id).state, standing(&gone.id).next_event), (HookState::Dead, 2));
     until("a failure", || standing(&moved.id).failures >= 1);
     assert!(standing(&moved.id).last_error.unwrap().contains("redirects are not followed"));
