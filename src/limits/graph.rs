@@ -26,6 +26,10 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a report is looked for after its run has ended: PuppetDB works off a queue.
 pub const REPORT_PATIENCE: Duration = Duration::from_secs(120);
 
+/// How often the first of several servers looks which runs of [`REPORT_PATIENCE`] have no report: that of one that was killed
+/// is looked for by nobody else.
+pub const REPORTS_LOOK_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Reports that one question is about: a body of 10 KiB.
 pub const REPORTS_PER_QUERY: usize = 250;
 

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -14,13 +14,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::model::Node;
+use super::model::{JobId, Node};
 use super::sources::puppetdb::Report;
 use super::sources::service::Failure;
 use super::store::reports::{KnownReport, Run};
 use super::store::{Change, Store};
 use crate::clock::{Stopwatch, WallTime};
-use crate::limits::{REPORT_INTERVAL, REPORT_PATIENCE, REPORTS_PER_QUERY, REPORTS_QUEUE_MAX, REPORTS_WANTED_MAX};
+use crate::limits::{
+    REPORT_INTERVAL, REPORT_PATIENCE, REPORTS_LOOK_INTERVAL, REPORTS_PER_QUERY, REPORTS_QUEUE_MAX, REPORTS_WANTED_MAX,
+};
 
 /// Has reports: PuppetDB.
 pub trait ReportSource: Send + Sync {
@@ -38,7 +40,8 @@ impl Reports {
     /// Starts the thread that asks. It ends when the last handle is dropped; nobody needs to wait for it.
     pub fn start(source: Arc<dyn ReportSource>, store: &Arc<dyn Store>) -> std::io::Result<Self> {
         let (ended, queue) = bounded(REPORTS_QUEUE_MAX);
-        let mut search = Search { source, store: Arc::downgrade(store), wanted: VecDeque::new() };
+        let store = Arc::downgrade(store);
+        let mut search = Search { source, store, wanted: VecDeque::new(), remembered: Stopwatch::start() };
         search.remember();
         thread::Builder::new().name("reports".into()).spawn(move || search.run(&queue))?;
         Ok(Self { ended })
@@ -92,16 +95,25 @@ struct Search {
     store: Weak<dyn Store>,
     /// With the time since they ended; the one that was asked for last is at the end.
     wanted: VecDeque<(Run, Stopwatch)>,
+    /// When it was last looked what has no report.
+    remembered: Stopwatch,
 }
 
 impl Search {
-    /// What ended shortly before a restart.
+    /// What ended shortly before a restart. With several servers also what ended shortly before the end of one of them: the
+    /// first of those that are left looks from time to time what is wanted by nobody any more.
     fn remember(&mut self) {
+        self.remembered = Stopwatch::start();
         let Some(store) = self.store.upgrade() else { return };
         let patience = i64::try_from(REPORT_PATIENCE.as_millis()).unwrap_or(i64::MAX);
         let since = WallTime::from_millis(WallTime::now().as_millis().saturating_sub(patience));
         match store.runs_without_report(since, REPORTS_WANTED_MAX) {
-            Ok(runs) => self.want(runs),
+            Ok(mut runs) => {
+                let wanted: HashSet<(JobId, &str)> =
+                    self.wanted.iter().map(|(run, _)| (run.job, run.node.as_str())).collect();
+                runs.retain(|run| !wanted.contains(&(run.job, run.node.as_str())));
+                self.want(runs);
+            }
             Err(error) => tracing::warn!(%error, "reports of runs before the start are not looked for"),
         }
     }
@@ -117,7 +129,7 @@ impl Search {
 
     fn run(mut self, ended: &Receiver<Vec<Run>>) {
         loop {
-            match ended.recv_timeout(if self.wanted.is_empty() { Duration::MAX } else { REPORT_INTERVAL }) {
+            match ended.recv_timeout(self.pause()) {
                 Ok(runs) => {
                     self.want(runs);
                     // A moment for PuppetDB, and for others that end at the same time.
@@ -127,10 +139,26 @@ impl Search {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            if self.remembered.elapsed() >= REPORTS_LOOK_INTERVAL && self.looks_for_others() {
+                self.remember();
+            }
             if self.ask().is_none() {
                 return;
             }
         }
+    }
+
+    /// Until there may be something to do.
+    fn pause(&self) -> Duration {
+        match &self.wanted {
+            wanted if !wanted.is_empty() => REPORT_INTERVAL,
+            _ if self.store.upgrade().is_some_and(|store| store.is_shared()) => REPORTS_LOOK_INTERVAL,
+            _ => Duration::MAX,
+        }
+    }
+
+    fn looks_for_others(&self) -> bool {
+        self.store.upgrade().is_some_and(|store| store.is_shared() && store.leads().unwrap_or(false))
     }
 
     /// Asks once for some of them; `None` if the store is gone.

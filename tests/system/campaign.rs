@@ -165,13 +165,23 @@ pub(super) struct Api {
 impl Api {
     /// An answer, or nothing if the server is not there or goes away meanwhile.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, Value)> {
+        let (status, body) = self.bytes(method, path, body)?;
+        Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// What is no JSON, to its end.
+    pub(super) fn text(&self, path: &str) -> Option<String> {
+        self.bytes(Method::GET, path, None).map(|(_, body)| String::from_utf8(body).unwrap())
+    }
+
+    fn bytes(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(StatusCode, Vec<u8>)> {
         let mut client = Client::new(self.tls.clone(), PATIENCE, PATIENCE).unwrap();
         let headers = [("X-Authentication", self.token.as_str()), ("Content-Type", "application/json")];
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let request =
             Request { method, host: "localhost", port: self.port, path_and_query: path, headers: &headers, body };
         let response = client.request(&request, 64 << 20).ok()?;
-        Some((response.status, serde_json::from_slice(&response.body).unwrap_or(Value::Null)))
+        Some((response.status, response.body))
     }
 
     pub(super) fn get(&self, path: &str) -> Value {

@@ -15,6 +15,7 @@ mod puppet_stack;
 mod service;
 mod stop;
 mod task;
+mod told_once;
 mod two_servers;
 mod v1;
 mod watch;

@@ -21,10 +21,10 @@ use crate::support::server::Server;
 const AGENTS: usize = 12;
 
 /// A server on the database, with the key of another one if there is one.
-fn server(pki: &Pki, url: &str, first: Option<&Server>) -> Server {
+pub(super) fn server(pki: &Pki, url: &str, first: Option<&Server>, more: &str) -> Server {
     let more = format!(
         "orchestrator.status-interval: 300ms\norchestrator.database: \"{url}?sslmode=disable\"\n\
-         orchestrator.task-concurrency: 4\n"
+         orchestrator.task-concurrency: 4\n{more}"
     );
     Server::start_prepared(&pki.server_files(), &more, &[], |directory| {
         let tasks = directory.join("code/environments/production/modules/demo/tasks");
@@ -48,8 +48,8 @@ fn copy_key(from: &Path, to: &Path) {
 fn another_server_finishes_what_a_killed_one_has_begun() {
     let Some(mut cluster) = Cluster::start() else { return };
     let (pki, url) = (Pki::new(Keys::P256), cluster.database("site"));
-    let mut a = server(&pki, &url, None);
-    let b = server(&pki, &url, Some(&a));
+    let mut a = server(&pki, &url, None, "");
+    let b = server(&pki, &url, Some(&a), "");
     let mut api = Api { tls: pki.anonymous(&TLS13), port: a.api.port(), token: String::new() };
     api.log_in(&fs::read_to_string(a.path("data/admin-password")).unwrap());
     let names: Vec<String> = (0..AGENTS).map(|number| format!("node{number}.example.test")).collect();
@@ -112,9 +112,9 @@ fn another_server_finishes_what_a_killed_one_has_begun() {
 fn a_server_that_was_paused_for_too_long_ends() {
     let Some(cluster) = Cluster::start() else { return };
     let (pki, url) = (Pki::new(Keys::P256), cluster.database("site"));
-    let mut a = server(&pki, &url, None);
+    let mut a = server(&pki, &url, None, "");
     a.signal(Signal::STOP);
-    let b = server(&pki, &url, Some(&a));
+    let b = server(&pki, &url, Some(&a), "");
     b.wait("a to be ended", || cluster.execute("site", "SELECT count(*) FROM servers WHERE ended > 0").unwrap() == "1");
     a.signal(Signal::CONT);
     let status = a.wait_exit();

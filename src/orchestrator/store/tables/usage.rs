@@ -85,8 +85,10 @@ pub fn apply(session: &mut dyn Session, change: &UsageChange) -> Result<(), Stor
                        ON CONFLICT (day) DO UPDATE SET ";
             // A figure only grows. What is less was counted earlier by another server, or after names or jobs have gone.
             let grown = ["nodes", "corrective", "intentional", "task_nodes", "plan_nodes"].map(|figure| {
-                format!("{figure} = CASE WHEN excluded.{figure} > usage_days.{figure} THEN excluded.{figure} \
-                         ELSE usage_days.{figure} END")
+                format!(
+                    "{figure} = CASE WHEN excluded.{figure} > usage_days.{figure} THEN excluded.{figure} \
+                         ELSE usage_days.{figure} END"
+                )
             });
             let sql = &[sql, &grown.join(", ")].concat();
             let [corrective, intentional, tasks, plans] =
