@@ -75,7 +75,7 @@ fn read(name: &str, source: &Arc<Source>) -> Parsed<YamlPlan> {
     let file = File { source: source.clone(), definitions, body: Expr { at: document.at, kind: Kind::Nop } };
     Ok(YamlPlan {
         program: Program::of(file),
-        description: get("description").map(|node| description(node)).transpose()?.unwrap_or_default(),
+        description: get("description").map(description).transpose()?.unwrap_or_default(),
         private: match get("private").map(|node| (node, node.value())) {
             None => false,
             Some((_, Value::Boolean(private))) => private,
