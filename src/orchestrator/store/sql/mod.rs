@@ -161,6 +161,21 @@ pub trait Session {
 
     /// Asks for rows.
     fn query(&mut self, sql: &str, values: &[Value<'_>], look: Look<'_>) -> Result<(), SqlError>;
+
+    /// Inserts one row; the `id` that the database has given it, if it has been inserted.
+    fn insert_numbered(&mut self, insert: &str, values: &[Value<'_>]) -> Result<Option<i64>, SqlError> {
+        let mut id = None;
+        self.query(&format!("{insert} RETURNING id"), values, &mut |row| {
+            id = Some(row.get("id")?);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(id)
+    }
+
+    /// So many rows one statement may insert, descending to 1. Few texts, so that prepared statements are used again.
+    fn rows_at_once(&self) -> &'static [usize] {
+        &[64, 8, 1]
+    }
 }
 
 impl dyn Session + '_ {
@@ -224,10 +239,9 @@ impl dyn Session + '_ {
         Ok(self.first(sql, values, |_| Ok(()))?.is_some())
     }
 
-    /// Inserts many rows with few statements. `insert` ends before `VALUES`.
+    /// Inserts many rows with as few statements as is good for the database. `insert` ends before `VALUES`.
     pub fn insert(&mut self, insert: &str, mut rows: &[Vec<Value<'_>>]) -> Result<(), SqlError> {
-        // Few texts, so that prepared statements are used again.
-        for size in [64, 8, 1] {
+        for &size in self.rows_at_once() {
             while rows.len() >= size {
                 let (these, rest) = rows.split_at(size);
                 let sql = format!("{insert} VALUES {}", placeholders(these.len(), these[0].len()));

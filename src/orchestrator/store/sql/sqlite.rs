@@ -43,6 +43,17 @@ impl Session for &Connection {
         }
         Ok(())
     }
+
+    /// Without `RETURNING`, for which SQLite writes every page that it changes to a temporary file before.
+    fn insert_numbered(&mut self, insert: &str, values: &[Value<'_>]) -> Result<Option<i64>, SqlError> {
+        let inserted = Session::execute(self, insert, values)?;
+        Ok((inserted == 1).then(|| self.last_insert_rowid()))
+    }
+
+    /// The same is done for statements that insert several rows, and a statement costs no way to anywhere.
+    fn rows_at_once(&self) -> &'static [usize] {
+        &[1]
+    }
 }
 
 impl rusqlite::ToSql for Value<'_> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, json as value};
 
-use super::{SqlStore, execute, insert_returning, next_number, order, plans, rows, schedules, written};
+use super::{SqlStore, execute, insert_numbered, next_number, order, plans, rows, schedules, written};
 use crate::clock::WallTime;
 use crate::limits::EVENTS_PAGE_MAX;
 use crate::orchestrator::model::{
@@ -326,8 +326,8 @@ fn enter_state(session: &mut dyn Session, job: JobId, state: JobState, at: WallT
 }
 
 fn add_event(session: &mut dyn Session, job: JobId, at: WallTime, event: &NewEvent) -> Result<i64, StoreError> {
-    let sql = "INSERT INTO events (job, kind, timestamp, details, message) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";
+    let sql = "INSERT INTO events (job, kind, timestamp, details, message) VALUES (?1, ?2, ?3, ?4, ?5)";
     let NewEvent { kind, details, message } = event;
     let details: &Map<_, _> = details;
-    insert_returning(session, sql, values![job.0, kind.word(), at, json(details), message])
+    insert_numbered(session, sql, values![job.0, kind.word(), at, json(details), message])
 }

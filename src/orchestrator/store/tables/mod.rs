@@ -50,16 +50,19 @@ pub fn execute(session: &mut dyn Session, sql: &str, values: &[Value<'_>]) -> Re
     session.execute(sql, values).map_err(written)
 }
 
-/// The number of a row that a statement returns as `id`.
-pub fn insert_returning(session: &mut dyn Session, sql: &str, values: &[Value<'_>]) -> Result<i64, StoreError> {
-    let id = session.first(sql, values, |row| row.get("id")).map_err(written)?;
-    id.ok_or_else(|| StoreError::Corrupt("a row that was inserted has no number".to_owned()))
+/// Inserts a row; the `id` that it has been given.
+pub fn insert_numbered(session: &mut dyn Session, insert: &str, values: &[Value<'_>]) -> Result<i64, StoreError> {
+    session.insert_numbered(insert, values).map_err(written)?.ok_or_else(no_number)
+}
+
+fn no_number() -> StoreError {
+    StoreError::Corrupt("a row that was written has no number".to_owned())
 }
 
 /// Gives the next number of these, which is lost with the transaction.
 pub fn next_number(session: &mut dyn Session, name: &'static str) -> Result<i64, StoreError> {
     let sql = "UPDATE numbers SET last = last + 1 WHERE name = ?1 RETURNING last AS id";
-    insert_returning(session, sql, &[name.into()])
+    session.first(sql, &[name.into()], |row| row.get("id")).map_err(written)?.ok_or_else(no_number)
 }
 
 /// An error while a change was made.

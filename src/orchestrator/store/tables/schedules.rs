@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{SqlStore, execute, insert_returning};
+use super::{SqlStore, execute, insert_numbered};
 use crate::clock::WallTime;
 use crate::limits::SCHEDULES_DUE_PAGE;
 use crate::orchestrator::model::schedule::{
@@ -143,7 +143,7 @@ pub fn add(session: &mut dyn Session, new: &NewSchedule, most: Most) -> Result<A
     }
     let NewSchedule { spec: ScheduleSpec { work, terms, timing }, owner, payload, next_run } = new;
     let sql = "INSERT INTO schedules (revision, enabled, kind, environment, work, terms, payload, start, repeats, owner, \
-               owner_login, next_run) VALUES (1, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id";
+               owner_login, next_run) VALUES (1, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let values = values![
         work.kind().word(),
         &terms.environment,
@@ -156,7 +156,7 @@ pub fn add(session: &mut dyn Session, new: &NewSchedule, most: Most) -> Result<A
         &owner.login,
         next_run.as_millis(),
     ];
-    Ok(Added::As(ScheduleId(insert_returning(session, sql, values)?)))
+    Ok(Added::As(ScheduleId(insert_numbered(session, sql, values)?)))
 }
 
 /// Whether there is no room for a schedule beside the others that have a next run.
