@@ -46,7 +46,8 @@ struct Common {
 
 #[derive(Debug, clap::Args)]
 struct AddArguments {
-    /// Where to, such as https://chat.example.com/hooks/4711
+    /// Where to.
+    #[arg(help = "Where to, such as https://chat.example.com/hooks/4711")]
     url: String,
     /// Types of events, separated by commas, such as node_failed,job_finished [default: job_finished,job_aborted]
     #[arg(short, long, value_name = "TYPES", value_delimiter = ',')]

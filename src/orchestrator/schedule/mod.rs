@@ -2,7 +2,7 @@
 //!
 //! A firing makes its job and moves the schedule on in one transaction, which fails unless the schedule is as it was when it
 //! was read: neither a crash nor a second process starts the same slot twice, and what was edited or removed meanwhile is
-//! not started as it was before. A slot that comes to nothing is written down as that ([`RunOutcome::NotSubmitted`]), and
+//! not started as it was before. A slot that comes to nothing is written down as that (`RunOutcome::NotSubmitted`), and
 //! the schedule goes on. One that cannot be dealt with now, because PuppetDB does not answer or the disk is full, is left for
 //! some minutes: for a later attempt, or for another server that can.
 

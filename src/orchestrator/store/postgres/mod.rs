@@ -1,5 +1,5 @@
 //! The store in PostgreSQL, for sites that outgrow one machine: several servers may use one database. Statements are those of
-//! the other store ([`super::tables`]); what is written goes through one connection, what is read through a few.
+//! the other store (`store::tables`); what is written goes through one connection, what is read through a few.
 
 mod database;
 mod fence;
