@@ -22,7 +22,14 @@ fn at(url: String) -> DatabaseSettings {
 
 fn open(data_dir: &Path, settings: &DatabaseSettings) -> PostgresStore {
     let name = data_dir.file_name().unwrap().to_string_lossy().into_owned();
-    PostgresStore::open(data_dir, settings, &name, &nobody()).unwrap()
+    let mut opened = None;
+    // A process that another test is just starting holds the lock of the store before for an instant, until it executes
+    // its program.
+    until("the lock", || match PostgresStore::open(data_dir, settings, &name, &nobody()) {
+        Err(StoreError::InUse(_)) => false,
+        outcome => opened.replace(outcome.unwrap()).is_none(),
+    });
+    opened.unwrap()
 }
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
