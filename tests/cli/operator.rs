@@ -234,11 +234,16 @@ fn plans_and_their_jobs_are_listed_and_stopped() {
     let run = json!({"name": "38", "state": "success", "duration": 5.1, "owner": {"login": "ada"},
                      "created_timestamp": "2026-03-01T10:20:00Z", "options": {"plan_name": "facts::info"}});
     let fake = Fake::start(vec![
-        ("GET plans?environment=qa", vec![ok(json!({"items": [{"name": "a::b"}, {"name": "c", "permitted": false}]}))]),
+        (
+            "GET plans?environment=qa",
+            vec![ok(
+                json!({"items": [{"name": "a::b", "description": "Rolls out"}, {"name": "c", "permitted": false}]}),
+            )],
+        ),
         ("GET plan_jobs?limit=50&offset=0&order_by=name&order=desc&results=exclude", vec![ok(json!({"items": [run]}))]),
         ("POST command/stop_plan", vec![Answer::Json(202, json!({"name": "38"}))]),
     ]);
-    assert_eq!(stdout(&fake.run(&["plan", "show", "--env", "qa"])), "PLAN  DESCRIPTION\na::b  \n");
+    assert_eq!(stdout(&fake.run(&["plan", "show", "--env", "qa"])), "PLAN  DESCRIPTION\na::b  Rolls out\n");
     let list = "ID  STATE    USER  STARTED               DURATION  PLAN\n38  success  ada   2026-03-01T10:20:00Z  5 sec     \
                 facts::info\n";
     assert_eq!(stdout(&fake.run(&["plan", "job"])), list);
